@@ -1,0 +1,188 @@
+"""Argument checks: one place for all messages.
+
+Every message names the argument, the requirement, the value received and, where it is not obvious,
+the remedy. Tracers pass: what they hold is not known, and sweeps rely on it.
+"""
+
+import math
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+Number = Any
+"""A Python number after a check, or a scalar tracer."""
+
+T = TypeVar("T")
+
+
+def is_traced(value: Any) -> bool:
+    return isinstance(value, jax.core.Tracer)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _fail(
+    kind: type[Exception], name: str, requirement: str, value: Any, remedy: str = ""
+) -> Exception:
+    return kind(
+        f"{name} must be {requirement}, got {_shown(value)}.{' ' + remedy if remedy else ''}"
+    )
+
+
+def _scalar(name: str, requirement: str, value: Any) -> Number:
+    """A Python int or float (or tracer) from any kind of real scalar."""
+    if is_traced(value):
+        if value.shape != () or (value.dtype.kind not in "iuf" and value.dtype.name != "bfloat16"):
+            raise _fail(
+                TypeError, name, requirement, value, "A traced value must be a real scalar."
+            )
+        return value
+    if isinstance(value, (np.ndarray, np.generic, jax.Array)):
+        if np.shape(value) != ():
+            raise _fail(TypeError, name, requirement, value)
+        value = np.asarray(value)[()]
+        value = float(value) if value.dtype.name == "bfloat16" else value.item()
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        kind = type(value).__name__
+        remedy = ""
+        if kind == "Quantity":
+            remedy = "A learning rate has no unit: strip it first."
+        elif hasattr(value, "get_lr"):
+            remedy = "Pass a number here; combine schedulers with SequentialLR or ChainedScheduler."
+        raise _fail(TypeError, name, f"{requirement} (not {kind})", value, remedy)
+    return value if isinstance(value, int) else float(value)
+
+
+def real(
+    name: str, value: Any, *, low: float = -math.inf, high: float = math.inf, open_low: bool = False
+) -> Number:
+    """A finite real number in ``[low, high]``, or in ``(low, high]``."""
+    if high == math.inf:
+        bound = (
+            "a finite number"
+            if low == -math.inf
+            else f"a finite number {'>' if open_low else '>='} {low:g}"
+        )
+    else:
+        bound = f"a number in {'(' if open_low else '['}{low:g}, {high:g}]"
+    number = _scalar(name, bound, value)
+    if not is_traced(number) and not (
+        math.isfinite(number) and low <= number <= high and not (open_low and number == low)
+    ):
+        raise _fail(ValueError, name, bound, value)
+    return number
+
+
+def positive(name: str, value: Any) -> Number:
+    return real(name, value, low=0, open_low=True)
+
+
+def non_negative(name: str, value: Any) -> Number:
+    return real(name, value, low=0)
+
+
+def integer(name: str, value: Any, *, low: int = 0) -> Number:
+    """A whole number ``>= low``; ``1000.0`` is one, ``3.25`` is not."""
+    requirement = f"a whole number >= {low}"
+    number = _scalar(name, requirement, value)
+    if is_traced(number):
+        return number
+    if isinstance(number, float):
+        if not number.is_integer():
+            remedy = "Round it first, for example with int()." if math.isfinite(number) else ""
+            raise _fail(ValueError, name, requirement, value, remedy)
+        number = int(number)
+    if number < low:
+        raise _fail(ValueError, name, requirement, value)
+    return number
+
+
+def flag(name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise _fail(TypeError, name, "True or False", value)
+    return bool(value)
+
+
+def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
+    if not isinstance(value, str) or value not in allowed:
+        kind = ValueError if isinstance(value, str) else TypeError
+        raise _fail(kind, name, "one of " + ", ".join(map(repr, allowed)), value)
+    return value
+
+
+def function(name: str, value: Any) -> Callable[[Any], Any]:
+    if not callable(value):
+        raise _fail(TypeError, name, "a function of the epoch", value)
+    return value
+
+
+def sequence(name: str, value: Any, check: Callable[[str, Any], T], *, of: str) -> tuple[T, ...]:
+    """A tuple of checked entries, from a list, a tuple or a one-dimensional array."""
+    if isinstance(value, (np.ndarray, jax.Array)) and np.ndim(value) == 1:
+        value = list(value)
+    if not isinstance(value, (list, tuple)):
+        raise _fail(TypeError, name, f"a list or tuple of {of}", value)
+    return tuple(check(f"{name}[{i}]", entry) for i, entry in enumerate(value))
+
+
+def milestones(name: str, value: Any) -> tuple[Number, ...]:
+    """Whole epochs in non-decreasing order."""
+    epochs = sequence(name, value, integer, of="whole epochs")
+    known = [e for e in epochs if not is_traced(e)]
+    if known != sorted(known):
+        raise _fail(ValueError, name, "in increasing order", list(known), f"Use {sorted(known)}.")
+    return epochs
+
+
+def per_group(name: str, value: Any, check: Callable[[str, Any], T], *, of: str) -> tuple[T, ...]:
+    """One entry for all groups, or a list with one entry a group."""
+    if (
+        isinstance(value, (list, tuple))
+        or (isinstance(value, (np.ndarray, jax.Array))
+        and np.ndim(value) == 1)
+    ):
+        if len(value) == 0:
+            raise _fail(ValueError, name, f"{of} or a list with one entry a parameter group", value)
+        return sequence(name, value, check, of=of)
+    return (check(name, value),)
+
+
+def learning_rates(name: str, value: Any) -> tuple[Number, ...]:
+    return per_group(name, value, non_negative, of="a number")
+
+
+def group_count(**lists: Sequence[Any]) -> int:
+    """The common length of per-group lists, where 1 means the same for every group."""
+    lengths = {name: len(values) for name, values in lists.items() if len(values) > 1}
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise ValueError(
+            f"Lists must have one entry a parameter group, all the same number; {found}."
+        )
+    return max(lengths.values(), default=1)
+
+
+def epoch(name: str, value: Any) -> Number:
+    """A whole epoch >= 0 for the clock."""
+    if (
+        not is_traced(value)
+        and isinstance(value, (float, np.floating))
+        and not float(value).is_integer()
+    ):
+        remedy = "step() takes a whole epoch; scheduler(3.25) evaluates between epochs, and a metric is passed to ReduceLROnPlateau as step(metric=...)."
+        raise _fail(ValueError, name, "a whole number >= 0", value, remedy)
+    number = integer(name, value)
+    if is_traced(number) and number.dtype.kind not in "iu":
+        raise _fail(TypeError, name, "a whole number >= 0", value, "Cast a traced epoch to int32.")
+    return number
+
+
+def metric(value: Any) -> Number:
+    """A scalar to watch; NaN and infinity are allowed and count as bad, or as very good."""
+    return _scalar("metric", "a number", value)

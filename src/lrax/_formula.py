@@ -1,0 +1,64 @@
+"""What a schedule is: a frozen formula, the learning rate as a pure function of the epoch."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from . import _numerics
+from ._numerics import Arithmetic
+
+
+@dataclasses.dataclass(frozen=True)
+class Formula:
+    """Base class of formulas: a frozen dataclass whose fields are the hyper-parameters.
+
+    Subclass it, give it fields and :meth:`raw`, and hand it to ``LRScheduler(base_lr, formula=...)``.
+
+    >>> import dataclasses, lrax
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class InverseTime(lrax.Formula):
+    ...     rate: float
+    ...
+    ...     def raw(self, t, base, x):
+    ...         return base / (1 + self.rate * t)
+    >>> scheduler = lrax.LRScheduler(0.1, formula=InverseTime(0.5))
+    >>> float(scheduler(2)) == float(np.float32(0.05))
+    True
+    """
+
+    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+        """The learning rate at epoch `t` for base learning rate `base`, before rounding.
+
+        Called with Python numbers, NumPy arrays and jax tracers alike, so it uses operators and the
+        functions of `x`, and no ``if`` on `t` or on anything that may be traced. It must be finite
+        for every ``t >= 0``.
+        """
+        raise NotImplementedError
+
+    def plateaus(self, start: Any = 0) -> tuple[tuple["Formula", Any], ...]:
+        """The parts that learn from metrics, each with the epoch at which it begins."""
+        return ()
+
+    def with_reductions(self, counts: Iterator[Any]) -> "Formula":
+        """This formula with the number of reductions of each of its plateaus filled in."""
+        return self
+
+
+def evaluate(
+    formulas: Sequence[Formula], bases: Sequence[Any], epoch: Any, *, concrete: bool
+) -> Any:
+    """Learning rates at `epoch` (a checked scalar or array), float32, shape ``epoch.shape + (groups,)``.
+
+    NumPy for epochs on the host, jax for jax arrays, tracers and traced hyper-parameters (which
+    `concrete` denies).
+    """
+    if concrete and not isinstance(epoch, jax.Array):
+        if isinstance(epoch, np.ndarray) and epoch.ndim:
+            return _numerics.evaluate_vector(formulas, bases, epoch)
+        return _numerics.evaluate_host(
+            formulas, bases, epoch.item() if hasattr(epoch, "item") else epoch
+        )
+    return _numerics.evaluate_traced(formulas, bases, epoch)

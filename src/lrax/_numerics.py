@@ -1,0 +1,311 @@
+"""The few accurate pieces that every formula is made of, and the arithmetic they run in.
+
+A formula is written once, against the small vocabulary of :class:`Arithmetic`, and runs in three
+implementations of it: plain Python numbers (one epoch on the host, under a microsecond), NumPy
+(many epochs on the host) and jax (anything traced). All three compute in float64 and round to
+float32 once, in the `evaluate` functions, which is why they give the same bits.
+
+Traced arithmetic needs care that Python arithmetic does not. XLA rewrites ``t / T`` with a constant
+``T`` to ``t * (1 / T)`` and contracts ``a - b * c`` to one fused operation, so ``1 - t / T`` is not
+zero at ``t == T``. The pieces below therefore subtract whole epochs first (exact in float64 up to
+2**53), divide afterwards, and choose end values with a comparison instead of trusting arithmetic.
+"""
+
+import bisect
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+SMALLEST = 2.0**-126
+"""Smallest normal float32. XLA flushes anything below it to zero, so every mode does."""
+
+LARGEST = float(np.finfo(np.float32).max)
+
+_WITHOUT_FLOAT64 = ("metal",)
+
+
+class Arithmetic(Protocol):
+    """What a formula may use besides ``+ - * /`` and comparisons."""
+
+    def where(self, condition: Any, a: Any, b: Any) -> Any: ...
+    def minimum(self, a: Any, b: Any) -> Any: ...
+    def maximum(self, a: Any, b: Any) -> Any: ...
+    def floor(self, a: Any) -> Any: ...
+    def log(self, a: Any) -> Any: ...
+    def sin(self, a: Any) -> Any: ...
+    def power(self, a: Any, b: Any) -> Any: ...
+    def floor_divide(self, t: Any, size: Any) -> Any: ...
+    def count(self, starts: Sequence[Any], t: Any) -> Any:
+        """How many of the non-decreasing `starts` are at or before `t`."""
+        ...
+
+    def take(self, values: Sequence[Any], index: Any) -> Any: ...
+    def choose(self, index: Any, branches: Sequence[Callable[[], Any]]) -> Any:
+        """Value of the branch at `index`; all branches must be finite everywhere."""
+        ...
+
+    def call(self, function: Callable[[Any], Any], t: Any) -> Any:
+        """A user's function of the epoch."""
+        ...
+
+
+class _Host:
+    """Python numbers: whole epochs are exact integers of any size."""
+
+    where = staticmethod(lambda condition, a, b: a if condition else b)
+    minimum = staticmethod(min)
+    maximum = staticmethod(max)
+    floor = staticmethod(math.floor)
+    log = staticmethod(math.log)
+    sin = staticmethod(math.sin)
+    power = staticmethod(math.pow)
+    floor_divide = staticmethod(lambda t, size: t // size)
+    count = staticmethod(bisect.bisect_right)
+    take = staticmethod(lambda values, index: values[index])
+    choose = staticmethod(lambda index, branches: branches[index]())
+
+    @staticmethod
+    def call(function: Callable[[Any], Any], t: Any) -> float:
+        value = function(t)
+        if isinstance(value, jax.Array):
+            # jnp rounds to float32 unless told otherwise; the traced path never does.
+            with jax.enable_x64(True):
+                value = function(t)
+        return float(value)
+
+
+class _Vector:
+    """NumPy arrays of epochs."""
+
+    where = staticmethod(np.where)
+    minimum = staticmethod(np.minimum)
+    maximum = staticmethod(np.maximum)
+    floor = staticmethod(np.floor)
+    log = staticmethod(np.log)
+    sin = staticmethod(np.sin)
+    power = staticmethod(np.power)
+    floor_divide = staticmethod(np.floor_divide)
+    count = staticmethod(
+        lambda starts, t: np.searchsorted(np.asarray(starts, np.float64), t, side="right")
+    )
+    take = staticmethod(lambda values, index: np.asarray(values, np.float64)[index])
+
+    def __init__(self, integer: bool) -> None:
+        self._integer = integer
+
+    def choose(self, index: Any, branches: Sequence[Callable[[], Any]]) -> Any:
+        return _chain(np.where, index, branches)
+
+    def call(self, function: Callable[[Any], Any], t: Any) -> Any:
+        number = int if self._integer else float
+        return np.vectorize(lambda v: HOST.call(function, number(v)), otypes=[np.float64])(t)
+
+
+_NOT_TRACEABLE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+
+
+class _Traced:
+    """jax arrays and tracers, inside ``jax.enable_x64(True)``."""
+
+    where = staticmethod(jnp.where)
+    minimum = staticmethod(jnp.minimum)
+    maximum = staticmethod(jnp.maximum)
+    floor = staticmethod(jnp.floor)
+    log = staticmethod(jnp.log)
+    sin = staticmethod(jnp.sin)
+    power = staticmethod(jnp.power)
+
+    def __init__(self, integer: bool) -> None:
+        self._integer = integer
+        missing = jax.default_backend().lower() in _WITHOUT_FLOAT64
+        self.dtype = np.dtype(np.float32 if missing else np.float64)
+
+    def array(self, values: Any) -> Any:
+        if isinstance(values, tuple):
+            traced = any(isinstance(v, jax.Array) for v in values)
+            values = (
+                jnp.stack([self.array(v) for v in values])
+                if traced
+                else np.asarray(values, self.dtype)
+            )
+        return jnp.asarray(values, self.dtype)
+
+    def floor_divide(self, t: Any, size: Any) -> Any:
+        # t * (1 / size), which is what XLA makes of the quotient, can be just below a whole number.
+        quotient = jnp.floor(t / size)
+        rest = t - quotient * size
+        return jnp.where(rest < 0, quotient - 1, jnp.where(rest < size, quotient, quotient + 1))
+
+    def count(self, starts: Sequence[Any], t: Any) -> Any:
+        # One vector comparison beats a loop for a single epoch, binary search for many.
+        method = "compare_all" if t.size <= 64 else "scan"
+        return jnp.searchsorted(self.array(tuple(starts)), t, side="right", method=method)
+
+    def take(self, values: Sequence[Any], index: Any) -> Any:
+        return self.array(tuple(values))[index]
+
+    def choose(self, index: Any, branches: Sequence[Callable[[], Any]]) -> Any:
+        return _chain(jnp.where, index, branches)
+
+    def call(self, function: Callable[[Any], Any], t: Any) -> Any:
+        epoch = t.astype(np.int64) if self._integer else t
+        try:
+            return self.array(function(epoch))
+        except _NOT_TRACEABLE:
+            # Plain Python (`if`, math.exp, a dict): run it on the host, as the eager path does.
+            number = int if self._integer else float
+            on_host = np.vectorize(
+                lambda v: HOST.call(function, number(v)), otypes=[self.dtype.type]
+            )
+            result = jax.ShapeDtypeStruct(t.shape, self.dtype)
+            return jax.pure_callback(on_host, result, epoch, vmap_method="expand_dims")
+
+
+def _chain(where: Callable[..., Any], index: Any, branches: Sequence[Callable[[], Any]]) -> Any:
+    value = branches[0]()
+    for i, branch in enumerate(branches[1:], start=1):
+        value = where(index < i, value, branch())
+    return value
+
+
+HOST = _Host()
+
+
+# --- Pieces -----------------------------------------------------------------------------------
+# Error bounds are relative, in float64 (2**-53 = 1.1e-16); float32 needs 6e-8.
+
+
+def straight(x: Arithmetic, fraction: Any) -> Any:
+    """A straight line from 0 to 1. Exact."""
+    return fraction
+
+
+def half_cosine(x: Arithmetic, fraction: Any) -> Any:
+    """``(1 - cos(pi * fraction)) / 2``, at most 4 * 2**-53 off.
+
+    As the square of a sine it keeps its relative accuracy down to 0, where ``1 - cos`` cancels.
+    """
+    sine = x.sin(fraction * (math.pi / 2))
+    return sine * sine
+
+
+def ramp(
+    x: Arithmetic, start: Any, end: Any, done: Any, length: Any, shape: Callable[..., Any]
+) -> Any:
+    """From `start` (``done == 0``) to `end` (``done >= length``), at most 8 * 2**-53 off.
+
+    Built up from the smaller of the two values, so nothing cancels; at the end a comparison picks
+    `end` itself. A ramp of length 0 is at its end at once.
+    """
+    span = x.where(length > 0, length, 1)
+    falls = start > end
+    low = x.where(falls, end, start)
+    height = x.where(falls, start - end, end - start)
+    fraction = x.where(falls, length - done, done) / span
+    return x.where(done < length, low + height * shape(x, fraction), end)
+
+
+def growth(x: Arithmetic, gamma: Any, exponent: Any) -> Any:
+    """``gamma ** exponent``, at most 2 * 2**-53 off, and finite.
+
+    A float64 power is accurate for every exponent up to 2**31 (in float32 0.9999999 ** 1e9 is 100 %
+    off). Growth stops at e**600, far above any float32, since infinity would turn gradients to NaN.
+    """
+    return x.power(gamma, x.minimum(exponent, 600 / x.maximum(x.log(gamma), 1e-9)))
+
+
+def remainder_power(x: Arithmetic, done: Any, length: Any, power: Any) -> Any:
+    """``(1 - done / length) ** power`` from whole epochs; 0 from `length` on. ``(2 + power) * 2**-53`` off.
+
+    The inner `where` keeps the base of the power positive: below zero it would be NaN, and at zero
+    its derivative is infinite, which a gradient would see even in the branch that is not taken.
+    """
+    left = length - done
+    running = left > 0
+    return x.where(running, x.power(x.where(running, left, 1) / length, power), 0.0)
+
+
+def ratio(x: Arithmetic, base: Any, own: Any) -> Any:
+    """``base / own``: how far a group's base learning rate scales a schedule; 1 where `own` is 0."""
+    known = own > 0
+    return x.where(known, base / x.where(known, own, 1), 1.0)
+
+
+# --- Evaluation -------------------------------------------------------------------------------
+
+
+def _round(module: Any, value: Any) -> Any:
+    return module.where(value >= SMALLEST, module.minimum(value, LARGEST), 0.0).astype(np.float32)
+
+
+def evaluate_host(formulas: Sequence[Any], bases: Sequence[float], t: float) -> np.ndarray:
+    """Learning rates of all groups at one epoch, from Python numbers: float32, shape (groups,)."""
+    values = [
+        formulas[min(g, len(formulas) - 1)].raw(t, base, HOST) for g, base in enumerate(bases)
+    ]
+    return np.array([min(v, LARGEST) if v >= SMALLEST else 0.0 for v in values], np.float32)
+
+
+def evaluate_vector(formulas: Sequence[Any], bases: Sequence[float], t: np.ndarray) -> np.ndarray:
+    """The same for a NumPy array of epochs: float32, shape ``t.shape + (groups,)``."""
+    x = _Vector(t.dtype.kind in "iu")
+    return _evaluate_array(np, x, formulas, np.asarray(bases, np.float64), t.astype(np.float64))
+
+
+def evaluate_traced(formulas: Sequence[Any], bases: Sequence[Any], t: Any) -> jax.Array:
+    """The same for a jax array or tracer, or for traced hyper-parameters."""
+    with jax.enable_x64(True):
+        t = jnp.asarray(t)
+        x = _Traced(jnp.issubdtype(t.dtype, jnp.integer))
+        wide = [map_traced(x.array, formula) for formula in formulas]
+        return _evaluate_array(
+            jnp, x, wide, x.array(tuple(bases)), jnp.maximum(t.astype(x.dtype), 0)
+        )
+
+
+def traced_integers(formula: Any, function: Callable[..., Any], t: Any) -> Any:
+    """``function(formula, t, x)``, whole numbers, as int32."""
+    with jax.enable_x64(True):
+        x = _Traced(True)
+        values = function(map_traced(x.array, formula), jnp.asarray(t).astype(x.dtype), x)
+        return jax.tree.map(lambda v: jnp.asarray(v).astype(np.int32), values)
+
+
+def map_traced(function: Callable[[Any], Any], tree: Any) -> Any:
+    """`tree` (a formula, or a tuple) with `function` applied to the jax arrays in it."""
+    if isinstance(tree, jax.Array):
+        return function(tree)
+    if isinstance(tree, tuple):
+        return tuple(map_traced(function, entry) for entry in tree)
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        fields = {
+            f.name: map_traced(function, getattr(tree, f.name)) for f in dataclasses.fields(tree)
+        }
+        return dataclasses.replace(tree, **fields)
+    return tree
+
+
+def is_concrete(tree: Any) -> bool:
+    """Whether `tree` holds no jax arrays."""
+    found: list[Any] = []
+    map_traced(found.append, tree)
+    return not found
+
+
+def _evaluate_array(module: Any, x: Any, formulas: Sequence[Any], bases: Any, t: Any) -> Any:
+    """One formula serves all groups at once; formulas that differ by group run one after the other."""
+    groups = [bases] if len(formulas) == 1 else [bases[i : i + 1] for i in range(len(formulas))]
+    columns = []
+    for formula, base in zip(formulas, groups, strict=True):
+        value = formula.raw(t[..., None], base, x)
+        columns.append(module.broadcast_to(_round(module, value), t.shape + base.shape))
+    return module.concatenate(columns, axis=-1)

@@ -1,0 +1,213 @@
+"""brainstate States with a fixed strong dtype.
+
+A weakly typed or Python value in a State makes the next jitted call compile again, although
+brainstate's own trace cache does not notice. The States here write one dtype, always strong.
+On the host they hold NumPy scalars, which cost nanoseconds where a device array costs microseconds.
+
+This is the only file that touches brainstate's (and jax's) internals. Where they are missing,
+``direct`` is never true and every access takes the ordinary, slower way through ``State.value``.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+try:
+    from brainstate._state import TRACE_CONTEXT
+    from brainstate._state_global_hooks import GlobalHookRegistry
+    from jax._src.core import trace_state_clean
+
+    TRACE_CONTEXT.state_stack  # noqa: B018
+except (ImportError, AttributeError):  # pragma: no cover
+    trace_state_clean = None
+
+LAST_EPOCH = 2**31 - 1
+
+
+def tracing() -> bool:
+    """Whether brainstate or jax is tracing the code that runs now."""
+    if trace_state_clean is None:  # pragma: no cover
+        return True
+    return bool(TRACE_CONTEXT.state_stack) or not trace_state_clean()
+
+
+def direct(state: brainstate.State) -> bool:
+    """Whether the State may be read and written without the bookkeeping of ``State.value``."""
+    return not (
+        trace_state_clean is None
+        or TRACE_CONTEXT.state_stack
+        or not trace_state_clean()
+        or state.hooks.has_hooks()
+        or GlobalHookRegistry.instance().has_hooks()
+    )
+
+
+def refuse_foreign_trace(state: brainstate.State, what: str) -> None:
+    """Stop a stateful call under a plain jax transformation, which would run once and be forgotten."""
+    if trace_state_clean is None or TRACE_CONTEXT.state_stack or trace_state_clean():
+        return
+    state.check_valid_trace(
+        lambda: (
+            f"{what} changes States and was called under a plain jax transformation (jax.jit, jax.grad, "
+            "jax.lax.scan, ...), which would run it once, while tracing, and never again. Use "
+            "brainstate.transform.jit / grad / for_loop / scan instead, or the pure scheduler(epoch)."
+        )
+    )
+
+
+def place(value: np.ndarray | np.generic, old: Any) -> Any:
+    """A host value where `old` lives: on its mesh or device if it was put there, else left on the host."""
+    if isinstance(old, jax.Array) and not isinstance(old, jax.core.Tracer) and old.committed:
+        return jax.device_put(value, old.sharding)
+    return value
+
+
+def strong(value: Any, dtype: np.dtype, old: Any = None) -> Any:
+    if isinstance(value, jax.Array):
+        return value if value.dtype == dtype and not value.weak_type else value.astype(dtype)
+    return place(np.asarray(value, dtype)[()], old)
+
+
+def on_host(value: Any) -> Any:
+    """A NumPy value for one that is known, the tracer for one that is not."""
+    return value if isinstance(value, jax.core.Tracer) else np.asarray(value)[()]
+
+
+class Clock(brainstate.LongTermState):
+    """The epoch: int32."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__(strong(value, np.dtype(np.int32)))
+
+    def _write_value(self, v: Any) -> None:
+        if not isinstance(v, jax.Array):
+            host = np.asarray(v)
+            if host.dtype.kind not in "iuf" or not np.all(
+                (host >= 0) & (host <= LAST_EPOCH) & (host == np.floor(host))
+            ):
+                raise ValueError(
+                    f"last_epoch must be a whole number from 0 to {LAST_EPOCH}, got {v!r}."
+                )
+        self._value = strong(v, np.dtype(np.int32), self._value)
+
+    def read(self) -> Any:
+        return on_host(self._value if direct(self) else self.value)
+
+    def advance(self) -> None:
+        """One epoch on; the last one stays."""
+        if direct(self):
+            old = self._value
+            new = np.minimum(on_host(old), LAST_EPOCH - 1) + np.int32(1)
+            vars(self).update(_value=place(new, old), _been_writen=True)
+        else:
+            now = self.value
+            self.value = now + (now < LAST_EPOCH)
+
+
+class Memory(brainstate.LongTermState):
+    """A nested dict of numbers, each with the dtype it had at first."""
+
+    def _write_value(self, v: Any) -> None:
+        self._value = jax.tree.map(lambda new, old: strong(new, old.dtype, old), v, self._value)
+
+
+class LearningRates(brainstate.LongTermState):
+    """The published learning rate of each parameter group: float32, beside the slot of its owner.
+
+    The owner is the one scheduler that may write. A compiled step that still calls another one finds
+    another number there and leaves the learning rates alone. Python keeps it, never a checkpoint.
+    """
+
+    base_lrs: tuple[Any, ...]
+    """A group's own base learning rate, or None where the scheduler's applies."""
+
+    def __init__(self, groups: int) -> None:
+        value = {"lr": np.zeros(groups, np.float32), "owner": np.int32(0)}
+        super().__init__(value, base_lrs=(None,) * groups)
+
+    def _write_value(self, v: Any) -> None:
+        old = self._value
+        owner, kept = v["owner"], old["owner"]
+        if not (isinstance(owner, jax.core.Tracer) or isinstance(kept, jax.core.Tracer)):
+            owner = kept
+        self._value = {"lr": strong(v["lr"], np.dtype(np.float32), old["lr"]), "owner": owner}
+
+    def publish(self, lr: Any, slot: int | None) -> None:
+        """Write the learning rates of the scheduler in `slot`; None is the one and only writer."""
+        if direct(self):
+            old = self._value
+            new = (
+                place(lr, old["lr"])
+                if isinstance(lr, np.ndarray)
+                else strong(lr, np.dtype(np.float32))
+            )
+            vars(self).update(_value={"lr": new, "owner": old["owner"]}, _been_writen=True)
+            return
+        old = self.value
+        if slot is not None and tracing():
+            lr = jnp.where(old["owner"] == slot, lr, old["lr"])
+        self.value = {"lr": lr, "owner": old["owner"]}
+
+    def own(self, slot: int) -> None:
+        """Make the scheduler in `slot` the owner."""
+        vars(self)["_value"] = {**self._value, "owner": place(np.int32(slot), self._value["owner"])}
+
+    def move(self, put: Callable[[Any], Any]) -> None:
+        """Put the value, owner included, somewhere else."""
+        vars(self)["_value"] = jax.tree.map(put, self._value)
+
+    def resize(self, base_lrs: tuple[Any, ...], groups: int) -> None:
+        """Room for `groups` learning rates, of which the first have the given bases of their own."""
+        old = self._value["lr"]
+        vars(self)["base_lrs"] = base_lrs + (None,) * (groups - len(base_lrs))
+        vars(self)["_value"] = {**self._value, "lr": place(np.zeros(groups, np.float32), old)}
+
+
+class View:
+    """A number that lives in a State: read it with ``.value`` or as a number, write it with ``.value = x``.
+
+    Copied or pickled it becomes the plain number.
+    """
+
+    def __init__(self, get: Callable[[], Any], put: Callable[[Any], None] | None = None) -> None:
+        self._get, self._put = get, put
+
+    @property
+    def value(self) -> Any:
+        return self._get()
+
+    @value.setter
+    def value(self, new: Any) -> None:
+        if self._put is None:
+            raise AttributeError("This value is counted by the optimizer and cannot be set.")
+        self._put(new)
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.value, spec)
+
+    def __eq__(self, other: object) -> Any:
+        return self.value == (other.value if isinstance(other, View) else other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __int__(self) -> int:
+        return int(self.value)
+
+    __index__ = __int__
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.asarray(self.value, dtype)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        value = np.asarray(self.value)
+        return (int if value.dtype.kind in "iu" else float), (value.item(),)

@@ -1,0 +1,1 @@
+"""Optimizers: thin plumbing around optax."""

@@ -1,0 +1,583 @@
+"""The optimizer: weights, parameter groups and one optax transformation for each, under one learning rate State."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from brainstate.graph import Node
+
+from .. import _checks
+from .._checkpoint import VERSION, check_keys, check_number, check_version, numbers, unwrap
+from .._numerics import LARGEST
+from .._state import LAST_EPOCH, LearningRates, View, place, refuse_foreign_trace, strong, tracing
+from ..schedulers._base import LRScheduler
+from ..schedulers.decay import ConstantLR
+
+Path = tuple[Any, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Group:
+    """What is fixed about a parameter group: the names of its weights and their decay."""
+
+    names: tuple[str, ...]
+    weight_decay: Any
+
+
+class ParamGroup:
+    """One parameter group: ``group['params']``, ``group['lr']`` and ``group['weight_decay']``.
+
+    ``group['lr'] = x`` sets the group's learning rate until the scheduler's next ``step()``.
+    """
+
+    def __init__(self, optimizer: "OptaxOptimizer", index: int) -> None:
+        self._optimizer, self._index = optimizer, index
+
+    def __getitem__(self, key: str) -> Any:
+        group = self._optimizer._groups[self._index]
+        if key == "params":
+            return {name: self._optimizer._weights[name] for name in group.names}
+        if key == "lr":
+            return View(
+                lambda: self._optimizer._rates.value["lr"][self._index],
+                lambda lr: self._optimizer._set_lr(self._index, lr),
+            )
+        if key == "weight_decay":
+            return group.weight_decay
+        raise KeyError(key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key != "lr":
+            raise KeyError(
+                f"{key} of a parameter group cannot be changed after construction; only 'lr' can."
+            )
+        self._optimizer._set_lr(self._index, value)
+
+    def keys(self) -> tuple[str, ...]:
+        return ("params", "lr", "weight_decay")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __repr__(self) -> str:
+        return f"ParamGroup({', '.join(f'{key}={self[key]!r}' for key in self.keys())})"
+
+
+class OptaxOptimizer(Node):
+    """Any optax transformation as an optimizer of brainstate weights.
+
+    Parameters
+    ----------
+    tx : optax.GradientTransformation, optional
+        With `lr`, a direction such as ``optax.scale_by_lion()``, which is scaled by minus the learning
+        rate. Without, a complete optimizer such as ``optax.adam(1e-3)``, used as it is. None: Adam.
+    lr : float or LRScheduler, optional
+        Learning rate, or the scheduler that gives it.
+    weight_decay : float
+        Decay of the weights. The learning rate multiplies it.
+    grad_clip_norm, clip_norm : float, optional
+        Largest norm of the gradients of all groups together; two names for one thing.
+    grad_clip_value : float, optional
+        Largest absolute value of each gradient entry.
+    """
+
+    graph_invisible_attrs = ("_compiled",)
+    _compiled: Callable[..., Any] | None = None
+
+    def __init__(
+        self,
+        tx: optax.GradientTransformation | None = None,
+        lr: Any = None,
+        weight_decay: float = 0.0,
+        grad_clip_norm: float | None = None,
+        grad_clip_value: float | None = None,
+        *,
+        clip_norm: float | None = None,
+    ) -> None:
+        if tx is not None and not (
+            isinstance(tx, tuple) and hasattr(tx, "init") and hasattr(tx, "update")
+        ):
+            raise TypeError(f"tx must be an optax.GradientTransformation, got {tx!r}.")
+        if grad_clip_norm is not None and clip_norm is not None:
+            raise ValueError(
+                "grad_clip_norm and clip_norm are two names for one thing; pass one of them."
+            )
+        grad_clip_norm = clip_norm if grad_clip_norm is None else grad_clip_norm
+        self._tx = tx
+        self._weight_decay = _checks.non_negative("weight_decay", weight_decay)
+        self._clips = tuple(
+            transform(_checks.positive(name, value))
+            for name, value, transform in (
+                ("grad_clip_norm", grad_clip_norm, optax.clip_by_global_norm),
+                ("grad_clip_value", grad_clip_value, optax.clip),
+            )
+            if value is not None
+        )
+        self._weights: dict[str, brainstate.State] = {}
+        self._paths: dict[str, Path] = {}
+        self._groups: tuple[_Group, ...] = ()
+        self.opt_state = brainstate.LongTermState({"step_count": np.int32(0), "groups": {}})
+        self._complete = lr is None and tx is not None
+        if self._complete and not (
+            isinstance(self._weight_decay, float) and self._weight_decay == 0
+        ):
+            raise ValueError(
+                "weight_decay needs lr=...: without it tx is used as it is, so build the decay into tx "
+                "(optax.adamw, optax.add_decayed_weights)."
+            )
+        if not isinstance(lr, LRScheduler):
+            lr = ConstantLR(
+                _checks.non_negative("lr", 1e-3 if lr is None else lr), factor=1.0, total_iters=0
+            )
+        self._rates = LearningRates(1)
+        self._attached: tuple[LRScheduler, ...] = ()
+        self.add_scheduler(lr)
+
+    # --- Learning rate ------------------------------------------------------------------------
+
+    @property
+    def lr(self) -> LRScheduler:
+        """The scheduler."""
+        return self._attached[self._slot]
+
+    lr_scheduler = lr
+
+    @property
+    def base_lr(self) -> Any:
+        """Base learning rate of the first group."""
+        return self.lr._group_bases(self._rates)[0]
+
+    @property
+    def current_lr(self) -> Any:
+        """Learning rate of the first group. Assigning sets it until the scheduler's next ``step()``."""
+        self._refuse_complete("current_lr")
+        return self._rates.value["lr"][0]
+
+    @current_lr.setter
+    def current_lr(self, value: Any) -> None:
+        self._set_lr(0, value)
+
+    def get_last_lr(self) -> list[Any]:
+        """Learning rate of each group."""
+        self._refuse_complete("get_last_lr()")
+        return list(self._rates.value["lr"][: max(1, len(self._groups))])
+
+    def lr_apply(self, apply_fn: Callable[[Any], Any]) -> None:
+        """Map `apply_fn` over the learning rates of all groups; it lasts until the scheduler's next ``step()``."""
+        self._refuse_complete("lr_apply()")
+        self.lr.apply(apply_fn)
+
+    def add_scheduler(self, scheduler: LRScheduler) -> None:
+        """From now on follow `scheduler`, at its epoch, and no longer the one before."""
+        if not isinstance(scheduler, LRScheduler):
+            raise TypeError(f"scheduler must be an lrax scheduler, got {scheduler!r}.")
+        if self._attached:
+            self.lr._release(self._rates)
+        known = [s is scheduler for s in self._attached]
+        if not any(known):
+            self._attached += (scheduler,)
+            known.append(True)
+        self._slot = known.index(True)
+        self._fit_rates()
+        scheduler._adopt(self._rates, self._slot)
+
+    def _fit_rates(self) -> None:
+        """One learning rate a group, and room for the groups that a list of them announces."""
+        groups = max(len(self._groups), len(self.lr.pieces()), 1)
+        if groups != len(self._rates.base_lrs):
+            own = self._rates.base_lrs[: max(len(self._groups), 1)]
+            self._rates.resize(own, groups)
+
+    def _set_lr(self, group: int, value: Any) -> None:
+        self._refuse_complete("the learning rate")
+        value = _checks.non_negative("lr", value)
+        old = self._rates.value
+        if isinstance(old["lr"], np.ndarray) and not _checks.is_traced(value):
+            lr = old["lr"].copy()
+            lr[group] = value
+        else:
+            lr = jnp.asarray(old["lr"]).at[group].set(value)
+        self._rates.value = {**old, "lr": lr}
+
+    def _refuse_complete(self, what: str) -> None:
+        if self._complete:
+            raise ValueError(
+                f"{what} is unknown: tx was given without lr=..., so the learning rate is inside it. "
+                "Pass a direction (optax.scale_by_adam()) and lr=... instead."
+            )
+
+    # --- Weights ------------------------------------------------------------------------------
+
+    @property
+    def param_states(self) -> dict[str, brainstate.State]:
+        """The registered weights by name."""
+        return dict(self._weights)
+
+    @property
+    def param_groups(self) -> list[ParamGroup]:
+        """The parameter groups, in the order in which they were added."""
+        return [ParamGroup(self, index) for index in range(len(self._groups))]
+
+    @property
+    def step_count(self) -> View:
+        """Number of updates made."""
+        return View(lambda: self.opt_state.value["step_count"])
+
+    def register_trainable_weights(self, param_states: Any) -> "OptaxOptimizer":
+        """Train the weights in `param_states`, a pytree of States such as ``model.states(brainstate.ParamState)``.
+
+        A weight that appears twice is updated once. Registering the same weights again changes nothing.
+        """
+        new = self._new_weights(param_states)
+        if not new and not self._weights:
+            raise ValueError(
+                f"param_states must hold at least one brainstate.State, got {param_states!r}."
+            )
+        if not new:
+            return self
+        if self._groups and int(self.opt_state.value["step_count"]) > 0:
+            raise ValueError(
+                "Training has begun, and registering further weights would reset the moments of the first group. "
+                "Use add_param_group(...) for them."
+            )
+        self._remember(new)
+        first = self._groups[0].names if self._groups else ()
+        self._groups = (_Group(first + tuple(new), self._weight_decay), *self._groups[1:])
+        if not self._complete:
+            self._refuse_descent(self._values(self._groups[0]))
+        self._begin_group(0)
+        return self
+
+    def add_param_group(self, params: Any, *, lr: Any = None, weight_decay: Any = None) -> None:
+        """Train further weights, with their own base learning rate `lr` and `weight_decay`.
+
+        The group follows the same schedule and begins with fresh moments. None: as the first group.
+        """
+        if not self._groups:
+            raise ValueError(
+                "register_trainable_weights(...) must be called before add_param_group(...)."
+            )
+        new = self._new_weights(params)
+        if not new:
+            raise ValueError("params must hold at least one weight that is not registered yet.")
+        if lr is not None:
+            self._refuse_complete("a group's lr")
+            lr = _checks.non_negative("lr", lr)
+        if weight_decay is not None and self._complete:
+            raise ValueError(
+                "weight_decay of a group needs lr=... in the optimizer: without it tx is used as it is."
+            )
+        listed = len(self.lr.pieces())
+        if listed > 1 and len(self._groups) >= listed and lr is None:
+            raise ValueError(
+                f"The scheduler has a list of {listed} learning rates, and this would be group {len(self._groups) + 1}. "
+                "Make the list one longer, or pass lr=... for the group."
+            )
+        decay = (
+            self._weight_decay
+            if weight_decay is None
+            else _checks.non_negative("weight_decay", weight_decay)
+        )
+        self._remember(new)
+        bases = self._rates.base_lrs[: len(self._groups)]
+        self._groups += (_Group(tuple(new), decay),)
+        groups = max(len(self._groups), listed)
+        self._rates.resize((*bases, lr), groups)
+        self.lr._publish()
+        self._begin_group(len(self._groups) - 1)
+
+    def _new_weights(self, tree: Any) -> dict[str, tuple[Path, brainstate.State]]:
+        known = {id(state) for state in self._weights.values()}
+        new: dict[str, tuple[Path, brainstate.State]] = {}
+        is_state = lambda leaf: isinstance(leaf, brainstate.State)  # noqa: E731
+        for keys, state in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_state)[0]:
+            path = tuple(_plain_key(key) for key in keys)
+            name = (
+                ".".join(
+                    str(part)
+                    for key in path
+                    for part in (key if isinstance(key, tuple) else (key,))
+                )
+                or "weights"
+            )
+            if not is_state(state):
+                raise TypeError(
+                    f"param_states must hold brainstate.State objects, got {type(state).__name__} at {name!r}."
+                )
+            if id(state) in known:
+                continue
+            if name in self._weights or name in new:
+                raise ValueError(
+                    f"There is another weight named {name!r}. Register both in one nested dict."
+                )
+            known.add(id(state))
+            new[name] = (path, state)
+        return new
+
+    def _remember(self, new: dict[str, tuple[Path, brainstate.State]]) -> None:
+        self._paths = self._paths | {name: path for name, (path, _) in new.items()}
+        self._weights = self._weights | {name: state for name, (_, state) in new.items()}
+
+    def _values(self, group: _Group) -> dict[str, Any]:
+        return {name: self._weights[name].value for name in group.names}
+
+    def _begin_group(self, index: int) -> None:
+        """Fresh moments for a group, and our numbers where its weights live."""
+        values = self._values(self._groups[index])
+        opt = self.opt_state.value
+        begun = {
+            **opt,
+            "groups": {
+                **opt["groups"],
+                str(index): self._transform(self._groups[index]).init(values),
+            },
+        }
+        leaves = [
+            leaf
+            for leaf in jax.tree.leaves(values)
+            if isinstance(leaf, jax.Array) and not _checks.is_traced(leaf)
+        ]
+        sharding = next((leaf.sharding for leaf in leaves if leaf.committed), None)
+        if sharding is None:
+            self.opt_state.value = begun
+            return
+        if isinstance(sharding, jax.sharding.NamedSharding):
+            sharding = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
+        # A scalar elsewhere would be moved, and compiled for, at every change of place.
+        put = lambda leaf: (
+            leaf if getattr(leaf, "committed", False) else jax.device_put(leaf, sharding)
+        )
+        self.opt_state.value = jax.tree.map(put, begun)
+        self._rates.move(put)
+        for state in brainstate.graph.states(self.lr).values():
+            if not isinstance(state, LearningRates):
+                state.value = jax.tree.map(put, state.value)
+
+    # --- Updating -----------------------------------------------------------------------------
+
+    def _direction(
+        self, weight_decay: optax.GradientTransformation
+    ) -> optax.GradientTransformation:
+        """The update before the learning rate, with `weight_decay` in its place."""
+        if self._tx is None:
+            return optax.chain(weight_decay, optax.scale_by_adam())
+        return optax.chain(self._tx, weight_decay)
+
+    def _transform(self, group: _Group) -> optax.GradientTransformationExtraArgs:
+        decay = group.weight_decay
+        none = not _checks.is_traced(decay) and decay == 0
+        return optax.with_extra_args_support(
+            self._direction(optax.identity() if none else optax.add_decayed_weights(decay))
+        )
+
+    def step(self, grads: Any, **extra_args: Any) -> None:
+        """Update the weights by `grads`, a pytree like the registered one; it may hold more.
+
+        Outside a jitted function this runs one compiled program. `extra_args` go to optax.
+        """
+        if not self._weights:
+            raise ValueError("register_trainable_weights(...) must be called before step(...).")
+        refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.step()")
+        listed = len(self.lr.pieces())
+        if (
+            (1 < listed < len(self._groups)
+            and None in self._rates.base_lrs[listed:])
+            or listed > max(len(self._groups), 1)
+        ):
+            raise ValueError(
+                f"The scheduler has a list of {listed} learning rates for {len(self._groups)} parameter groups. "
+                "A list must have one entry a group; a single number serves every group."
+            )
+        found = {name: self._gradient(grads, name) for name in self._weights}
+        values = {name: state.value for name, state in self._weights.items()}
+        update = self._update
+        if not tracing() and not any(callable(leaf) for leaf in jax.tree.leaves(extra_args)):
+            update = self._compiled = self._compiled or jax.jit(self._update)
+        new, self.opt_state.value = update(
+            found, values, self.opt_state.value, self._rates.value["lr"], extra_args
+        )
+        for name, state in self._weights.items():
+            state.value = new[name]
+
+    def update(self, grads: Any, **extra_args: Any) -> None:
+        """The same as ``step()``."""
+        self.step(grads, **extra_args)
+
+    def _gradient(self, grads: Any, name: str) -> Any:
+        value = grads
+        for key in self._paths[name]:
+            try:
+                value = (
+                    getattr(value, key)
+                    if isinstance(key, str) and hasattr(type(value), "_fields")
+                    else value[key]
+                )
+            except (KeyError, IndexError, TypeError, AttributeError):
+                raise ValueError(
+                    f"grads must hold a gradient for every registered weight; {name!r} is missing. "
+                    "Take the gradient with respect to the same states that were registered."
+                ) from None
+        return value
+
+    def _update(
+        self, grads: Any, values: Any, opt: Any, lrs: Any, extra_args: Any
+    ) -> tuple[Any, Any]:
+        """New weights and new optax states, from old ones."""
+        for name, value in values.items():
+            if jax.tree.structure(grads[name]) != jax.tree.structure(value):
+                raise ValueError(
+                    f"The gradient of {name!r} must have the structure of the weight, {jax.tree.structure(value)}, "
+                    f"got {jax.tree.structure(grads[name])}."
+                )
+            for gradient, weight in zip(
+                jax.tree.leaves(grads[name]), jax.tree.leaves(value), strict=True
+            ):
+                if np.shape(gradient) != np.shape(weight):
+                    raise ValueError(
+                        f"The gradient of {name!r} must have the weight's shape {np.shape(weight)}, got {np.shape(gradient)}."
+                    )
+        for clip in self._clips:
+            grads, _ = clip.update(grads, clip.init(values), values)
+        new, states = {}, {}
+        for i, group in enumerate(self._groups):
+            weights = {name: values[name] for name in group.names}
+            own = {name: grads[name] for name in group.names}
+            updates, states[str(i)] = self._transform(group).update(
+                own, opt["groups"][str(i)], weights, **extra_args
+            )
+            if not self._complete:
+                updates = jax.tree.map(functools.partial(_descend, lrs[i]), updates)
+            new |= optax.apply_updates(weights, updates)
+        return new, {"step_count": opt["step_count"] + np.int32(1), "groups": states}
+
+    # --- Checkpoints --------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Moments, counts and the scheduler's state: a nested dict of numbers and arrays with str keys."""
+        opt = self.opt_state.value
+        return {
+            "version": VERSION,
+            "step_count": numbers(opt["step_count"]),
+            "lr": {str(i): float(lr) for i, lr in enumerate(np.asarray(self._rates.value["lr"]))},
+            "opt_state": _nested(opt["groups"]),
+            "lr_scheduler": self.lr.state_dict(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue where ``state_dict()`` was taken; a dict that does not fit raises ValueError and changes nothing."""
+        check_version("state_dict", state_dict)
+        check_keys(
+            "state_dict", state_dict, ("version", "step_count", "lr", "opt_state", "lr_scheduler")
+        )
+        count = check_number(
+            "step_count", unwrap(state_dict["step_count"]), low=0, high=LAST_EPOCH, whole=True
+        )
+        saved_lr = unwrap(state_dict["lr"])
+        groups = len(self._rates.base_lrs)
+        check_keys("lr", saved_lr, map(str, range(groups)))
+        lrs = [
+            check_number(f"lr[{i}]", saved_lr[str(i)], low=0, high=LARGEST) for i in range(groups)
+        ]
+        opt = self.opt_state.value
+        loaded = _loaded(state_dict["opt_state"], opt["groups"])
+        self.lr.load_state_dict(state_dict["lr_scheduler"])
+        self.opt_state.value = {
+            "step_count": strong(count, np.dtype(np.int32), opt["step_count"]),
+            "groups": loaded,
+        }
+        self._rates.value = {**self._rates.value, "lr": np.array(lrs, np.float32)}
+
+    # --- Refusing -----------------------------------------------------------------------------
+
+    def _refuse_descent(self, values: Any) -> None:
+        """Refuse a `tx` that already descends: scaled by minus the learning rate it would ascend."""
+        if self._tx is None:
+            return
+        weights = jax.tree.map(
+            lambda leaf: jnp.zeros((1,) * np.ndim(leaf), jnp.result_type(leaf)), values
+        )
+        tx = optax.with_extra_args_support(self._tx)
+        grads = jax.tree.map(jnp.ones_like, weights)
+        total = 0.0
+        try:
+            state = tx.init(weights)
+            for _ in range(3):  # a schedule may begin at 0
+                updates, state = tx.update(grads, state, weights)
+                total += sum(float(jnp.sum(leaf)) for leaf in jax.tree.leaves(updates))
+        except Exception:  # a tx that wants more than gradients cannot be tried out
+            return
+        if total < 0:
+            raise ValueError(
+                "tx must be a direction when lr=... is given (for example optax.scale_by_adam()), but this one already "
+                "descends, and would ascend when scaled by -lr. Pass it without lr to use it as it is."
+            )
+
+
+def _nested(tree: Any) -> dict[str, Any]:
+    """The leaves of any pytree in nested dicts with str keys."""
+    nested: dict[str, Any] = {}
+    for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        *parents, last = (str(_plain_key(key)) for key in keys)
+        place = nested
+        for key in parents:
+            place = place.setdefault(key, {})
+        place[last] = leaf
+    return nested
+
+
+def _loaded(saved: Any, own: Any) -> Any:
+    """The pytree `own` with the leaves that `_nested` put into `saved`."""
+    leaves, structure = jax.tree_util.tree_flatten_with_path(own)
+    check_same_shape("opt_state", saved, _nested(own))
+    loaded = []
+    for keys, old in leaves:
+        value = saved
+        for key in keys:
+            value = value[str(_plain_key(key))]
+        if isinstance(value, jax.Array) and isinstance(old, jax.Array):
+            if value.committed == old.committed and (
+                not old.committed or value.sharding == old.sharding
+            ):
+                loaded.append(strong(value, old.dtype))
+                continue
+            if old.committed:
+                loaded.append(jax.device_put(value.astype(old.dtype), old.sharding))
+                continue
+        loaded.append(jnp.asarray(place(np.asarray(value, old.dtype), old)))
+    return jax.tree.unflatten(structure, loaded)
+
+
+def check_same_shape(where: str, saved: Any, own: Any) -> None:
+    if isinstance(own, dict):
+        check_keys(where, saved, own)
+        for key in own:
+            check_same_shape(f"{where}.{key}", saved[key], own[key])
+        return
+    if isinstance(saved, (dict, str)) or saved is None:
+        raise ValueError(f"{where} must be an array of shape {np.shape(own)}, got {saved!r:.80}.")
+    dtype = getattr(saved, "dtype", np.asarray(saved).dtype)
+    if np.shape(saved) != np.shape(own) or jnp.issubdtype(dtype, np.inexact) != jnp.issubdtype(
+        own.dtype, np.inexact
+    ):
+        raise ValueError(
+            f"{where} must be {own.dtype} of shape {np.shape(own)}, got {dtype} of shape {np.shape(saved)}."
+        )
+
+
+def _plain_key(key: Any) -> Any:
+    for attribute in ("key", "idx", "name"):
+        if hasattr(key, attribute):
+            return getattr(key, attribute)
+    return key
+
+
+def _descend(lr: Any, update: Any) -> Any:
+    """``-lr * update`` in at least float32, and back: a learning rate rounded to bfloat16 is 0.4 % off."""
+    wide = jnp.promote_types(update.dtype, jnp.float32)
+    return (-lr * update.astype(wide)).astype(update.dtype)

@@ -1,0 +1,113 @@
+"""Schedules made of schedules: one after the other, and multiplied."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from .. import _checks
+from .._checks import Number
+from .._formula import Formula
+from .._numerics import Arithmetic, ratio
+from ._base import LRScheduler
+
+
+@dataclasses.dataclass(frozen=True)
+class _Piece:
+    """A formula with the base learning rate of the scheduler it came from."""
+
+    formula: Formula
+    base: Number
+
+    def raw(self, t: Any, scale: Any, x: Arithmetic) -> Any:
+        return self.formula.raw(t, self.base * scale, x)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Composite(Formula):
+    pieces: tuple[_Piece, ...]
+
+    def with_reductions(self, counts: Iterator[Any]) -> Formula:
+        pieces = tuple(
+            _Piece(piece.formula.with_reductions(counts), piece.base) for piece in self.pieces
+        )
+        return dataclasses.replace(self, pieces=pieces)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sequential(_Composite):
+    milestones: tuple[Number, ...]
+
+    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+        scale = ratio(x, base, self.pieces[0].base)
+        starts = (0, *self.milestones)
+        branches = [
+            lambda piece=piece, start=start: piece.raw(x.maximum(t - start, 0), scale, x)
+            for piece, start in zip(self.pieces, starts, strict=True)
+        ]
+        return x.choose(x.count(self.milestones, t), branches)
+
+    def plateaus(self, start: Any = 0) -> tuple[tuple[Formula, Any], ...]:
+        starts = (0, *self.milestones)
+        return sum(
+            (p.formula.plateaus(start + s) for p, s in zip(self.pieces, starts, strict=True)), ()
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Chained(_Composite):
+    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+        lr = base
+        for piece in self.pieces:
+            lr = lr * ratio(x, piece.raw(t, 1, x), piece.base)
+        return lr
+
+    def plateaus(self, start: Any = 0) -> tuple[tuple[Formula, Any], ...]:
+        return sum((piece.formula.plateaus(start) for piece in self.pieces), ())
+
+
+def _members(schedulers: Any) -> tuple[list[LRScheduler], int]:
+    """The checked members of a composite, and for how many parameter groups they are made."""
+    if not isinstance(schedulers, (list, tuple)) or not schedulers:
+        raise TypeError(f"schedulers must be a list of at least one scheduler, got {schedulers!r}.")
+    for i, scheduler in enumerate(schedulers):
+        if not isinstance(scheduler, LRScheduler):
+            raise TypeError(f"schedulers[{i}] must be an lrax scheduler, got {scheduler!r}.")
+    groups = _checks.group_count(
+        **{f"schedulers[{i}]": s.pieces() for i, s in enumerate(schedulers)}
+    )
+    return list(schedulers), groups
+
+
+def _pieces(schedulers: list[LRScheduler], group: int) -> tuple[_Piece, ...]:
+    return tuple(_Piece(*s.pieces()[min(group, len(s.pieces()) - 1)]) for s in schedulers)
+
+
+class SequentialLR(LRScheduler):
+    """Run one scheduler after the other, each from its own epoch 0 on."""
+
+    def __init__(
+        self, schedulers: Sequence[LRScheduler], milestones: Any, last_epoch: int = 0
+    ) -> None:
+        members, groups = _members(schedulers)
+        milestones = _checks.milestones("milestones", milestones)
+        if len(members) != len(milestones) + 1:
+            raise ValueError(
+                "milestones must have one entry fewer than schedulers, at which the next one takes over, "
+                f"got {len(milestones)} milestones for {len(members)} schedulers."
+            )
+        formulas = [_Sequential(_pieces(members, group), milestones) for group in range(groups)]
+        super().__init__([f.pieces[0].base for f in formulas], last_epoch, formula=formulas)
+
+
+class ChainedScheduler(LRScheduler):
+    """Multiply schedulers: the first one's base learning rate times the factor of each."""
+
+    def __init__(self, schedulers: Sequence[LRScheduler], last_epoch: int = 0) -> None:
+        members, groups = _members(schedulers)
+        formulas = [_Chained(_pieces(members, group)) for group in range(groups)]
+        for i, piece in enumerate(formulas[0].pieces):
+            if i > 0 and not _checks.is_traced(piece.base) and piece.base == 0:
+                raise ValueError(
+                    f"schedulers[{i}] must have a base_lr > 0, since its factor is lr / base_lr, got 0."
+                )
+        super().__init__([f.pieces[0].base for f in formulas], last_epoch, formula=formulas)

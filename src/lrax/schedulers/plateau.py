@@ -1,0 +1,225 @@
+"""Learning from a metric: the one scheduler with memory."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import _checks
+from .._checkpoint import check_keys, check_number
+from .._checks import Number
+from .._formula import Formula
+from .._numerics import HOST, Arithmetic, growth
+from .._state import LAST_EPOCH, View
+from ._base import LRScheduler
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plateau(Formula):
+    mode: str
+    factor: Number
+    patience: Number
+    threshold: Number
+    threshold_mode: str
+    cooldown: Number
+    min_lr: Number
+    eps: Number
+    reductions: Any = 0
+
+    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+        """``max(base * factor**reductions, min_lr)``, where a reduction of at most `eps` is not made.
+
+        A reduction from u = base * factor**n is larger than eps if u > eps / (1 - factor) and
+        u > min_lr + eps, and u only falls: so there is a last one, found by a logarithm and put
+        right by at most one in either direction.
+        """
+        least = x.maximum(self.eps / (1 - self.factor), self.min_lr + self.eps)
+        possible = (least > 0) & (base > 0)
+        exact = x.log(x.where(possible, base, 1) / x.where(possible, least, 1)) / -x.log(
+            self.factor
+        )
+        near = x.maximum(x.floor(exact), 0)
+        at = [base * growth(x, self.factor, near + i) > least for i in (-1, 0, 1)]
+        last = x.where(
+            at[0], x.where(at[1], x.where(at[2], near + 2, near + 1), near), x.maximum(near - 1, 0)
+        )
+        count = x.where(possible, x.minimum(self.reductions, last), self.reductions)
+        return x.where(
+            count > 0, x.maximum(base * growth(x, self.factor, count), self.min_lr), base
+        )
+
+    def plateaus(self, start: Any = 0) -> tuple[tuple[Formula, Any], ...]:
+        return ((self, start),)
+
+    def with_reductions(self, counts: Iterator[Any]) -> Formula:
+        return dataclasses.replace(self, reductions=next(counts))
+
+    def memory(self) -> dict[str, Any]:
+        return {
+            "best": _split_host(np.inf if self.mode == "min" else -np.inf),
+            "num_bad_epochs": np.int32(0),
+            "cooldown_counter": np.int32(0),
+            "reductions": np.int32(0),
+        }
+
+    def observe(self, memory: dict[str, Any], metric: Any, begun: Any) -> dict[str, Any]:
+        """The memory after one more metric: unchanged until the plateau has begun."""
+        known = (metric, begun, self.factor, self.patience, self.threshold, *memory.values())
+        if any(map(_checks.is_traced, known)):
+            with jax.enable_x64(True):
+                new = self._observe(memory, metric, _joined(memory["best"]), jnp)
+                new["best"] = _split_traced(new["best"])
+                return {
+                    name: jnp.where(begun, new[name], old).astype(old.dtype)
+                    for name, old in memory.items()
+                }
+        if not begun:
+            return memory
+        numbers = {
+            name: np.asarray(value).item() for name, value in memory.items() if name != "best"
+        }
+        new = self._observe(numbers, metric, _joined(memory["best"]), HOST)
+        return {name: _split_host(v) if name == "best" else np.int32(v) for name, v in new.items()}
+
+    def as_numbers(self, memory: dict[str, Any]) -> dict[str, Any]:
+        """The memory for a state dict."""
+        return {name: _joined(v) if name == "best" else int(v) for name, v in memory.items()}
+
+    def from_numbers(self, where: str, found: Any) -> dict[str, Any]:
+        """The memory out of a state dict, checked."""
+        check_keys(where, found, self.memory())
+        best = check_number(f"{where}.best", found["best"])
+        counts = {
+            name: np.int32(
+                check_number(f"{where}.{name}", value, low=0, high=LAST_EPOCH, whole=True)
+            )
+            for name, value in found.items()
+            if name != "best"
+        }
+        return {"best": _split_host(best), **counts}
+
+    def _observe(self, memory: dict[str, Any], metric: Any, best: Any, x: Any) -> dict[str, Any]:
+        better = self._better(metric, best, x)
+        bad = x.where(better, 0, memory["num_bad_epochs"] + 1)
+        cooling = memory["cooldown_counter"] > 0
+        cooldown = x.where(cooling, memory["cooldown_counter"] - 1, 0)
+        bad = x.where(cooling, 0, bad)
+        reduce = bad > self.patience
+        return {
+            "best": x.where(better, metric, best),
+            "num_bad_epochs": x.where(reduce, 0, bad),
+            "cooldown_counter": x.where(reduce, self.cooldown, cooldown),
+            "reductions": memory["reductions"] + x.where(reduce, 1, 0),
+        }
+
+    def _better(self, metric: Any, best: Any, x: Any) -> Any:
+        sign = -1 if self.mode == "min" else 1
+        if self.threshold_mode == "abs":
+            bar = best + sign * self.threshold
+        else:
+            # A share of |best|: best * (1 - threshold) would lie above a negative best.
+            bar = x.where(
+                best < 0, best * (1 - sign * self.threshold), best * (1 + sign * self.threshold)
+            )
+        return metric < bar if self.mode == "min" else metric > bar
+
+
+# The best metric is kept as a sum of three float32: exact for every Python float, in any mode.
+
+
+def _split_host(value: float) -> np.ndarray:
+    parts, rest = [], np.float64(value)
+    for _ in range(3):
+        parts.append(np.float32(rest))
+        rest = rest - parts[-1] if np.isfinite(rest) else np.float64(0)
+    return np.array(parts, np.float32)
+
+
+def _split_traced(value: Any) -> Any:
+    parts, rest = [], jnp.asarray(value, np.float64)
+    for _ in range(3):
+        # Not a cast there and back, which XLA would drop.
+        parts.append(jax.lax.reduce_precision(rest, exponent_bits=8, mantissa_bits=23))
+        rest = jnp.where(jnp.isfinite(rest), rest - parts[-1], 0)
+    return jnp.stack(parts, axis=-1).astype(np.float32)
+
+
+def _joined(parts: Any) -> Any:
+    parts = parts.astype(np.float64)
+    best = parts[..., 0] + (parts[..., 1] + parts[..., 2])
+    return best if isinstance(best, jax.core.Tracer) else np.asarray(best).item()
+
+
+class ReduceLROnPlateau(LRScheduler):
+    """Multiply the learning rate by `factor` when a metric has stopped improving."""
+
+    def __init__(
+        self,
+        base_lr: Any = 1e-3,
+        mode: str = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_mode: str = "rel",
+        cooldown: int = 0,
+        min_lr: Any = 0,
+        eps: Any = 1e-8,
+        last_epoch: int = 0,
+    ) -> None:
+        factor = _checks.positive("factor", factor)
+        threshold = _checks.non_negative("threshold", threshold)
+        _checks.choice("threshold_mode", threshold_mode, ("rel", "abs"))
+        if not _checks.is_traced(factor) and factor >= 1:
+            raise ValueError(
+                f"factor must be a number in (0, 1), got {factor}. The learning rate is multiplied by it."
+            )
+        if threshold_mode == "rel" and not _checks.is_traced(threshold) and threshold >= 1:
+            raise ValueError(
+                f"threshold must be below 1 in threshold_mode='rel', where it is a share of the best metric, got {threshold}. "
+                "Use threshold_mode='abs' for an absolute one."
+            )
+        first = (
+            _checks.choice("mode", mode, ("min", "max")),
+            factor,
+            _checks.integer("patience", patience),
+            threshold,
+            threshold_mode,
+            _checks.integer("cooldown", cooldown),
+        )
+        min_lrs = _checks.learning_rates("min_lr", min_lr)
+        epsilons = _checks.per_group("eps", eps, _checks.non_negative, of="a number")
+        groups = _checks.group_count(min_lr=min_lrs, eps=epsilons)
+        formulas = [
+            _Plateau(*first, min_lrs[min(g, len(min_lrs) - 1)], epsilons[min(g, len(epsilons) - 1)])
+            for g in range(groups)
+        ]
+        super().__init__(base_lr, last_epoch, formula=formulas)
+
+    def step(self, metric: Any = None, epoch: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Learn from `metric`, advance the clock by one or jump to `epoch`, and publish."""
+        super().step(epoch, metric=metric)
+
+    @property
+    def best(self) -> View:
+        """Best metric so far."""
+        memory = self._memory
+        assert memory is not None
+        return View(lambda: _joined(memory.value["0"]["best"]))
+
+    @property
+    def num_bad_epochs(self) -> View:
+        """Metrics in a row that were not better than the best."""
+        return self._remembered("num_bad_epochs")
+
+    @property
+    def cooldown_counter(self) -> View:
+        """Epochs of cooldown that are left."""
+        return self._remembered("cooldown_counter")
+
+    def _remembered(self, name: str) -> View:
+        memory = self._memory
+        assert memory is not None
+        return View(lambda: memory.value["0"][name])

@@ -1,0 +1,108 @@
+"""What several test files share: comparisons that cannot pass by accident, ways to run a scheduler."""
+
+import contextlib
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"
+
+
+def assert_close(actual, expected, rtol=1e-6, floor=1e-7):
+    """Equal length, non-empty, finite, and within `rtol` of each value or `floor` of the largest."""
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    assert actual.shape == expected.shape, (actual.shape, expected.shape)
+    assert actual.size, "nothing to compare"
+    assert np.isfinite(expected).all()
+    np.testing.assert_allclose(actual, expected, rtol=rtol, atol=floor * np.abs(expected).max())
+
+
+def assert_same_bits(actual, expected):
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.dtype == expected.dtype == np.float32
+    assert actual.shape == expected.shape, (actual.shape, expected.shape)
+    assert actual.size, "nothing to compare"
+    np.testing.assert_array_equal(actual.view(np.int32), expected.view(np.int32))
+
+
+def assert_trees_close(actual, expected, rtol=1e-6, floor=1e-7):
+    leaves, structure = jax.tree.flatten(actual)
+    wanted, wanted_structure = jax.tree.flatten(expected)
+    assert structure == wanted_structure
+    assert leaves, "nothing to compare"
+    for a, b in zip(leaves, wanted, strict=True):
+        assert jnp.asarray(a).dtype == jnp.asarray(b).dtype
+        assert_close(a, b, rtol, floor)
+
+
+def assert_trees_equal(actual, expected):
+    leaves, structure = jax.tree.flatten(actual)
+    wanted, wanted_structure = jax.tree.flatten(expected)
+    assert structure == wanted_structure
+    assert leaves, "nothing to compare"
+    for a, b in zip(leaves, wanted, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def last_lr(scheduler):
+    return np.float32(scheduler.get_last_lr()[0])
+
+
+def stepped(scheduler, epochs, metrics=None):
+    """Learning rates of `epochs` eager steps, the first one before any step (after it, with metrics)."""
+    values = []
+    for epoch in range(epochs):
+        if metrics is not None:
+            scheduler.step(metrics[epoch])
+        values.append(last_lr(scheduler))
+        if metrics is None:
+            scheduler.step()
+    return np.array(values)
+
+
+def looped(schedulers, epochs, metrics=None):
+    """The same of many schedulers at once, stepped inside one compiled loop; `metrics` is a dict like them."""
+
+    def body(_, metric):
+        rates = {}
+        for key, scheduler in schedulers.items():
+            if metric is not None:
+                scheduler.step(metric[key])
+            rates[key] = scheduler.get_last_lr()[0]
+            if metric is None:
+                scheduler.step()
+        return rates
+
+    if metrics is not None:
+        metrics = {key: jnp.asarray(values, jnp.float32) for key, values in metrics.items()}
+    rates = brainstate.transform.for_loop(body, jnp.arange(epochs), metrics)
+    return {key: np.asarray(values) for key, values in rates.items()}
+
+
+_counts = []  # of the blocks that are counting; the one listener stays registered
+
+
+def _listen(event, duration, **_):
+    if event == COMPILE_EVENT:
+        for count in _counts:
+            count.append(duration)
+
+
+jax.monitoring.register_event_duration_secs_listener(_listen)
+
+
+@contextlib.contextmanager
+def compiled_programs():
+    """A list that grows by one with every program XLA compiles inside the block."""
+    count = []
+    _counts.append(count)
+    try:
+        yield count
+    finally:
+        _counts.remove(count)
+
+
+def values_of(states):
+    return {key: state.value for key, state in dict(states).items()}

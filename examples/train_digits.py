@@ -125,7 +125,7 @@ def main():
             for batch in order[: steps_per_epoch * BATCH].reshape(-1, BATCH):
                 new.append(train_step(x_train[batch], y_train[batch]))
                 bar.update()
-            epoch, losses = epoch + 1, np.append(losses, np.float32(new))
+            epoch, losses = epoch + 1, np.append(losses, np.asarray(new))
             bar.set_postfix(loss=f"{np.mean(new):.4f}", lr=f"{float(optimizer.current_lr):.2e}")
             state = {"params": by_name(params), "optimizer": optimizer.state_dict()}
             state = jax.device_get({**state, "losses": losses})

@@ -19,7 +19,7 @@ FUNCTIONS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Case:
     library: str
     key: str
@@ -30,7 +30,9 @@ class Case:
     metrics: list | None = None
 
     def __str__(self):
-        return f"{self.library}-{self.key}"
+        return f"{self.library}: {self.key}"
+
+    __repr__ = __str__
 
     @property
     def lrax_class(self):

@@ -75,8 +75,6 @@ def looped(schedulers, epochs, metrics=None):
                 scheduler.step()
         return rates
 
-    if metrics is not None:
-        metrics = {key: jnp.asarray(values, jnp.float32) for key, values in metrics.items()}
     rates = brainstate.transform.for_loop(body, jnp.arange(epochs), metrics)
     return {key: np.asarray(values) for key, values in rates.items()}
 
@@ -106,3 +104,9 @@ def compiled_programs():
 
 def values_of(states):
     return {key: state.value for key, state in dict(states).items()}
+
+
+def global_norm(tree):
+    return float(
+        np.sqrt(sum(np.sum(np.square(np.asarray(leaf))) for leaf in jax.tree.leaves(tree)))
+    )

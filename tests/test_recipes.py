@@ -187,7 +187,7 @@ def test_manual_loop_that_sets_the_learning_rate():
     task, twin = Task(), Task()
     optimizer = lrax.AdamW(lr=1e-4)
     optimizer.register_trainable_weights(task.params)
-    tx = optax.inject_hyperparams(optax.adamw)(learning_rate=1e-4, weight_decay=0.01)
+    tx = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(0.01))
     values = twin.values()
     opt_state = tx.init(values)
 
@@ -210,9 +210,8 @@ def test_manual_loop_that_sets_the_learning_rate():
             train_step(x, y)
         sizes.append(len(compiled))
 
-        opt_state.hyperparams["learning_rate"] = jnp.float32(lr)
         updates, opt_state = tx.update(twin.grads(0), opt_state, values)
-        values = optax.apply_updates(values, updates)
+        values = optax.apply_updates(values, jax.tree.map(lambda u, lr=lr: -lr * u, updates))
         for key, state in twin.params.items():
             state.value = values[key]
     assert sizes[0] > 0

@@ -7,7 +7,7 @@ EPOCHS = 64
 # A loss that falls, stalls, creeps just below and just above the default threshold, and rises again.
 STALLS = [5, 4, 4, 4, 4, 3, 2, 1, 1, 1, 1, 1, 1, 1.0005, 0.9999, 0.9998, 0.5] + [0.6] * 8
 # A loss that falls with a ripple, at three decimals, and one that is lost for two epochs.
-RIPPLE = [round(5 * math.exp(-0.08 * t) + 0.4 * math.sin(1.7 * t), 3) for t in range(EPOCHS)]
+RIPPLE = [round(5 * math.exp(-0.08 * t) + 0.4 * math.sin(1.7 * t) + 0.5, 3) for t in range(EPOCHS)]
 LOST = [2.0, 1.0, None, None, 1.5, 0.5, None, 0.4] + [0.4] * 8
 FLAT_NEGATIVE = [-2.0] * 30
 BELOW_ZERO = [round(-1 - 0.05 * t + 0.3 * math.sin(t), 3) for t in range(EPOCHS)]
@@ -386,7 +386,7 @@ def braintools_cases():
 
     yield plateau(STALLS, factor=0.5, patience=2, cooldown=3)
     yield plateau(STALLS, factor=0.5, patience=1)
-    yield plateau(RIPPLE, factor=0.5, patience=2, cooldown=3)
+    yield plateau(RIPPLE, factor=0.5, patience=0, cooldown=1, threshold=0.05)
     yield plateau(RIPPLE, factor=0.5, patience=2, threshold=0.2, threshold_mode="abs")
     yield plateau(RIPPLE, factor=0.1, patience=0, min_lr=1e-3)
     yield plateau(RIPPLE, factor=0.5, patience=2, mode="max")

@@ -1,5 +1,6 @@
 """Learning-rate schedulers for JAX: exact, jit-safe, with the names you know."""
 
+from ._config import from_config as from_config
 from ._formula import Formula as Formula
 from .optimizers._alias import SGD as SGD
 from .optimizers._alias import Adam as Adam
@@ -51,6 +52,7 @@ __all__ = [
     "StepLR",
     "WarmupCosineSchedule",
     "WarmupScheduler",
+    "from_config",
 ]
 
 from . import optim as optim

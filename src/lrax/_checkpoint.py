@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from ._checks import is_traced
+
 VERSION = 1
 
 
@@ -16,13 +18,11 @@ def plain(name: str, value: Any) -> Any:
     """A hyper-parameter as numbers in nested dicts."""
     if isinstance(value, str):
         return {value: 1}
-    if (
-        isinstance(value, (list, tuple))
-        or (isinstance(value, (np.ndarray, jax.Array))
-        and np.ndim(value) == 1)
+    if isinstance(value, (list, tuple)) or (
+        isinstance(value, (np.ndarray, jax.Array)) and np.ndim(value) == 1
     ):
         return {str(i): plain(name, entry) for i, entry in enumerate(value)}
-    if isinstance(value, jax.core.Tracer):
+    if is_traced(value):
         raise TypeError(
             f"{name} is traced, so its value is not known here. Take the state dict outside the transformation."
         )
@@ -31,9 +31,14 @@ def plain(name: str, value: Any) -> Any:
     return value
 
 
-def numbers(tree: Any) -> Any:
-    """A tree of host values (NumPy or jax scalars) as Python numbers."""
-    return jax.tree.map(lambda leaf: plain("a state", leaf), tree)
+def restored(value: Any) -> Any:
+    """What :func:`plain` was given: lists and strings again."""
+    if not isinstance(value, dict):
+        return value
+    if all(key.isdigit() for key in value):
+        return [restored(value[str(i)]) for i in range(len(value))]
+    (name,) = value
+    return name
 
 
 def unwrap(tree: Any) -> Any:

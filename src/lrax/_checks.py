@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 Number = Any
 """A Python number after a check, or a scalar tracer."""
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 
 def is_traced(value: Any) -> bool:
-    return isinstance(value, jax.core.Tracer)
+    return isinstance(value, Tracer)
 
 
 def _shown(value: Any) -> str:
@@ -142,10 +143,8 @@ def milestones(name: str, value: Any) -> tuple[Number, ...]:
 
 def per_group(name: str, value: Any, check: Callable[[str, Any], T], *, of: str) -> tuple[T, ...]:
     """One entry for all groups, or a list with one entry a group."""
-    if (
-        isinstance(value, (list, tuple))
-        or (isinstance(value, (np.ndarray, jax.Array))
-        and np.ndim(value) == 1)
+    if isinstance(value, (list, tuple)) or (
+        isinstance(value, (np.ndarray, jax.Array)) and np.ndim(value) == 1
     ):
         if len(value) == 0:
             raise _fail(ValueError, name, f"{of} or a list with one entry a parameter group", value)
@@ -186,3 +185,24 @@ def epoch(name: str, value: Any) -> Number:
 def metric(value: Any) -> Number:
     """A scalar to watch; NaN and infinity are allowed and count as bad, or as very good."""
     return _scalar("metric", "a number", value)
+
+
+def epochs(value: Any) -> Any:
+    """A number or an array (of Python, NumPy or jax; a list becomes an array) of epochs >= 0."""
+    if type(value) is int or type(value) is float:
+        known_low = value >= 0
+    else:
+        requirement = "a number or an array of numbers"
+        if not isinstance(value, jax.Array):
+            if isinstance(value, bool) or callable(value):
+                raise _fail(TypeError, "epoch", requirement, value)
+            value = np.asarray(value)
+        if value.dtype.kind not in "iuf" and value.dtype.name != "bfloat16":
+            raise _fail(TypeError, "epoch", requirement, value)
+        known = not is_traced(value) and (
+            isinstance(value, np.ndarray) or value.is_fully_addressable
+        )
+        known_low = not known or bool(np.all(np.asarray(value) >= 0))
+    if not known_low:
+        raise _fail(ValueError, "epoch", ">= 0", value)
+    return value

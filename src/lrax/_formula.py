@@ -38,7 +38,7 @@ class Formula:
         """
         raise NotImplementedError
 
-    def plateaus(self, start: Any = 0) -> tuple[tuple["Formula", Any], ...]:
+    def plateaus(self, start: Any = 0) -> tuple[tuple[Any, Any], ...]:
         """The parts that learn from metrics, each with the epoch at which it begins."""
         return ()
 
@@ -58,7 +58,6 @@ def evaluate(
     if concrete and not isinstance(epoch, jax.Array):
         if isinstance(epoch, np.ndarray) and epoch.ndim:
             return _numerics.evaluate_vector(formulas, bases, epoch)
-        return _numerics.evaluate_host(
-            formulas, bases, epoch.item() if hasattr(epoch, "item") else epoch
-        )
+        number = epoch.item() if isinstance(epoch, (np.generic, np.ndarray)) else epoch
+        return _numerics.evaluate_host(formulas, bases, number)
     return _numerics.evaluate_traced(formulas, bases, epoch)

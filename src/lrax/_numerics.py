@@ -32,24 +32,24 @@ _WITHOUT_FLOAT64 = ("metal",)
 class Arithmetic(Protocol):
     """What a formula may use besides ``+ - * /`` and comparisons."""
 
-    def where(self, condition: Any, a: Any, b: Any) -> Any: ...
-    def minimum(self, a: Any, b: Any) -> Any: ...
-    def maximum(self, a: Any, b: Any) -> Any: ...
-    def floor(self, a: Any) -> Any: ...
-    def log(self, a: Any) -> Any: ...
-    def sin(self, a: Any) -> Any: ...
-    def power(self, a: Any, b: Any) -> Any: ...
-    def floor_divide(self, t: Any, size: Any) -> Any: ...
-    def count(self, starts: Sequence[Any], t: Any) -> Any:
+    def where(self, condition: Any, a: Any, b: Any, /) -> Any: ...
+    def minimum(self, a: Any, b: Any, /) -> Any: ...
+    def maximum(self, a: Any, b: Any, /) -> Any: ...
+    def floor(self, a: Any, /) -> Any: ...
+    def log(self, a: Any, /) -> Any: ...
+    def sin(self, a: Any, /) -> Any: ...
+    def power(self, a: Any, b: Any, /) -> Any: ...
+    def floor_divide(self, t: Any, size: Any, /) -> Any: ...
+    def count(self, starts: Sequence[Any], t: Any, /) -> Any:
         """How many of the non-decreasing `starts` are at or before `t`."""
         ...
 
-    def take(self, values: Sequence[Any], index: Any) -> Any: ...
-    def choose(self, index: Any, branches: Sequence[Callable[[], Any]]) -> Any:
+    def take(self, values: Sequence[Any], index: Any, /) -> Any: ...
+    def choose(self, index: Any, branches: Sequence[Callable[[], Any]], /) -> Any:
         """Value of the branch at `index`; all branches must be finite everywhere."""
         ...
 
-    def call(self, function: Callable[[Any], Any], t: Any) -> Any:
+    def call(self, function: Callable[[Any], Any], t: Any, /) -> Any:
         """A user's function of the epoch."""
         ...
 
@@ -161,13 +161,25 @@ class _Traced:
         try:
             return self.array(function(epoch))
         except _NOT_TRACEABLE:
-            # Plain Python (`if`, math.exp, a dict): run it on the host, as the eager path does.
-            number = int if self._integer else float
-            on_host = np.vectorize(
-                lambda v: HOST.call(function, number(v)), otypes=[self.dtype.type]
-            )
-            result = jax.ShapeDtypeStruct(t.shape, self.dtype)
-            return jax.pure_callback(on_host, result, epoch, vmap_method="expand_dims")
+            return self._call_on_host(function, t)
+
+    def _call_on_host(self, function: Callable[[Any], Any], t: Any) -> Any:
+        """Plain Python (`if`, math.exp, a dict), run where the eager path runs it.
+
+        float64 crosses the border as pairs of int32: jax rounds what a callback takes and returns.
+        """
+        number = int if self._integer else float
+        evaluate = np.vectorize(lambda v: HOST.call(function, number(v)), otypes=[self.dtype.type])
+
+        def on_host(bits: Any) -> np.ndarray:
+            values = evaluate(np.array(bits, np.int32).view(self.dtype)[..., 0])
+            return values[..., None].view(np.int32)
+
+        bits = jax.lax.bitcast_convert_type(t, np.int32).reshape(*t.shape, -1)
+        result = jax.ShapeDtypeStruct(bits.shape, np.int32)
+        bits = jax.pure_callback(on_host, result, bits, vmap_method="expand_dims")
+        wide = bits if self.dtype == np.float64 else bits[..., 0]
+        return jax.lax.bitcast_convert_type(wide, self.dtype)
 
 
 def _chain(where: Callable[..., Any], index: Any, branches: Sequence[Callable[[], Any]]) -> Any:
@@ -220,6 +232,8 @@ def growth(x: Arithmetic, gamma: Any, exponent: Any) -> Any:
     A float64 power is accurate for every exponent up to 2**31 (in float32 0.9999999 ** 1e9 is 100 %
     off). Growth stops at e**600, far above any float32, since infinity would turn gradients to NaN.
     """
+    if isinstance(gamma, float) and gamma <= 1:
+        return x.power(gamma, exponent)
     return x.power(gamma, x.minimum(exponent, 600 / x.maximum(x.log(gamma), 1e-9)))
 
 
@@ -249,10 +263,20 @@ def _round(module: Any, value: Any) -> Any:
 
 def evaluate_host(formulas: Sequence[Any], bases: Sequence[float], t: float) -> np.ndarray:
     """Learning rates of all groups at one epoch, from Python numbers: float32, shape (groups,)."""
-    values = [
-        formulas[min(g, len(formulas) - 1)].raw(t, base, HOST) for g, base in enumerate(bases)
-    ]
-    return np.array([min(v, LARGEST) if v >= SMALLEST else 0.0 for v in values], np.float32)
+    if len(formulas) == 1:
+        raw = formulas[0].raw
+        # Groups mostly share their base learning rate: each one is worked out once.
+        known = {base: _clip(raw(t, base, HOST)) for base in set(bases)} if len(bases) > 1 else None
+        values = [known[base] for base in bases] if known else [_clip(raw(t, bases[0], HOST))]
+    else:
+        last = len(formulas) - 1
+        values = [_clip(formulas[min(g, last)].raw(t, base, HOST)) for g, base in enumerate(bases)]
+    return np.array(values, np.float32)
+
+
+def _clip(value: float) -> float:
+    """A float64 that NumPy rounds to float32 as :func:`_round` does."""
+    return value if SMALLEST <= value <= LARGEST else LARGEST if value > LARGEST else 0.0
 
 
 def evaluate_vector(formulas: Sequence[Any], bases: Sequence[float], t: np.ndarray) -> np.ndarray:
@@ -303,9 +327,10 @@ def is_concrete(tree: Any) -> bool:
 
 def _evaluate_array(module: Any, x: Any, formulas: Sequence[Any], bases: Any, t: Any) -> Any:
     """One formula serves all groups at once; formulas that differ by group run one after the other."""
-    groups = [bases] if len(formulas) == 1 else [bases[i : i + 1] for i in range(len(formulas))]
+    last = len(formulas) - 1
+    groups = [bases[g : g + 1] for g in range(bases.shape[0])] if last else [bases]
     columns = []
-    for formula, base in zip(formulas, groups, strict=True):
-        value = formula.raw(t[..., None], base, x)
+    for g, base in enumerate(groups):
+        value = formulas[min(g, last)].raw(t[..., None], base, x)
         columns.append(module.broadcast_to(_round(module, value), t.shape + base.shape))
     return module.concatenate(columns, axis=-1)

@@ -16,39 +16,51 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._checks import is_traced
+
 try:
     from brainstate._state import TRACE_CONTEXT
     from brainstate._state_global_hooks import GlobalHookRegistry
     from jax._src.core import trace_state_clean
 
-    TRACE_CONTEXT.state_stack  # noqa: B018
-except (ImportError, AttributeError):  # pragma: no cover
-    trace_state_clean = None
+    def _brainstate_traces() -> bool:
+        return bool(TRACE_CONTEXT.state_stack)
+
+    def _jax_traces() -> bool:
+        return not trace_state_clean()
+
+    def direct(state: brainstate.State) -> bool:
+        """Whether the State may be read and written without the bookkeeping of ``State.value``."""
+        return not (
+            TRACE_CONTEXT.state_stack
+            or not trace_state_clean()
+            or state.hooks.has_hooks()
+            or GlobalHookRegistry.instance().has_hooks()
+        )
+
+except ImportError:  # pragma: no cover
+
+    def _brainstate_traces() -> bool:
+        return True
+
+    def _jax_traces() -> bool:
+        return True
+
+    def direct(state: brainstate.State) -> bool:
+        return False
+
 
 LAST_EPOCH = 2**31 - 1
 
 
 def tracing() -> bool:
     """Whether brainstate or jax is tracing the code that runs now."""
-    if trace_state_clean is None:  # pragma: no cover
-        return True
-    return bool(TRACE_CONTEXT.state_stack) or not trace_state_clean()
-
-
-def direct(state: brainstate.State) -> bool:
-    """Whether the State may be read and written without the bookkeeping of ``State.value``."""
-    return not (
-        trace_state_clean is None
-        or TRACE_CONTEXT.state_stack
-        or not trace_state_clean()
-        or state.hooks.has_hooks()
-        or GlobalHookRegistry.instance().has_hooks()
-    )
+    return _brainstate_traces() or _jax_traces()
 
 
 def refuse_foreign_trace(state: brainstate.State, what: str) -> None:
     """Stop a stateful call under a plain jax transformation, which would run once and be forgotten."""
-    if trace_state_clean is None or TRACE_CONTEXT.state_stack or trace_state_clean():
+    if _brainstate_traces() or not _jax_traces():
         return
     state.check_valid_trace(
         lambda: (
@@ -61,7 +73,7 @@ def refuse_foreign_trace(state: brainstate.State, what: str) -> None:
 
 def place(value: np.ndarray | np.generic, old: Any) -> Any:
     """A host value where `old` lives: on its mesh or device if it was put there, else left on the host."""
-    if isinstance(old, jax.Array) and not isinstance(old, jax.core.Tracer) and old.committed:
+    if isinstance(old, jax.Array) and not is_traced(old) and old.committed:
         return jax.device_put(value, old.sharding)
     return value
 
@@ -74,7 +86,7 @@ def strong(value: Any, dtype: np.dtype, old: Any = None) -> Any:
 
 def on_host(value: Any) -> Any:
     """A NumPy value for one that is known, the tracer for one that is not."""
-    return value if isinstance(value, jax.core.Tracer) else np.asarray(value)[()]
+    return value if is_traced(value) else np.asarray(value)[()]
 
 
 class Clock(brainstate.LongTermState):
@@ -99,13 +111,23 @@ class Clock(brainstate.LongTermState):
 
     def advance(self) -> None:
         """One epoch on; the last one stays."""
-        if direct(self):
-            old = self._value
-            new = np.minimum(on_host(old), LAST_EPOCH - 1) + np.int32(1)
-            vars(self).update(_value=place(new, old), _been_writen=True)
-        else:
-            now = self.value
-            self.value = now + (now < LAST_EPOCH)
+        now = self.value
+        self.value = now + (now < LAST_EPOCH)
+
+    def peek(self) -> int | None:
+        """The epoch, where ``direct(self)``; None for many of them."""
+        value = self._value
+        if type(value) is np.int32:
+            return int(value)
+        value = on_host(value)
+        return int(value) if value.ndim == 0 else None
+
+    def poke(self, epoch: int) -> None:
+        """Set the epoch, where ``direct(self)``."""
+        attributes = vars(self)
+        old, new = attributes["_value"], np.int32(epoch)
+        attributes["_value"] = new if type(old) is np.int32 else place(new, old)
+        attributes["_been_writen"] = True
 
 
 class Memory(brainstate.LongTermState):
@@ -132,25 +154,25 @@ class LearningRates(brainstate.LongTermState):
     def _write_value(self, v: Any) -> None:
         old = self._value
         owner, kept = v["owner"], old["owner"]
-        if not (isinstance(owner, jax.core.Tracer) or isinstance(kept, jax.core.Tracer)):
+        if not (is_traced(owner) or is_traced(kept)):
             owner = kept
         self._value = {"lr": strong(v["lr"], np.dtype(np.float32), old["lr"]), "owner": owner}
 
     def publish(self, lr: Any, slot: int | None) -> None:
         """Write the learning rates of the scheduler in `slot`; None is the one and only writer."""
-        if direct(self):
-            old = self._value
-            new = (
-                place(lr, old["lr"])
-                if isinstance(lr, np.ndarray)
-                else strong(lr, np.dtype(np.float32))
-            )
-            vars(self).update(_value={"lr": new, "owner": old["owner"]}, _been_writen=True)
-            return
         old = self.value
         if slot is not None and tracing():
             lr = jnp.where(old["owner"] == slot, lr, old["lr"])
         self.value = {"lr": lr, "owner": old["owner"]}
+
+    def poke(self, lr: np.ndarray) -> None:
+        """Publish, where ``direct(self)``."""
+        attributes = vars(self)
+        old = attributes["_value"]
+        if type(old["lr"]) is not np.ndarray:
+            lr = place(lr, old["lr"])
+        attributes["_value"] = {"lr": lr, "owner": old["owner"]}
+        attributes["_been_writen"] = True
 
     def own(self, slot: int) -> None:
         """Make the scheduler in `slot` the owner."""

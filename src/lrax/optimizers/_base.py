@@ -13,7 +13,7 @@ import optax
 from brainstate.graph import Node
 
 from .. import _checks
-from .._checkpoint import VERSION, check_keys, check_number, check_version, numbers, unwrap
+from .._checkpoint import VERSION, check_keys, check_number, check_version, plain, unwrap
 from .._numerics import LARGEST
 from .._state import LAST_EPOCH, LearningRates, View, place, refuse_foreign_trace, strong, tracing
 from ..schedulers._base import LRScheduler
@@ -349,13 +349,15 @@ class OptaxOptimizer(Node):
             return
         if isinstance(sharding, jax.sharding.NamedSharding):
             sharding = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
-        # A scalar elsewhere would be moved, and compiled for, at every change of place.
-        put = lambda leaf: (
-            leaf if getattr(leaf, "committed", False) else jax.device_put(leaf, sharding)
-        )
+
+        def put(leaf: Any) -> Any:
+            # A scalar elsewhere would be moved, and compiled for, at every change of place.
+            return leaf if getattr(leaf, "committed", False) else jax.device_put(leaf, sharding)
+
         self.opt_state.value = jax.tree.map(put, begun)
         self._rates.move(put)
-        for state in brainstate.graph.states(self.lr).values():
+        states: Any = brainstate.graph.states(self.lr)
+        for state in states.values():
             if not isinstance(state, LearningRates):
                 state.value = jax.tree.map(put, state.value)
 
@@ -386,10 +388,8 @@ class OptaxOptimizer(Node):
         refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.step()")
         listed = len(self.lr.pieces())
         if (
-            (1 < listed < len(self._groups)
-            and None in self._rates.base_lrs[listed:])
-            or listed > max(len(self._groups), 1)
-        ):
+            1 < listed < len(self._groups) and None in self._rates.base_lrs[listed:]
+        ) or listed > max(len(self._groups), 1):
             raise ValueError(
                 f"The scheduler has a list of {listed} learning rates for {len(self._groups)} parameter groups. "
                 "A list must have one entry a group; a single number serves every group."
@@ -453,7 +453,7 @@ class OptaxOptimizer(Node):
             )
             if not self._complete:
                 updates = jax.tree.map(functools.partial(_descend, lrs[i]), updates)
-            new |= optax.apply_updates(weights, updates)
+            new.update(optax.apply_updates(weights, updates))  # pyright: ignore
         return new, {"step_count": opt["step_count"] + np.int32(1), "groups": states}
 
     # --- Checkpoints --------------------------------------------------------------------------
@@ -463,35 +463,37 @@ class OptaxOptimizer(Node):
         opt = self.opt_state.value
         return {
             "version": VERSION,
-            "step_count": numbers(opt["step_count"]),
+            "step_count": plain("step_count", opt["step_count"]),
             "lr": {str(i): float(lr) for i, lr in enumerate(np.asarray(self._rates.value["lr"]))},
             "opt_state": _nested(opt["groups"]),
             "lr_scheduler": self.lr.state_dict(),
         }
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue where ``state_dict()`` was taken; a dict that does not fit raises ValueError and changes nothing."""
+    def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> None:
+        """Continue where ``state_dict()`` was taken.
+
+        A dict that does not fit raises ValueError and changes nothing. With ``strict=False`` the
+        saved schedule may be another one: its epoch is taken over and a warning says what differs.
+        """
         check_version("state_dict", state_dict)
         check_keys(
             "state_dict", state_dict, ("version", "step_count", "lr", "opt_state", "lr_scheduler")
         )
-        count = check_number(
-            "step_count", unwrap(state_dict["step_count"]), low=0, high=LAST_EPOCH, whole=True
-        )
-        saved_lr = unwrap(state_dict["lr"])
+        count = unwrap(state_dict["step_count"])
+        check_number("step_count", count, low=0, high=LAST_EPOCH, whole=True)
+        saved = unwrap(state_dict["lr"])
         groups = len(self._rates.base_lrs)
-        check_keys("lr", saved_lr, map(str, range(groups)))
-        lrs = [
-            check_number(f"lr[{i}]", saved_lr[str(i)], low=0, high=LARGEST) for i in range(groups)
-        ]
+        check_keys("lr", saved, map(str, range(groups)))
+        lrs = [check_number(f"lr.{i}", saved[str(i)], low=0, high=LARGEST) for i in range(groups)]
         opt = self.opt_state.value
         loaded = _loaded(state_dict["opt_state"], opt["groups"])
-        self.lr.load_state_dict(state_dict["lr_scheduler"])
-        self.opt_state.value = {
-            "step_count": strong(count, np.dtype(np.int32), opt["step_count"]),
-            "groups": loaded,
-        }
-        self._rates.value = {**self._rates.value, "lr": np.array(lrs, np.float32)}
+        checked = self.lr._checked(state_dict["lr_scheduler"], strict)
+
+        counted = strong(count, np.dtype(np.int32), opt["step_count"])
+        self.opt_state.value = {"step_count": counted, "groups": loaded}
+        self.lr._load(checked)
+        if strict:
+            self._rates.value = {**self._rates.value, "lr": np.array(lrs, np.float32)}
 
     # --- Refusing -----------------------------------------------------------------------------
 

@@ -2,13 +2,12 @@
 
 import dataclasses
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import brainstate
-import jax
 import jax.numpy as jnp
-import numpy as np
 from brainstate.graph import Node
 
 from .. import _checks
@@ -18,18 +17,17 @@ from .._checkpoint import (
     check_number,
     check_version,
     differences,
-    numbers,
     plain,
     unwrap,
 )
 from .._formula import Formula, evaluate
-from .._numerics import LARGEST, Arithmetic, is_concrete, ratio
-from .._state import LAST_EPOCH, Clock, LearningRates, Memory, View, refuse_foreign_trace
+from .._numerics import Arithmetic, evaluate_host, is_concrete, ratio
+from .._state import LAST_EPOCH, Clock, LearningRates, Memory, View, direct, refuse_foreign_trace
 
 if TYPE_CHECKING:
     from ..optimizers._base import OptaxOptimizer
 
-EPOCH_KINDS = "iuf"
+_SCHEDULERS_OWN = (None,)
 
 
 class Arguments:
@@ -137,6 +135,8 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
         self._bases = bases
         self._formulas = formulas
         self._concrete = is_concrete((bases, formulas))
+        follows_formula = type(self).get_lr is LRScheduler.get_lr
+        self._on_host = self._concrete and follows_formula and not formulas[0].plateaus()
         self.last_epoch = Clock(_checks.epoch("last_epoch", last_epoch))
         memories = {
             str(i): plateau.memory() for i, (plateau, _) in enumerate(formulas[0].plateaus())
@@ -185,7 +185,7 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
                 f"{type(self).__name__} has no learning rate at a given epoch: it depends on the metrics it was given. "
                 "Read get_last_lr() instead."
             )
-        return self._lrs_at(self._epochs(epoch), self._targets[0][0])
+        return self._lrs_at(_checks.epochs(epoch), self._targets[0][0])
 
     def __call__(self, epoch: Any) -> Any:
         """Learning rate at `epoch`, without touching any State: float32, shape ``epoch.shape``.
@@ -201,26 +201,6 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
             )
         return rates[..., 0]
 
-    @staticmethod
-    def _epochs(epoch: Any) -> Any:
-        """A checked scalar or array of epochs; lists are read as arrays."""
-        if isinstance(epoch, bool) or isinstance(epoch, str) or callable(epoch):
-            raise TypeError(f"epoch must be a number or an array of numbers, got {epoch!r}.")
-        if not isinstance(epoch, jax.Array):
-            epoch = epoch if isinstance(epoch, (int, float)) else np.asarray(epoch)
-        kind = (
-            "f" if isinstance(epoch, float) else "i" if isinstance(epoch, int) else epoch.dtype.kind
-        )
-        if kind not in EPOCH_KINDS and not jnp.issubdtype(epoch.dtype, jnp.floating):
-            raise TypeError(
-                f"epoch must be a number or an array of numbers, got dtype {epoch.dtype}."
-            )
-        if not _checks.is_traced(epoch) and not (
-            epoch >= 0 if isinstance(epoch, (int, float)) else np.all(np.asarray(epoch) >= 0)
-        ):
-            raise ValueError(f"epoch must be >= 0, got {epoch!r}.")
-        return epoch
-
     # --- Stepping -----------------------------------------------------------------------------
 
     def step(self, epoch: Any = None, *, metric: Any = None) -> None:
@@ -229,6 +209,8 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
         `metric` reaches the plateaus inside a composite, and is refused where there is none. The
         clock stops at 2**31 - 1.
         """
+        if epoch is None and metric is None and self._step_on_host():
+            return
         refuse_foreign_trace(self.last_epoch, f"{type(self).__name__}.step()")
         if self._memory is not None:
             self._observe(metric)
@@ -260,26 +242,39 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What the scheduler was constructed from: ``{class name: {argument: value}}``."""
+        """``{class name: {argument: value}}`` as plain data, from which ``lrax.from_config`` makes the scheduler again."""
+        return self._describe(rebuild=True)
+
+    def _describe(self, *, rebuild: bool) -> dict[str, Any]:
+        """The configuration; with `rebuild` everything must be in it, without it functions are left out."""
+        kind = type(self).__name__
+        if rebuild and not type(self).__module__.startswith("lrax."):
+            raise TypeError(
+                f"{kind} is a class of your own: a configuration cannot hold its code. Construct it yourself."
+            )
         values = {} if self._arguments is None else self._arguments.values
-        config = {}
+        config: dict[str, Any] = {}
         for name, value in values.items():
             if name == "schedulers":
-                value = {str(i): member.config for i, member in enumerate(value)}
-            elif value is None or any(
-                map(callable, value if isinstance(value, (list, tuple)) else [value])
-            ):
+                config[name] = {str(i): s._describe(rebuild=rebuild) for i, s in enumerate(value)}
                 continue
-            config[name] = plain(name, value)
-        return {type(self).__name__: config}
+            functions = [
+                v for v in (value if isinstance(value, (list, tuple)) else [value]) if callable(v)
+            ]
+            if functions and rebuild:
+                raise TypeError(
+                    f"{name} of {kind} is a function: a configuration cannot hold its code. Construct it yourself."
+                )
+            if value is not None and not functions and not isinstance(value, Formula):
+                config[name] = plain(name, value)
+        return {kind: config}
 
     def state_dict(self) -> dict[str, Any]:
-        """Clock, published learning rates and configuration: a nested dict of Python numbers with str keys."""
+        """Clock, memory and configuration: a nested dict of Python numbers with str keys."""
         state = {
             "version": VERSION,
-            "last_epoch": numbers(self.last_epoch.value),
-            "lr": {str(i): float(lr) for i, lr in enumerate(np.asarray(self.current_lrs.value))},
-            **self.config,
+            "last_epoch": plain("last_epoch", self.last_epoch.value),
+            **self._describe(rebuild=False),
         }
         if self._memory is not None:
             memory = self._memory.value
@@ -288,40 +283,79 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
             }
         return state
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue where ``state_dict()`` was taken; a dict that does not fit raises ValueError and changes nothing."""
+    def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> None:
+        """Continue where ``state_dict()`` was taken.
+
+        A dict that does not fit raises ValueError and changes nothing. With ``strict=False`` the
+        saved schedule may be another one: the epoch is taken over and a warning says what differs.
+        """
+        self._load(self._checked(state_dict, strict))
+
+    def _checked(self, state_dict: Any, strict: bool) -> tuple[int, dict[str, Any] | None]:
+        """Epoch and memory out of a state dict."""
         found = unwrap(state_dict)
         check_version("state_dict", found)
-        ((name, own),) = self.config.items()
-        expected = {"version", "last_epoch", "lr", name} | (
-            {"plateaus"} if self._memory is not None else set()
-        )
-        check_keys("state_dict", found, expected)
-        different = differences(found[name], own)
-        if different:
+        own = self._describe(rebuild=False)
+        saved = {
+            key: value
+            for key, value in found.items()
+            if key not in ("version", "last_epoch", "plateaus")
+        }
+        different = differences(saved, own)
+        if different and strict:
             raise ValueError(
-                f"The state dict is from a {name} with other arguments: {'; '.join(different)}. "
-                "Construct the scheduler with the saved ones."
+                f"The state dict is of another schedule: {'; '.join(different)}. Construct the scheduler with the saved "
+                "arguments, or pass strict=False to take over the epoch only."
             )
-        epoch = check_number("last_epoch", found["last_epoch"], low=0, high=LAST_EPOCH, whole=True)
-        groups = len(self._targets[0][0].base_lrs)
-        check_keys("lr", found["lr"], map(str, range(groups)))
-        rates = [
-            check_number(f"lr[{i}]", found["lr"][str(i)], low=0, high=LARGEST)
-            for i in range(groups)
-        ]
-        memory: dict[str, Any] = {}
-        if self._memory is not None:
+        epoch = check_number(
+            "last_epoch", found.get("last_epoch"), low=0, high=LAST_EPOCH, whole=True
+        )
+        memory = None
+        if self._memory is not None and (strict or "plateaus" in found):
+            check_keys("state_dict", found, {"version", "last_epoch", "plateaus", *saved})
             check_keys("plateaus", found["plateaus"], self._memory.value)
-            for key, plateau in self._plateaus():
-                memory[key] = plateau.from_numbers(f"plateaus.{key}", found["plateaus"][key])
-            self._memory.value = memory
+            memory = {
+                key: plateau.from_numbers(f"plateaus.{key}", found["plateaus"][key])
+                for key, plateau in self._plateaus()
+            }
+        elif strict:
+            check_keys("state_dict", found, {"version", "last_epoch", *own})
+        if different:
+            warnings.warn(
+                f"The schedule has changed, and goes on at epoch {epoch}: {'; '.join(different)}.",
+                stacklevel=3,
+            )
+        return epoch, memory
+
+    def _load(self, checked: tuple[int, dict[str, Any] | None]) -> None:
+        epoch, memory = checked
         self.last_epoch.value = epoch
-        self.current_lrs.value = np.array(rates, np.float32)
+        if self._memory is not None and memory is not None:
+            self._memory.value = memory
+        self._publish()
 
     # --- Inside -------------------------------------------------------------------------------
 
+    def _step_on_host(self) -> bool:
+        """``step()`` for the plain case, outside every trace: Python numbers, written straight to the States."""
+        if not self._on_host or not direct(self.last_epoch):
+            return False
+        now = self.last_epoch.peek()
+        if now is None:
+            return False
+        for rates, _ in self._targets:
+            if rates.hooks.has_hooks():
+                return False
+        now = now + 1 if now < LAST_EPOCH else now
+        self.last_epoch.poke(now)
+        for rates, _ in self._targets:
+            rates.poke(evaluate_host(self._formulas, self._group_bases(rates), now))
+        return True
+
     def _group_bases(self, rates: LearningRates) -> tuple[Any, ...]:
+        """The base learning rate of each group that `rates` serves."""
+        if rates.base_lrs == _SCHEDULERS_OWN:
+            return self._bases
         own, last = self._bases, len(self._bases) - 1
         return tuple(own[min(g, last)] if lr is None else lr for g, lr in enumerate(rates.base_lrs))
 
@@ -337,8 +371,6 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
 
     def _formula_lrs(self, formulas: tuple[Formula, ...], epoch: Any, rates: LearningRates) -> Any:
         bases = self._group_bases(rates)
-        if len(formulas) > 1 and len(formulas) != len(bases):
-            formulas = tuple(formulas[min(g, len(formulas) - 1)] for g in range(len(bases)))
         concrete = self._concrete and (self._memory is None or is_concrete(formulas))
         return evaluate(formulas, bases, epoch, concrete=concrete and is_concrete(bases))
 
@@ -396,9 +428,8 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
 
     def _adopt(self, rates: LearningRates, slot: int) -> None:
         """Write to `rates` from now on."""
-        self._targets = tuple(target for target in self._targets if target[1] is not None) + (
-            (rates, slot),
-        )
+        attached = [target for target in self._targets if target[1] is not None]
+        self._targets = (*attached, (rates, slot))
         rates.own(slot)
         self._publish()
 

@@ -1,6 +1,7 @@
 """Schedules made of schedules: one after the other, and multiplied."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -39,18 +40,19 @@ class _Sequential(_Composite):
 
     def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
         scale = ratio(x, base, self.pieces[0].base)
-        starts = (0, *self.milestones)
         branches = [
             lambda piece=piece, start=start: piece.raw(x.maximum(t - start, 0), scale, x)
-            for piece, start in zip(self.pieces, starts, strict=True)
+            for piece, start in self.parts
         ]
         return x.choose(x.count(self.milestones, t), branches)
 
-    def plateaus(self, start: Any = 0) -> tuple[tuple[Formula, Any], ...]:
-        starts = (0, *self.milestones)
-        return sum(
-            (p.formula.plateaus(start + s) for p, s in zip(self.pieces, starts, strict=True)), ()
-        )
+    @functools.cached_property
+    def parts(self) -> tuple[tuple[_Piece, Number], ...]:
+        """The pieces, each with the epoch at which it takes over."""
+        return tuple(zip(self.pieces, (0, *self.milestones), strict=True))
+
+    def plateaus(self, start: Any = 0) -> tuple[tuple[Any, Any], ...]:
+        return sum((piece.formula.plateaus(start + begin) for piece, begin in self.parts), ())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,7 @@ class _Chained(_Composite):
             lr = lr * ratio(x, piece.raw(t, 1, x), piece.base)
         return lr
 
-    def plateaus(self, start: Any = 0) -> tuple[tuple[Formula, Any], ...]:
+    def plateaus(self, start: Any = 0) -> tuple[tuple[Any, Any], ...]:
         return sum((piece.formula.plateaus(start) for piece in self.pieces), ())
 
 

@@ -54,15 +54,23 @@ class _WarmRestarts(Formula):
 
     @functools.cached_property
     def starts(self) -> tuple[Number, ...]:
-        """First epochs of the second and later of these cycles."""
-        return tuple(itertools.accumulate(self.lengths[:-1]))
+        """First epochs of these cycles."""
+        return tuple(itertools.accumulate(self.lengths[:-1], initial=0))
 
     def cycle(self, t: Any, x: Arithmetic) -> tuple[Any, Any]:
         """Epochs since the last restart, and the length of the cycle: T_cur and T_i."""
-        equal = x.floor_divide(t, self.T_0) * self.T_0
-        index = x.count(self.starts, t)
-        start = x.where(self.T_mult == 1, equal, x.take((0, *self.starts), index))
-        return t - start, x.take(self.lengths, index)
+
+        def equal() -> tuple[Any, Any]:
+            return t - x.floor_divide(t, self.T_0) * self.T_0, self.T_0
+
+        def growing() -> tuple[Any, Any]:
+            index = x.count(self.starts, t) - 1
+            return t - x.take(self.starts, index), x.take(self.lengths, index)
+
+        if not isinstance(self.T_mult, int):
+            pairs = zip(equal(), growing(), strict=True)
+            return tuple(x.where(self.T_mult == 1, one, many) for one, many in pairs)  # type: ignore[return-value]
+        return equal() if self.T_mult == 1 else growing()
 
     def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
         t_cur, t_i = self.cycle(t, x)
@@ -134,5 +142,5 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             raise ValueError(
                 f"T_i must be the length of a cycle ({', '.join(map(str, first))}, ...), got {t_i}."
             )
-        start = (0, *formula.starts)[formula.lengths.index(t_i)]
+        start = formula.starts[formula.lengths.index(t_i)]
         self.step(start + (now_cur if now_cur < t_i else 0))

@@ -99,14 +99,21 @@ class _OneCycle(Formula):
         last = self.total_steps - 1
         t = x.minimum(t, last)
         peak = self.pct_start * self.total_steps - 1
-        up = ramp(x, start, base, t, peak, shape)
+
+        def up() -> Any:
+            return ramp(x, start, base, t, peak, shape)
+
+        def down(end: Any = low, until: Any = last) -> Any:
+            return ramp(x, base, end, t - peak, until - peak, shape)
+
+        def out() -> Any:
+            return ramp(x, start, low, t - back, last - back, shape)
+
         if not self.three_phase:
-            down = ramp(x, base, low, t - peak, last - peak, shape)
-            return x.where(t <= peak, up, down)
+            return x.choose(x.where(t <= peak, 0, 1), (up, down))
         back = 2 * peak
-        down = ramp(x, base, start, t - peak, back - peak, shape)
-        out = ramp(x, start, low, t - back, last - back, shape)
-        return x.where(t <= peak, up, x.where(t <= back, down, out))
+        index = x.where(t <= peak, 0, x.where(t <= back, 1, 2))
+        return x.choose(index, (up, lambda: down(start, back), out))
 
 
 class OneCycleLR(LRScheduler):

@@ -51,7 +51,7 @@ class _Plateau(Formula):
             count > 0, x.maximum(base * growth(x, self.factor, count), self.min_lr), base
         )
 
-    def plateaus(self, start: Any = 0) -> tuple[tuple[Formula, Any], ...]:
+    def plateaus(self, start: Any = 0) -> tuple[tuple[Any, Any], ...]:
         return ((self, start),)
 
     def with_reductions(self, counts: Iterator[Any]) -> Formula:
@@ -150,7 +150,7 @@ def _split_traced(value: Any) -> Any:
 def _joined(parts: Any) -> Any:
     parts = parts.astype(np.float64)
     best = parts[..., 0] + (parts[..., 1] + parts[..., 2])
-    return best if isinstance(best, jax.core.Tracer) else np.asarray(best).item()
+    return best if _checks.is_traced(best) else np.asarray(best).item()
 
 
 class ReduceLROnPlateau(LRScheduler):

@@ -12,11 +12,26 @@ import pytest
 import exact
 import lrax
 import registry
-from exact import LAST_EPOCH, LARGEST, SMALLEST, spec
+from exact import LARGEST, LAST_EPOCH, SMALLEST, spec
 
 # Half an ulp for the one rounding to float32, and a ten-thousandth for the float64 arithmetic before it.
 BOUND = 0.5001
-HORIZONS = [1, 2, 3, 7, 41, 1000, 10**6, 2**24 + 1, 10**9, LAST_EPOCH - 1, LAST_EPOCH, 2**31, 3 * 10**9, 2**52]
+HORIZONS = [
+    1,
+    2,
+    3,
+    7,
+    41,
+    1000,
+    10**6,
+    2**24 + 1,
+    10**9,
+    LAST_EPOCH - 1,
+    LAST_EPOCH,
+    2**31,
+    3 * 10**9,
+    2**52,
+]
 COMPILED_HORIZONS = [1, 1000, LAST_EPOCH]
 DISTANCES = [int(10**k) for k in np.linspace(0, 9.3, 24)]
 SIMPLE = {label: s for label, s in registry.EVERY.items() if "schedulers" not in s.kwargs}
@@ -99,7 +114,9 @@ def test_exactly_the_end_value_at_and_after_the_end(label):
         }  # fmt: skip
         return
     end, last_value = ends
-    epochs = np.array([t for t in (end, end + 1, end + 2, 2 * end + 5, LAST_EPOCH) if t <= LAST_EPOCH])
+    epochs = np.array(
+        [t for t in (end, end + 1, end + 2, 2 * end + 5, LAST_EPOCH) if t <= LAST_EPOCH]
+    )
     scheduler, expected = s.build(), np.full(len(epochs), last_value, np.float32)
     np.testing.assert_array_equal(scheduler(epochs), expected)
     np.testing.assert_array_equal([scheduler(t) for t in epochs.tolist()], expected)
@@ -187,7 +204,10 @@ def test_stairs_are_exact(size):
     scheduler = lrax.StepLR(1.0, size, 0.5)
     for k in (1, 2, 3, 10, 40, min(120, LAST_EPOCH // size)):
         if k * size <= LAST_EPOCH:
-            assert scheduler(np.array([k * size - 1, k * size])).tolist() == [2.0 ** -(k - 1), 2.0**-k]
+            assert scheduler(np.array([k * size - 1, k * size])).tolist() == [
+                2.0 ** -(k - 1),
+                2.0**-k,
+            ]
 
 
 def test_stairs_are_exact_with_constants_compiled_in():
@@ -196,14 +216,18 @@ def test_stairs_are_exact_with_constants_compiled_in():
 
     @jax.jit
     def program(k):
-        return jnp.stack([jnp.stack([f(k * n - 1), f(k * n)]) for f, n in zip(schedulers, sizes, strict=True)])
+        return jnp.stack(
+            [jnp.stack([f(k * n - 1), f(k * n)]) for f, n in zip(schedulers, sizes, strict=True)]
+        )
 
     for k in (1, 3, 29, 120):
         expected = np.tile(np.float32([2.0 ** -(k - 1), 2.0**-k]), (len(sizes), 1))
         np.testing.assert_array_equal(program(jnp.int32(k)), expected)
 
 
-@pytest.mark.parametrize("milestone", [2**24 - 1, 2**24 + 1, 2**25 + 3, 10**9 + 30, LAST_EPOCH - 1, LAST_EPOCH])
+@pytest.mark.parametrize(
+    "milestone", [2**24 - 1, 2**24 + 1, 2**25 + 3, 10**9 + 30, LAST_EPOCH - 1, LAST_EPOCH]
+)
 def test_milestones_beyond_float32_are_exact(milestone):
     one, two = lrax.ConstantLR(1.0, 1.0, 0), lrax.ConstantLR(0.5, 1.0, 0)
     for scheduler in (
@@ -280,7 +304,11 @@ def test_zero_below_the_smallest_and_never_above_the_largest_float32(gamma):
     expected = exact.values(s, epochs)
     assert len(set((expected == 0) | (expected == LARGEST))) == 2
     scheduler = s.build()
-    for got in (scheduler(epochs), [scheduler(t) for t in epochs.tolist()], compiled(scheduler, epochs)):
+    for got in (
+        scheduler(epochs),
+        [scheduler(t) for t in epochs.tolist()],
+        compiled(scheduler, epochs),
+    ):
         assert_exact(np.array(got), epochs, expected, s)
         assert np.isfinite(got).all()
     last = [scheduler(LAST_EPOCH), compiled(scheduler, LAST_EPOCH)]
@@ -298,7 +326,13 @@ def test_zero_below_the_smallest_and_never_above_the_largest_float32(gamma):
         spec("LinearLR", base_lr=0.0, start_factor=0.5, end_factor=1.0, total_iters=5),
         spec("ExponentialLR", base_lr=0.0, gamma=1.5),
         spec("CosineAnnealingLR", base_lr=1e30, T_max=50, eta_min=1e-30),
-        spec("OneCycleLR", max_lr=0.1, total_steps=1001, final_div_factor=1e30, anneal_strategy="linear"),
+        spec(
+            "OneCycleLR",
+            max_lr=0.1,
+            total_steps=1001,
+            final_div_factor=1e30,
+            anneal_strategy="linear",
+        ),
         spec("ExponentialLR", base_lr=0.1, gamma=1 - 2**-53),
         spec("ExponentialLR", base_lr=1e-38, gamma=1.0000001),
         spec("PolynomialLR", base_lr=0.1, total_iters=1000, power=1e6),
@@ -319,7 +353,11 @@ def test_zero_below_the_smallest_and_never_above_the_largest_float32(gamma):
 def test_extreme_hyper_parameters(s):
     epochs = interesting_epochs(s, dense=60)
     scheduler, expected = s.build(), exact.values(s, epochs)
-    for got in (scheduler(epochs), [scheduler(t) for t in epochs.tolist()], compiled(scheduler, epochs)):
+    for got in (
+        scheduler(epochs),
+        [scheduler(t) for t in epochs.tolist()],
+        compiled(scheduler, epochs),
+    ):
         assert_exact(got, epochs, expected, s)
 
 
@@ -381,7 +419,9 @@ def fractions(label):
     marks = [m for m in exact.boundaries(registry.EVERY[label]) if m < 2**20][:12]
     steps = [0.25, 0.5, 1 / 3, 1e-3, 1 - 2**-10]
     near = [m + d for m, d in itertools.product(marks, [-s for s in steps] + steps)]
-    found = np.array([*near, *rng.uniform(0, 2000, 100), *np.exp2(rng.uniform(0, 31, 30)), 3.25, 1e-6])
+    found = np.array(
+        [*near, *rng.uniform(0, 2000, 100), *np.exp2(rng.uniform(0, 31, 30)), 3.25, 1e-6]
+    )
     return np.unique(np.float32(found[found >= 0])).astype(np.float64)
 
 
@@ -403,7 +443,9 @@ def test_fractional_epochs_are_taken_as_float64(label):
     """0.1 is not float32(0.1), and both are evaluated as what they are."""
     s = SIMPLE[label]
     marks = [m for m in exact.boundaries(s) if 0 < m < 2**20][:3]
-    epochs = np.array([0.1, 3.3, 1000.7, 2**24 + 0.1, *(m - 1e-9 for m in marks), *(m + 1e-9 for m in marks)])
+    epochs = np.array(
+        [0.1, 3.3, 1000.7, 2**24 + 0.1, *(m - 1e-9 for m in marks), *(m + 1e-9 for m in marks)]
+    )
     expected, scheduler = exact.values(s, epochs), s.build()
     assert_exact([scheduler(t) for t in epochs.tolist()], epochs, expected, s)
     assert_exact(scheduler(epochs), epochs, expected, s)

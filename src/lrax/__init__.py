@@ -2,6 +2,7 @@
 
 from ._config import from_config as from_config
 from ._formula import Formula as Formula
+from ._jit import jit as jit
 from .optimizers._alias import SGD as SGD
 from .optimizers._alias import Adam as Adam
 from .optimizers._alias import AdamW as AdamW
@@ -53,6 +54,7 @@ __all__ = [
     "WarmupCosineSchedule",
     "WarmupScheduler",
     "from_config",
+    "jit",
 ]
 
 from . import optim as optim

@@ -8,7 +8,7 @@ This is the only file that touches brainstate's (and jax's) internals. Where the
 ``direct`` is never true and every access takes the ordinary, slower way through ``State.value``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import brainstate
@@ -56,6 +56,26 @@ LAST_EPOCH = 2**31 - 1
 def tracing() -> bool:
     """Whether brainstate or jax is tracing the code that runs now."""
     return _brainstate_traces() or _jax_traces()
+
+
+def read_all(states: Sequence[brainstate.State]) -> list[Any]:
+    """``[state.value for state in states]``, at a fraction of its cost outside a trace."""
+    if not states or not direct(states[0]):
+        return [state.value for state in states]
+    return [state.value if state.hooks.has_hooks() else state._value for state in states]
+
+
+def write_all(states: Sequence[brainstate.State], values: Sequence[Any]) -> None:
+    """``state.value = value`` for each, likewise; a State's own ``_write_value`` is respected."""
+    quick = bool(states) and direct(states[0])
+    for state, value in zip(states, values, strict=True):
+        if not quick or state.hooks.has_hooks():
+            state.value = value
+        elif type(state)._write_value is brainstate.State._write_value:
+            vars(state).update(_value=value, _been_writen=True)
+        else:
+            state._write_value(value)
+            vars(state)["_been_writen"] = True
 
 
 def refuse_foreign_trace(state: brainstate.State, what: str) -> None:

@@ -465,7 +465,8 @@ class OptaxOptimizer(Node):
             "version": VERSION,
             "step_count": plain("step_count", opt["step_count"]),
             "lr": {str(i): float(lr) for i, lr in enumerate(np.asarray(self._rates.value["lr"]))},
-            "opt_state": _nested(opt["groups"]),
+            # Copies: a donating step would take the arrays away.
+            "opt_state": _nested(jax.tree.map(jnp.copy, opt["groups"])),
             "lr_scheduler": self.lr.state_dict(),
         }
 

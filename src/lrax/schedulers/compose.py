@@ -85,7 +85,56 @@ def _pieces(schedulers: list[LRScheduler], group: int) -> tuple[_Piece, ...]:
 
 
 class SequentialLR(LRScheduler):
-    """Run one scheduler after the other, each from its own epoch 0 on."""
+    """Run one scheduler after the other, each from its own epoch 0 on.
+
+    For warmups, and for schedules of several phases. To have several at the same time, multiplied,
+    use ChainedScheduler.
+
+    At epoch t, which is after t calls of ``step()``::
+
+        lr(t) = schedulers[i].lr(t - start)      i = number of milestones <= t,
+                                                 start = milestones[i - 1], or 0 for i = 0
+
+    The last scheduler goes on as it does by itself. A milestone that is listed twice leaves out the
+    scheduler in between. A parameter group with a base learning rate of its own follows the same
+    curve, scaled by the ratio to the first scheduler's.
+
+    There is one clock, this scheduler's own: those of `schedulers` are neither read nor moved. They
+    may be composites themselves, and a ReduceLROnPlateau among them learns from
+    ``step(metric=...)`` from the epoch on at which it takes over.
+
+    Parameters
+    ----------
+    schedulers : list of LRScheduler
+        At least one.
+    milestones : sequence of int
+        Epochs at which the next scheduler takes over, >= 0, in non-decreasing order, one fewer than
+        schedulers.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> import numpy as np
+    >>> warmup = lrax.WarmupScheduler(base_lr=1.0, warmup_epochs=2)
+    >>> decay = lrax.ExponentialLR(base_lr=1.0, gamma=0.5)
+    >>> print(lrax.SequentialLR([warmup, decay], milestones=[2])(np.arange(6)))
+    [0.    0.5   1.    0.5   0.25  0.125]
+
+    Notes
+    -----
+    - torch: the same values for plain schedulers, but a cosine in last place rises again. A
+      composite inside runs one epoch ahead (in first place) or fails (later), a OneCycleLR inside
+      changes the base learning rate of the others, and a plateau is refused.
+    - braintools: the same values eagerly; compiled, it stands still, or fails when attached.
+    - optax: ``join_schedules(schedules, boundaries)``.
+    """
 
     def __init__(
         self, schedulers: Sequence[LRScheduler], milestones: Any, last_epoch: int = 0
@@ -102,7 +151,55 @@ class SequentialLR(LRScheduler):
 
 
 class ChainedScheduler(LRScheduler):
-    """Multiply schedulers: the first one's base learning rate times the factor of each."""
+    """Multiply schedulers: the first one's base learning rate times the factor of each.
+
+    For effects that act at the same time, such as a warmup over a staircase. For one after the
+    other use SequentialLR.
+
+    At epoch t, which is after t calls of ``step()``::
+
+        lr(t) = base_lr * f_1(t) * f_2(t) * ...      base_lr = schedulers[0].base_lr
+        f_i(t) = schedulers[i].lr(t) / schedulers[i].base_lr
+
+    Each factor goes on as its scheduler does by itself. The base learning rates of the second and
+    later schedulers cancel. A parameter group with a base learning rate of its own has it in place
+    of `base_lr`.
+
+    There is one clock, this scheduler's own: those of `schedulers` are neither read nor moved. They
+    may be composites themselves, and a ReduceLROnPlateau among them learns from
+    ``step(metric=...)``.
+
+    Parameters
+    ----------
+    schedulers : list of LRScheduler
+        At least one; the second and later with ``base_lr > 0``.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> import numpy as np
+    >>> warmup = lrax.WarmupScheduler(base_lr=1.0, warmup_epochs=2)
+    >>> decay = lrax.ExponentialLR(base_lr=1.0, gamma=0.5)
+    >>> print(lrax.ChainedScheduler([warmup, decay])(np.arange(6)))
+    [0.      0.25    0.25    0.125   0.0625  0.03125]
+
+    Notes
+    -----
+    - torch: lets each scheduler in turn change the learning rate. That is the product for members
+      that only multiply; a cosine with ``eta_min > 0`` gives other values (LinearLR from 0.5 in 4
+      epochs and a cosine over 8 down to 0.1: 0.605 at epoch 1, here 0.604), a LambdaLR discards
+      what stands before it, and a plateau cannot be used.
+    - braintools: the same values; it hands a metric to every member, as an epoch, and cannot be
+      compiled when attached. It has no `last_epoch`.
+    - optax has no such function.
+    """
 
     def __init__(self, schedulers: Sequence[LRScheduler], last_epoch: int = 0) -> None:
         members, groups = _members(schedulers)

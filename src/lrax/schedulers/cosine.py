@@ -26,7 +26,54 @@ class _Cosine(Formula):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Anneal along half a cosine from the base learning rate to `eta_min`, and stay there."""
+    """Anneal along half a cosine from the base learning rate to `eta_min`, and stay there.
+
+    The usual decay when the length of the training is known. It begins at the full learning rate;
+    WarmupCosineSchedule adds a warmup, CosineAnnealingWarmRestarts starts again and again.
+
+    At epoch t, which is after t calls of ``step()``::
+
+        lr(t) = eta_min + (base_lr - eta_min) * (1 + cos(pi * t / T_max)) / 2     t < T_max
+                eta_min                                                           t >= T_max
+
+    Parameters
+    ----------
+    base_lr : float or list of float, default 0.001
+        Learning rate at epoch 0, >= 0; a list has one entry for each parameter group.
+    T_max : int, default 50
+        Epochs until `eta_min`, >= 1.
+    eta_min : float, default 0
+        Last learning rate, >= 0, of every parameter group.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> import numpy as np
+    >>> scheduler = lrax.CosineAnnealingLR(base_lr=1.0, T_max=4)
+    >>> print(scheduler(np.arange(7)).round(3))
+    [1.    0.854 0.5   0.146 0.    0.    0.   ]
+
+    Notes
+    -----
+    - torch: the same values up to `T_max`. After it torch rises again, to `base_lr` at 2 * `T_max`;
+      here the learning rate stays at `eta_min`. torch goes on from the learning rate it finds, so a
+      change by hand lasts; here the next ``step()`` ends it.
+    - braintools: the same values.
+    - optax: ``cosine_decay_schedule(base_lr, T_max, alpha=eta_min / base_lr)``, in float32: with
+      T_max = 100 000 it is 0 one step before the end instead of 2.5e-10 * `base_lr`.
+
+    References
+    ----------
+    I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
+    https://arxiv.org/abs/1608.03983
+    """
 
     def __init__(
         self, base_lr: Any = 1e-3, T_max: int = 50, eta_min: float = 0, last_epoch: int = 0
@@ -78,7 +125,59 @@ class _WarmRestarts(Formula):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """Cosine annealing that starts again from the base learning rate, in cycles that may grow."""
+    """Cosine annealing that starts again from the base learning rate, in cycles that may grow.
+
+    A model at the end of each cycle is a usable one (take it one epoch before the restart), so the
+    length of the training can stay open. If it is fixed, CosineAnnealingLR ends lower.
+
+    At epoch t, which is after t calls of ``step()``::
+
+        T_i   = T_0 * T_mult ** i                            length of cycle i = 0, 1, 2, ...
+        T_cur = t - (T_0 + T_1 + ... + T_{i-1})              epochs since the restart, in [0, T_i)
+        lr(t) = eta_min + (base_lr - eta_min) * (1 + cos(pi * T_cur / T_i)) / 2
+
+    It has no end, and ends every cycle just above `eta_min`. ``scheduler.T_cur.value`` and
+    ``scheduler.T_i.value`` show where it is. Assigning `T_cur` jumps within the cycle, assigning
+    `T_i` selects the cycle of that length; both take numbers or those of another scheduler.
+
+    Parameters
+    ----------
+    base_lr : float or list of float, default 0.001
+        Learning rate at each restart, >= 0; a list has one entry for each parameter group.
+    T_0 : int, default 10
+        Length of the first cycle in epochs, >= 1.
+    T_mult : int, default 1
+        Factor from the length of one cycle to the next, >= 1.
+    eta_min : float, default 0
+        Learning rate towards which a cycle falls, >= 0, of every parameter group.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> import numpy as np
+    >>> scheduler = lrax.CosineAnnealingWarmRestarts(base_lr=1.0, T_0=2, T_mult=2)
+    >>> print(scheduler(np.arange(8)).round(3))
+    [1.    0.5   1.    0.854 0.5   0.146 1.    0.962]
+
+    Notes
+    -----
+    - torch: the same values, but its ``step(epoch)`` misses some restarts (epoch 121 of T_0=1,
+      T_mult=3 gives `eta_min`) and takes fractions. Here ``step`` takes whole epochs: count
+      batches, with `T_0` in batches, or call ``scheduler(12.5)``.
+    - braintools: the same values, but it begins at epoch 0 whatever `last_epoch` is.
+    - optax: ``sgdr_schedule`` with one dict for each cycle.
+
+    References
+    ----------
+    I. Loshchilov and F. Hutter, "SGDR", https://arxiv.org/abs/1608.03983
+    """
 
     _formulas: tuple[_WarmRestarts, ...]
 

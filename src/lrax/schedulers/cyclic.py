@@ -42,7 +42,65 @@ class _Cyclic(Formula):
 
 
 class CyclicLR(LRScheduler):
-    """Go up and down between the base learning rate and `max_lr`."""
+    """Go up and down between the base learning rate and `max_lr`.
+
+    For trainings without a fixed end, and to find good learning rates. Step it once a batch; with a
+    fixed length OneCycleLR ends lower.
+
+    At epoch t, which is after t calls of ``step()``, with up, down = step_size_up, step_size_down::
+
+        cycle = t // (up + down)          position = t % (up + down)
+        lr(t) = base_lr + (max_lr - base_lr) * height * scale
+
+        height = position / up                       position <= up
+                 (up + down - position) / down       position > up
+        scale  = 1                                   mode="triangular"
+                 0.5 ** cycle                        mode="triangular2"
+                 gamma ** t                          mode="exp_range"
+                 scale_fn(cycle + 1)                 with scale_fn, scale_mode="cycle"
+                 scale_fn(t)                         with scale_fn, scale_mode="iterations"
+
+    It has no end.
+
+    Parameters
+    ----------
+    base_lr, max_lr : float or list of float, default 0.001 and 0.01
+        Lowest and highest learning rate, ``0 <= base_lr <= max_lr``; one entry for each group.
+    step_size_up, step_size_down : int, default 2000 and None
+        Epochs of the rise and of the fall, >= 1. None: as long as the rise.
+    mode : {"triangular", "triangular2", "exp_range"}, default "triangular"
+        How the height of the cycles changes; ignored with `scale_fn`.
+    gamma : float, default 1.0
+        Factor for each epoch with ``mode="exp_range"``, > 0.
+    scale_fn : callable, optional
+        Height of a cycle as a function of one number.
+    scale_mode : {"cycle", "iterations"}, default "cycle"
+        Whether `scale_fn` is given the cycle, from 1 on, or the epoch.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax, numpy as np
+    >>> print(lrax.CyclicLR(0.1, 0.5, step_size_up=2, mode="triangular2")(np.arange(8)))
+    [0.1 0.3 0.5 0.3 0.1 0.2 0.3 0.2]
+
+    Notes
+    -----
+    - torch: the same values. It also cycles the momentum, and takes ``max_lr < base_lr``.
+    - braintools: wrong for step_size_down != step_size_up: with 4 up and 8 down it falls in 4
+      epochs and jumps to `max_lr` at 12. Here these cycles are as in torch.
+
+    References
+    ----------
+    L. N. Smith, "Cyclical Learning Rates for Training Neural Networks",
+    https://arxiv.org/abs/1506.01186
+    """
 
     def __init__(
         self,
@@ -117,7 +175,65 @@ class _OneCycle(Formula):
 
 
 class OneCycleLR(LRScheduler):
-    """One rise to `max_lr` and one fall far below the start, within `total_steps`."""
+    """One rise to `max_lr` and one fall far below the start, within `total_steps`.
+
+    For fast training with large learning rates and a fixed length, stepped once a batch.
+
+    At epoch t, which is after t calls of ``step()``::
+
+        N = total_steps, or epochs * steps_per_epoch        P = pct_start * N - 1
+        first = max_lr / div_factor                         last = first / final_div_factor
+
+        three_phase=False   first -> max_lr over 0..P,  max_lr -> last over P..N-1
+        three_phase=True    first -> max_lr over 0..P,  max_lr -> first over P..2P,
+                            first -> last over 2P..N-1
+
+        a -> b over r..s  =  a + (b - a) * (1 - cos(pi * (t - r) / (s - r))) / 2     "cos"
+                             a + (b - a) * (t - r) / (s - r)                         "linear"
+        lr(t) = lr(N - 1)    t >= N - 1
+
+    Parameters
+    ----------
+    max_lr : float or list of float, default 0.01
+        Peak, >= 0, in place of `base_lr`; a list has one entry for each parameter group.
+    total_steps : int, optional
+        Length in epochs (here: training steps), >= 1; or give the next two.
+    epochs, steps_per_epoch : int, optional
+        Two factors of the length, >= 1.
+    pct_start : float, default 0.3
+        Share of the rise, in [0, 1]; below 0.5 for three phases.
+    anneal_strategy : {"cos", "linear"}, default "cos"
+        Shape of all phases.
+    div_factor, final_div_factor : float, default 25.0 and 1e4
+        ``max_lr / first`` and ``first / last``, > 0.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+    three_phase : bool, default False
+        Whether to come back down to the start before the last fall.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above, or the length is missing or given twice.
+
+    Examples
+    --------
+    >>> import lrax, numpy as np
+    >>> print(lrax.OneCycleLR(1.0, total_steps=5, pct_start=0.6)(np.arange(7)).round(3))
+    [0.04 0.52 1.   0.5  0.   0.   0.  ]
+
+    Notes
+    -----
+    - torch: the same values up to N - 1; at N it rises again and then raises, here the last value
+      is held. It also cycles the momentum. Give arguments after `anneal_strategy` by name.
+    - braintools: other values. The rise is linear even for "cos", the peak one epoch later, and the
+      end ``max_lr / final_div_factor`` at N.
+    - optax: ``cosine_onecycle_schedule`` has peak and end one epoch later.
+
+    References
+    ----------
+    L. N. Smith and N. Topin, "Super-Convergence", https://arxiv.org/abs/1708.07120
+    """
 
     def __init__(
         self,

@@ -20,7 +20,49 @@ class _Step(Formula):
 
 
 class StepLR(LRScheduler):
-    """Multiply the learning rate by `gamma` every `step_size` epochs."""
+    """Multiply the learning rate by `gamma` every `step_size` epochs.
+
+    The classic staircase. With stairs of different lengths use MultiStepLR; ExponentialLR and
+    CosineAnnealingLR fall smoothly and have no jumps to place.
+
+    At epoch t, which is after t calls of ``step()``::
+
+        lr(t) = base_lr * gamma ** (t // step_size)
+
+    It has no end. Below 1.2e-38, the smallest normal float32, the learning rate is 0.
+
+    Parameters
+    ----------
+    base_lr : float or list of float, default 0.001
+        Learning rate of the first stair, >= 0; a list has one entry for each parameter group.
+    step_size : int, default 30
+        Length of a stair in epochs, >= 1.
+    gamma : float, default 0.1
+        Factor from one stair to the next, > 0.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> import numpy as np
+    >>> scheduler = lrax.StepLR(base_lr=0.1, step_size=2, gamma=0.1)
+    >>> print(scheduler(np.arange(6)))
+    [0.1   0.1   0.01  0.01  0.001 0.001]
+
+    Notes
+    -----
+    - torch: the same values. It multiplies the learning rate it finds, so a change by hand lasts;
+      here the next ``step()`` ends it. It also takes ``step_size=-3`` and ``gamma=-0.5``, which
+      turns the learning rate negative, and fails with ``step_size=0`` at the first step only.
+    - braintools: the same values; it takes ``gamma <= 0``.
+    - optax: ``exponential_decay(base_lr, step_size, gamma, staircase=True)``.
+    """
 
     def __init__(
         self, base_lr: Any = 1e-3, step_size: int = 30, gamma: float = 0.1, last_epoch: int = 0
@@ -41,7 +83,55 @@ class _MultiStep(Formula):
 
 
 class MultiStepLR(LRScheduler):
-    """Multiply the learning rate by `gamma` at each milestone."""
+    """Multiply the learning rate by `gamma` at each milestone.
+
+    For recipes that name the epochs of their drops. For drops at equal distances use StepLR, for
+    values that are no powers of one factor PiecewiseConstantSchedule.
+
+    At epoch t, which is after t calls of ``step()``::
+
+        lr(t) = base_lr * gamma ** n        n = number of milestones <= t
+
+    A milestone that is listed twice counts twice. After the last one the learning rate stays.
+
+    Parameters
+    ----------
+    base_lr : float or list of float, default 0.001
+        Learning rate before the first milestone, >= 0; a list has one entry for each parameter
+        group.
+    milestones : sequence of int, default (30, 60, 90)
+        Epochs at which the learning rate drops, >= 0, in non-decreasing order.
+    gamma : float, default 0.1
+        Factor at each milestone, > 0.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> import numpy as np
+    >>> scheduler = lrax.MultiStepLR(base_lr=0.1, milestones=[2, 5], gamma=0.1)
+    >>> print(scheduler(np.arange(7)))
+    [0.1   0.1   0.01  0.01  0.01  0.001 0.001]
+
+    Notes
+    -----
+    - torch: the same values. It multiplies the learning rate it finds, so a change by hand lasts;
+      here the next ``step()`` ends it. It never reaches a milestone like 2.5, which is an error
+      here; so are milestones out of order, and ``gamma <= 0``.
+    - braintools: the same values; it, too, takes milestones out of order and ``gamma <= 0``.
+    - optax: ``piecewise_constant_schedule(base_lr, {m: gamma for m in milestones})``.
+
+    References
+    ----------
+    P. Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour" (drops at epochs
+    30, 60, 80), https://arxiv.org/abs/1706.02677
+    """
 
     def __init__(
         self,
@@ -65,7 +155,47 @@ class _Exponential(Formula):
 
 
 class ExponentialLR(LRScheduler):
-    """Multiply the learning rate by `gamma` every epoch."""
+    """Multiply the learning rate by `gamma` every epoch.
+
+    A smooth decay with one number to choose. Stepped once a batch, `gamma` has to be very close to
+    1; there ExponentialDecayLR is easier to choose, and can stop at a smallest value.
+
+    At epoch t, which is after t calls of ``step()``::
+
+        lr(t) = base_lr * gamma ** t
+
+    It has no end. Below 1.2e-38, the smallest normal float32, the learning rate is 0.
+
+    Parameters
+    ----------
+    base_lr : float or list of float, default 0.001
+        Learning rate at epoch 0, >= 0; a list has one entry for each parameter group.
+    gamma : float, default 0.95
+        Factor from one epoch to the next, > 0.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> import numpy as np
+    >>> scheduler = lrax.ExponentialLR(base_lr=0.1, gamma=0.5)
+    >>> print(scheduler(np.arange(5)))
+    [0.1     0.05    0.025   0.0125  0.00625]
+
+    Notes
+    -----
+    - torch: the same values, with a required `gamma` that may be negative. It multiplies the
+      learning rate it finds, so a change by hand lasts; here the next ``step()`` ends it.
+    - braintools: the same values; it takes ``gamma <= 0``.
+    - optax: ``exponential_decay(base_lr, 1, gamma)``, in float32: 1.3 % off after a million steps
+      with gamma = 0.999999, where this class is within one ulp.
+    """
 
     def __init__(self, base_lr: Any = 1e-3, gamma: float = 0.95, last_epoch: int = 0) -> None:
         super().__init__(
@@ -95,7 +225,58 @@ class _ExponentialDecay(Formula):
 
 
 class ExponentialDecayLR(LRScheduler):
-    """Exponential decay with a period, a beginning, an end value and optional stairs."""
+    """Multiply the learning rate by `decay_rate` every `decay_steps` epochs, smoothly or in stairs.
+
+    ExponentialLR with a period, a delay and an end value, for schedules that step once a batch.
+
+    At epoch t, which is after t calls of ``step()``::
+
+        p     = max(t - transition_begin, 0) / decay_steps     rounded down if staircase
+        lr(t) = base_lr * decay_rate ** p                      without end_value
+                max(base_lr * decay_rate ** p, end_value)      with end_value, decay_rate < 1
+                min(base_lr * decay_rate ** p, end_value)      with end_value, decay_rate >= 1
+
+    `end_value` applies from epoch 0 on. Without it there is no end; below 1.2e-38 the learning rate
+    is 0.
+
+    Parameters
+    ----------
+    base_lr : float or list of float, default 0.001
+        Learning rate up to `transition_begin`, >= 0; a list has one entry for each parameter group.
+    decay_steps : int, default 1000
+        Epochs in which the learning rate changes by `decay_rate`, >= 1.
+    decay_rate : float, default 0.96
+        Factor for `decay_steps` epochs, > 0.
+    transition_begin : int, default 0
+        Epochs before the decay begins, >= 0.
+    staircase : bool, default False
+        Whether to decay in stairs of `decay_steps` epochs.
+    end_value : float, optional
+        Bound that the learning rate does not cross, >= 0.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> import numpy as np
+    >>> scheduler = lrax.ExponentialDecayLR(1.0, decay_steps=2, decay_rate=0.25, end_value=0.1)
+    >>> print(scheduler(np.arange(6)))
+    [1.    0.5   0.25  0.125 0.1   0.1  ]
+
+    Notes
+    -----
+    - optax: ``exponential_decay(base_lr, decay_steps, decay_rate, ...)``. There ``decay_steps <=
+      0`` or ``decay_rate == 0`` means constant, and a negative `transition_begin` 0; here they are
+      errors.
+    - braintools: the same values; its ``decay_rate=-0.5`` gives NaN and is an error here.
+    - torch has no such class.
+    """
 
     def __init__(
         self,
@@ -127,7 +308,54 @@ class _Polynomial(Formula):
 
 
 class PolynomialLR(LRScheduler):
-    """Decay to zero along ``(1 - t / total_iters) ** power``."""
+    """Decay to zero along a power of the fraction that is left.
+
+    ``power=1`` is the linear decay of fine-tuning recipes, 0.9 the usual choice in segmentation.
+    For a linear decay that ends above zero use LinearLR.
+
+    At epoch t, which is after t calls of ``step()``::
+
+        lr(t) = base_lr * (1 - t / total_iters) ** power     t < total_iters
+                0                                            t >= total_iters
+
+    Parameters
+    ----------
+    base_lr : float or list of float, default 0.001
+        Learning rate at epoch 0, >= 0; a list has one entry for each parameter group.
+    total_iters : int, default 5
+        Epochs until zero, >= 1.
+    power : float, default 1.0
+        Exponent, > 0.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> import numpy as np
+    >>> scheduler = lrax.PolynomialLR(base_lr=0.1, total_iters=4, power=2)
+    >>> print(scheduler(np.arange(6)))
+    [0.1     0.05625 0.025   0.00625 0.      0.     ]
+
+    Notes
+    -----
+    - torch: the same values. With ``total_iters=0`` its learning rate is constant, as it is with
+      ``power=0`` (a negative power makes it grow); these are errors here. It multiplies the
+      learning rate it finds, so a change by hand lasts; here the next ``step()`` ends it.
+    - braintools: the same values; it takes ``power=0``.
+    - optax: ``polynomial_schedule(base_lr, 0, power, total_iters)``, constant for
+      ``total_iters=0``. Its end value and its delay are LambdaLR's or SequentialLR's business here.
+
+    References
+    ----------
+    L.-C. Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous
+    Convolution, and Fully Connected CRFs" (power 0.9), https://arxiv.org/abs/1606.00915
+    """
 
     def __init__(
         self, base_lr: Any = 1e-3, total_iters: int = 5, power: float = 1.0, last_epoch: int = 0
@@ -149,7 +377,56 @@ class _Linear(Formula):
 
 
 class LinearLR(LRScheduler):
-    """Go in a straight line from `start_factor` to `end_factor` times the base learning rate."""
+    """Go in a straight line from `start_factor` to `end_factor` times the base learning rate.
+
+    A warmup (the default) or a linear decay. WarmupScheduler takes the first learning rate itself
+    instead of a factor.
+
+    At epoch t, which is after t calls of ``step()``, with N = total_iters::
+
+        lr(t) = base_lr * (start_factor + (end_factor - start_factor) * t / N)     t < N
+                base_lr * end_factor                                               t >= N
+
+    Parameters
+    ----------
+    base_lr : float or list of float, default 0.001
+        Base learning rate, >= 0; a list has one entry for each parameter group.
+    start_factor : float, default 1/3
+        Factor at epoch 0, >= 0.
+    end_factor : float, default 1.0
+        Factor from epoch `total_iters` on, >= 0.
+    total_iters : int, default 5
+        Epochs from one to the other, >= 0; 0 means `end_factor` at once.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> import numpy as np
+    >>> scheduler = lrax.LinearLR(base_lr=0.1, start_factor=0.2, total_iters=4)
+    >>> print(scheduler(np.arange(7)))
+    [0.02 0.04 0.06 0.08 0.1  0.1  0.1 ]
+
+    Notes
+    -----
+    - torch: the same values, for factors up to 1 and a `start_factor` above 0; with
+      ``total_iters=0`` it stays at `start_factor` for ever. It multiplies the learning rate it
+      finds, so a change by hand lasts; here the next ``step()`` ends it.
+    - braintools: the same values; it takes negative factors, and so negative learning rates.
+    - optax: ``linear_schedule(base_lr * start_factor, base_lr * end_factor, total_iters)``, which
+      for ``total_iters=0`` stays at its first value for ever.
+
+    References
+    ----------
+    P. Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour" (gradual warmup),
+    https://arxiv.org/abs/1706.02677
+    """
 
     def __init__(
         self,
@@ -177,7 +454,54 @@ class _Constant(Formula):
 
 
 class ConstantLR(LRScheduler):
-    """Hold `factor` times the base learning rate for `total_iters` epochs, then the base learning rate."""
+    """Hold `factor` times the base learning rate for a while, then the base learning rate.
+
+    A constant warmup, or a piece of a SequentialLR. It ends with a jump; LinearLR rises gradually.
+    With ``factor=1`` it is a constant learning rate.
+
+    At epoch t, which is after t calls of ``step()``::
+
+        lr(t) = base_lr * factor     t < total_iters
+                base_lr              t >= total_iters
+
+    Parameters
+    ----------
+    base_lr : float or list of float, default 0.001
+        Learning rate from epoch `total_iters` on, >= 0; a list has one entry for each parameter
+        group.
+    factor : float, default 1/3
+        Factor before, >= 0.
+    total_iters : int, default 5
+        Epochs with the factor, >= 0; 0 means none.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> import numpy as np
+    >>> scheduler = lrax.ConstantLR(base_lr=0.1, factor=0.5, total_iters=2)
+    >>> print(scheduler(np.arange(5)))
+    [0.05 0.05 0.1  0.1  0.1 ]
+
+    Notes
+    -----
+    - torch: the same values for a factor in (0, 1]; it refuses one above 1, divides by zero at the
+      end of ``factor=0``, and with ``total_iters=0`` keeps `factor` for ever. It divides the
+      learning rate it finds, so a change by hand lasts; here the next ``step()`` ends it.
+    - braintools: the same values; it takes a negative factor.
+    - optax: ``piecewise_constant_schedule(base_lr * factor, {total_iters: 1 / factor})``.
+
+    References
+    ----------
+    P. Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour" (constant warmup,
+    and why gradual is better), https://arxiv.org/abs/1706.02677
+    """
 
     def __init__(
         self,

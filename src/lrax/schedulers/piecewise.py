@@ -21,7 +21,50 @@ class _PiecewiseConstant(Formula):
 
 
 class PiecewiseConstantSchedule(LRScheduler):
-    """Hold each of `values` until the next boundary."""
+    """Hold each of `values` until the next boundary.
+
+    For recipes that are a table of learning rates. If each value is the one before times a fixed
+    factor, MultiStepLR says it in fewer numbers.
+
+    At epoch t, which is after t calls of ``step()``::
+
+        lr(t) = values[n]        n = number of boundaries <= t
+
+    After the last boundary the learning rate is ``values[-1]``. The values are learning rates, not
+    factors. A parameter group that was added with a learning rate b of its own follows
+    ``values[n] * b / values[0]``, or ``values[n]`` if ``values[0]`` is 0.
+
+    Parameters
+    ----------
+    base_lr : float or list of float, default 0.001
+        Not used, except that a list of n entries makes n parameter groups.
+    boundaries : sequence of int, default (1000, 2000)
+        Epochs at which the next value begins, >= 0, in non-decreasing order.
+    values : sequence of float, default (1.0, 0.1, 0.01)
+        Learning rates, >= 0, one more than boundaries.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> import numpy as np
+    >>> scheduler = lrax.PiecewiseConstantSchedule(boundaries=[2, 4], values=[0.1, 0.05, 0.01])
+    >>> print(scheduler(np.arange(6)))
+    [0.1  0.1  0.05 0.05 0.01 0.01]
+
+    Notes
+    -----
+    - braintools: the same values; it takes boundaries out of order, and negative values.
+    - optax: ``piecewise_constant_schedule(init_value, {boundary: scale})`` takes factors, which
+      multiply up, where this class takes learning rates.
+    - torch has no such class; there it is a LambdaLR.
+    """
 
     def __init__(
         self,
@@ -56,7 +99,55 @@ class _Lambda(Formula):
 
 
 class LambdaLR(LRScheduler):
-    """Multiply the base learning rate by a function of the epoch."""
+    """Multiply the base learning rate by a function of the epoch.
+
+    For every schedule that has no class. Where there is one, its values are more accurate and its
+    checkpoints know its arguments; a function's are not saved.
+
+    At epoch t, which is after t calls of ``step()``::
+
+        lr(t) = base_lr * lr_lambda(t)      0 where that is negative or NaN
+
+    It ends where the function does. On the host the function is called with a Python number: an
+    int, or a float for a fractional epoch. In a compiled program, a function that jax can trace is
+    compiled into it; one with ``if``, ``math`` or a dict is called back on the host at every step,
+    which is slower and gives the same numbers.
+
+    Parameters
+    ----------
+    base_lr : float or list of float, default 0.001
+        Learning rate that is multiplied, >= 0; a list has one entry for each parameter group.
+    lr_lambda : callable or list of callable
+        Function from the epoch to a factor; a list has one for each parameter group. Required.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    The schedule of the Transformer, for a width of 512 and 4000 steps of warmup:
+
+    >>> import lrax
+    >>> import numpy as np
+    >>> def transformer(step):
+    ...     return 512**-0.5 * min((step + 1) ** -0.5, (step + 1) * 4000**-1.5)
+    >>> scheduler = lrax.LambdaLR(base_lr=1.0, lr_lambda=transformer)
+    >>> print([f"{lr:.2e}" for lr in scheduler(np.array([0, 1999, 3999, 15999]))])
+    ['1.75e-07', '3.49e-04', '6.99e-04', '3.49e-04']
+
+    Notes
+    -----
+    - torch: the same values, except that it lets a negative learning rate or NaN through.
+    - braintools has no such class; optax takes any function of the count as a schedule.
+
+    References
+    ----------
+    A. Vaswani et al., "Attention Is All You Need", https://arxiv.org/abs/1706.03762
+    """
 
     def __init__(self, base_lr: Any = 1e-3, lr_lambda: Any = None, last_epoch: int = 0) -> None:
         functions = _checks.per_group(

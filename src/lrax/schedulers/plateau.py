@@ -154,7 +154,67 @@ def _joined(parts: Any) -> Any:
 
 
 class ReduceLROnPlateau(LRScheduler):
-    """Multiply the learning rate by `factor` when a metric has stopped improving."""
+    """Multiply the learning rate by `factor` when a metric has stopped improving.
+
+    For trainings of unknown length: ``step(metric)`` after each validation. Else prefer a cosine.
+
+    With best = inf (-inf for "max") at first, each ``step(m)`` does::
+
+        better = m < best - threshold * |best|     mode="min", threshold_mode="rel"
+                 m < best - threshold              mode="min", threshold_mode="abs"
+                 m > best + threshold * |best|     mode="max", threshold_mode="rel"
+                 m > best + threshold              mode="max", threshold_mode="abs"
+        if better:        best, bad = m, 0         otherwise: bad += 1
+        if cooling > 0:   cooling, bad = cooling - 1, 0
+        if bad > patience:  n, cooling, bad = n + 1, cooldown, 0
+
+        lr = base_lr                               n = 0
+             max(base_lr * factor ** n, min_lr)    n > 0; a reduction by eps or less is not made
+
+    NaN is never better. There is no learning rate at a given epoch: ``scheduler(epoch)`` raises.
+
+    Parameters
+    ----------
+    base_lr : float or list of float, default 0.001
+        First learning rate, >= 0; a list has one entry for each parameter group.
+    mode : {"min", "max"}, default "min"
+        Whether a small or a large metric is good.
+    factor : float, default 0.1
+        Factor of a reduction, in (0, 1).
+    patience : int, default 10
+        Bad metrics in a row that are put up with, >= 0.
+    threshold : float, default 1e-4
+        Least improvement that counts, >= 0, and < 1 as a share.
+    threshold_mode : {"rel", "abs"}, default "rel"
+        Whether `threshold` is a share of the best metric or a difference.
+    cooldown : int, default 0
+        Metrics after a reduction that do not count as bad, >= 0.
+    min_lr, eps : float or list of float, default 0 and 1e-8
+        Smallest learning rate and smallest reduction, >= 0; one entry for each parameter group.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above, or a step has no metric.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> scheduler = lrax.ReduceLROnPlateau(base_lr=1.0, factor=0.5, patience=1)
+    >>> for loss in (3.0, 2.0, 2.0, 2.0):
+    ...     scheduler.step(loss)
+    >>> print(scheduler.current_lrs.value, scheduler.best.value)
+    [0.5] 2.0
+
+    Notes
+    -----
+    - torch, braintools, optax: never reduce for a flat negative metric, as their bar is
+      ``best * (1 - threshold)``. Otherwise the numbers are torch's.
+    - braintools: ignores `eps`, and metrics during the cooldown.
+    - optax: ``contrib.reduce_on_plateau(patience=p)`` reduces one metric earlier.
+    """
 
     def __init__(
         self,

@@ -20,7 +20,55 @@ class _Warmup(Formula):
 
 
 class WarmupScheduler(LRScheduler):
-    """Rise in a straight line from `warmup_start_lr` to the base learning rate, and stay there."""
+    """Rise in a straight line from `warmup_start_lr` to the base learning rate, and stay there.
+
+    For large batches and for optimizers with moments, whose first updates are unreliable. To decay
+    afterwards use WarmupCosineSchedule, or this class as the first of a SequentialLR.
+
+    At epoch t, which is after t calls of ``step()``, with W = warmup_epochs::
+
+        lr(t) = warmup_start_lr + (base_lr - warmup_start_lr) * t / W     t < W
+                base_lr                                                   t >= W
+
+    Parameters
+    ----------
+    base_lr : float or list of float, default 0.001
+        Learning rate after the warmup, >= 0; a list has one entry for each parameter group.
+    warmup_epochs : int, default 5
+        Length of the warmup in epochs, >= 0; 0 means none.
+    warmup_start_lr : float, default 0.0
+        Learning rate at epoch 0, >= 0, of every parameter group.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    The first update of a warmup from 0 changes nothing; a `warmup_start_lr` above 0 avoids that.
+
+    >>> import lrax
+    >>> import numpy as np
+    >>> scheduler = lrax.WarmupScheduler(base_lr=0.1, warmup_epochs=4)
+    >>> print(scheduler(np.arange(7)))
+    [0.    0.025 0.05  0.075 0.1   0.1   0.1  ]
+
+    Notes
+    -----
+    - braintools: the same values. There ``optimizer.current_lr`` is `base_lr` until the first
+      ``step()``; here it is `warmup_start_lr` from the beginning.
+    - optax: ``warmup_constant_schedule(warmup_start_lr, base_lr, warmup_epochs)``, which for
+      ``warmup_epochs=0`` stays at its first value, 0, for ever.
+    - torch: LinearLR, whose factor must be above 0.
+
+    References
+    ----------
+    P. Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour",
+    https://arxiv.org/abs/1706.02677
+    """
 
     def __init__(
         self,
@@ -51,7 +99,61 @@ class _WarmupCosine(Formula):
 
 
 class WarmupCosineSchedule(LRScheduler):
-    """Linear warmup, then half a cosine down to `eta_min`: the most used recipe."""
+    """Linear warmup, then half a cosine down to `eta_min`: the most used recipe for transformers.
+
+    For a training of known length that steps once a batch. `total_steps` is the length of the whole
+    schedule, with the warmup in it.
+
+    At epoch t, which is after t calls of ``step()``, with W = warmup_steps and N = total_steps::
+
+        lr(t) = warmup_start_lr + (base_lr - warmup_start_lr) * t / W                    t < W
+                eta_min + (base_lr - eta_min) * (1 + cos(pi * (t - W) / (N - W))) / 2    W <= t < N
+                eta_min                                                                  t >= N
+
+    With W = N there is no cosine: the learning rate rises up to epoch N - 1 and is `eta_min` from N
+    on.
+
+    Parameters
+    ----------
+    base_lr : float or list of float, default 0.001
+        Highest learning rate, >= 0; a list has one entry for each parameter group.
+    warmup_steps : int, default 1000
+        Length of the warmup in epochs (here: training steps), >= 0; 0 means none.
+    total_steps : int, default 10000
+        Length of warmup and cosine together, >= 1 and >= `warmup_steps`.
+    warmup_start_lr : float, default 0.0
+        Learning rate at epoch 0, >= 0, of every parameter group.
+    eta_min : float, default 0.0
+        Last learning rate, >= 0, of every parameter group.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> import numpy as np
+    >>> scheduler = lrax.WarmupCosineSchedule(base_lr=1.0, warmup_steps=2, total_steps=6)
+    >>> print(scheduler(np.arange(8)).round(3))
+    [0.    0.5   1.    0.854 0.5   0.146 0.    0.   ]
+
+    Notes
+    -----
+    - optax: ``warmup_cosine_decay_schedule(warmup_start_lr, base_lr, warmup_steps, decay_steps,
+      eta_min)``, whose `decay_steps` is the total, too; it refuses W = N.
+    - braintools: the same values, except that W = N has `base_lr` at epoch N. With W > N it falls
+      from `base_lr` to `eta_min` in one step after the warmup; here that is an error.
+    - torch has no such class; there it is a SequentialLR of LinearLR and CosineAnnealingLR.
+
+    References
+    ----------
+    I. Loshchilov and F. Hutter, "SGDR", https://arxiv.org/abs/1608.03983
+    P. Goyal et al., "Accurate, Large Minibatch SGD", https://arxiv.org/abs/1706.02677
+    """
 
     def __init__(
         self,

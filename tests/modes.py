@@ -1,0 +1,179 @@
+"""Every way to get a learning rate out of a scheduler, as functions (scheduler, epochs) -> float32 array."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import exact
+
+
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    run: Callable[[Any, np.ndarray], Any]
+    share: float = 1.0
+    """The share of the epochs it gets, for modes that are slow."""
+    most: int | None = None
+    below: int = 2**31
+    """Epochs that the epoch's type can hold exactly."""
+
+    def epochs(self, epochs: np.ndarray) -> np.ndarray:
+        epochs = epochs[epochs < self.below]
+        count = max(int(len(epochs) * self.share), 1)
+        if self.most is not None:
+            count = min(count, self.most)
+        return epochs[np.linspace(0, len(epochs) - 1, count).astype(int)]
+
+
+def one_by_one(number):
+    return lambda f, t: np.array([f(number(e)) for e in t.tolist()])
+
+
+def as_array(array, dtype):
+    return lambda f, t: f(array(t, dtype))
+
+
+def step_to(f, t):
+    rates = np.empty(len(t), np.float32)
+    for i, epoch in enumerate(t.tolist()):
+        f.step(epoch)
+        rates[i] = f.get_last_lr()[0]
+    return rates
+
+
+def step_from(f, t):
+    rates = np.empty(len(t), np.float32)
+    for i, epoch in enumerate(t.tolist()):
+        f.step(max(epoch - 1, 0))
+        if epoch:
+            f.step()
+        rates[i] = f.get_last_lr()[0]
+    return rates
+
+
+def clock_written(f, t):
+    rates = np.empty(len(t), np.float32)
+    for i, epoch in enumerate(t.tolist()):
+        f.last_epoch.value = epoch
+        rates[i] = f.get_lr()[0]
+    return rates
+
+
+def jit_scalar(f, t):
+    jitted = jax.jit(lambda epoch: f(epoch))
+    return np.array([jitted(e) for e in t])
+
+
+def jit_constant(f, t):
+    """Constants that XLA folds, and Python numbers that never reach it."""
+    on_host = jax.jit(lambda: jnp.stack([jnp.asarray(f(e)) for e in t.tolist()]))()
+    folded = jax.jit(lambda: jnp.stack([f(jnp.int32(e)) for e in t.tolist()]))()
+    np.testing.assert_array_equal(folded, on_host)
+    return folded
+
+
+def jit_step(f, t):
+    jitted = brainstate.transform.jit(lambda epoch: (f.step(epoch), f.get_last_lr()[0])[1])
+    return np.array([jitted(e) for e in t.astype(np.int32)])
+
+
+def scan(f, t):
+    return jax.lax.scan(lambda carry, e: (carry, f(e)), 0, jnp.asarray(t, jnp.int32))[1]
+
+
+def scan_carried(f, t):
+    """The epoch as the carry of a loop, from each of a few epochs on."""
+    starts = jnp.asarray(t, jnp.int32)
+    return jax.jit(jax.vmap(lambda e: jax.lax.fori_loop(0, 3, lambda i, c: f(e), jnp.float32(0))))(
+        starts
+    )
+
+
+def loop_step_to(f, t):
+    return brainstate.transform.for_loop(
+        lambda e: (f.step(e), f.get_last_lr()[0])[1], jnp.asarray(t, jnp.int32)
+    )
+
+
+def loop_step_from(f, t):
+    def body(epoch):
+        f.step(epoch)
+        f.step()
+        return f.get_last_lr()[0]
+
+    rates = np.array(
+        brainstate.transform.for_loop(body, jnp.asarray(np.maximum(t - 1, 0), jnp.int32))
+    )
+    rates[t == 0] = f(0)
+    return rates
+
+
+MODES = {
+    "scheduler(int)": Mode(one_by_one(int)),
+    "scheduler(float)": Mode(one_by_one(float), 0.1),
+    "scheduler(np.int64)": Mode(one_by_one(np.int64), 0.1),
+    "scheduler(np.float64)": Mode(one_by_one(np.float64), 0.1),
+    "scheduler(jnp.int32)": Mode(one_by_one(jnp.int32), 0.01, most=8),
+    "int32 array": Mode(as_array(np.asarray, np.int32)),
+    "uint64 array": Mode(as_array(np.asarray, np.uint64), 0.1),
+    "float64 array": Mode(as_array(np.asarray, np.float64)),
+    "float32 array": Mode(as_array(np.asarray, np.float32), below=2**24 + 1),
+    "jax int32 array": Mode(as_array(jnp.asarray, np.int32)),
+    "jax uint32 array": Mode(as_array(jnp.asarray, np.uint32), 0.1),
+    "jax float32 array": Mode(as_array(jnp.asarray, np.float32), below=2**24 + 1),
+    "step(epoch)": Mode(step_to),
+    "step()": Mode(step_from, 0.5),
+    "get_lr()": Mode(clock_written, 0.1),
+    "jit, array": Mode(lambda f, t: jax.jit(lambda e: f(e))(jnp.asarray(t, jnp.int32))),
+    "jit, float32 array": Mode(lambda f, t: jax.jit(lambda e: f(e))(jnp.asarray(t, jnp.float32)), below=2**24 + 1),
+    "jit, scalar": Mode(jit_scalar, 0.05),
+    "jit, constant": Mode(jit_constant, 1, most=6),
+    "jit, step(epoch)": Mode(jit_step, 0.01),
+    "vmap": Mode(lambda f, t: jax.vmap(f)(jnp.asarray(t, jnp.int32)), 0.1),
+    "jit of vmap": Mode(lambda f, t: jax.jit(jax.vmap(lambda e: f(e)))(jnp.asarray(t, jnp.int32))),
+    "scan": Mode(scan, 0.25),
+    "fori_loop": Mode(scan_carried, 0.1),
+    "for_loop, step(epoch)": Mode(loop_step_to, 0.1),
+    "for_loop, step()": Mode(loop_step_from, 0.1),
+}  # fmt: skip
+
+
+def x64_array(f, t):
+    return f(jnp.asarray(t, jnp.int64))
+
+
+X64_MODES = {
+    "scheduler(int)": Mode(one_by_one(int), 0.1),
+    "jax int64 array": Mode(x64_array, 0.1),
+    "step(epoch)": Mode(step_to, 0.1),
+    "jit, int64 array": Mode(lambda f, t: jax.jit(lambda e: f(e))(jnp.asarray(t, jnp.int64))),
+    "jit, float64 array": Mode(lambda f, t: jax.jit(lambda e: f(e))(jnp.asarray(t, jnp.float64))),
+    "jit of vmap": Mode(lambda f, t: jax.jit(jax.vmap(lambda e: f(e)))(jnp.asarray(t, jnp.int32))),
+    "jit, constant": Mode(jit_constant, 1, most=4),
+    "for_loop, step()": Mode(loop_step_from, 0.1),
+}
+
+
+def sample(spec: exact.Spec, count: int, last: int = exact.LAST_EPOCH) -> np.ndarray:
+    """The first epochs, those around boundaries, and random ones of every size."""
+    rng = np.random.default_rng(len(spec.kwargs))
+    marks = exact.boundaries(spec)
+    near = {m + d for m in [*marks, 2**24, last] for d in range(-2, 3)}
+    some = np.array([*range(min(2001, count // 4)), *sorted(near)])
+    rest = max(count - len(some), 0)
+    horizon = max([m for m in marks if m < last] or [0]) + 1
+    spread = [
+        rng.integers(0, horizon + horizon // 8 + 1, rest // 2),
+        np.exp2(rng.uniform(0, 31, rest - rest // 2)).astype(np.int64),
+    ]
+    epochs = np.concatenate([some, *spread])
+    return np.unique(epochs[(epochs >= 0) & (epochs <= last)])
+
+
+def apart(got: Any, expected: np.ndarray) -> np.ndarray:
+    """How many float32 numbers each value is off; anything but float32 fails."""
+    return exact.ulps_apart(np.asarray(got), expected)

@@ -1,0 +1,260 @@
+"""Parameter groups: each has its own base learning rate, decay, moments and count, under one schedule."""
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import lrax
+from helpers import assert_close, assert_same_bits, assert_trees_close, last_lr, values_of
+from schedulers import BASE, KINDS, step
+
+RNG = np.random.default_rng(11)
+X = jnp.asarray(RNG.normal(size=(16, 4)), jnp.float32)
+Y = jnp.asarray(RNG.normal(size=(16, 3)), jnp.float32)
+START = {
+    "a": jnp.asarray(RNG.normal(size=(4, 5)), jnp.float32),
+    "b": jnp.asarray(RNG.normal(size=(5, 3)), jnp.float32),
+    "c": jnp.asarray(RNG.normal(size=(3,)), jnp.float32),
+}
+
+
+def loss_of(values):
+    return jnp.mean((jnp.tanh(X @ values["a"]) @ values["b"] + values["c"] - Y) ** 2)
+
+
+gradient_of = jax.jit(jax.grad(loss_of))
+
+
+def new_states():
+    return {key: brainstate.ParamState(value) for key, value in START.items()}
+
+
+# name: (our optimizer, optax's for a schedule and a decay)
+OPTIMIZERS = {
+    "SGD": (
+        lambda lr: lrax.SGD(lr=lr, momentum=0.9, weight_decay=0.01),
+        lambda lr, decay: optax.chain(
+            optax.add_decayed_weights(decay), optax.sgd(lr, momentum=0.9)
+        ),
+    ),
+    "Adam": (
+        lambda lr: lrax.Adam(lr=lr, weight_decay=0.01),
+        lambda lr, decay: optax.chain(optax.add_decayed_weights(decay), optax.adam(lr)),
+    ),
+    "AdamW": (
+        lambda lr: lrax.AdamW(lr=lr, weight_decay=0.01),
+        lambda lr, decay: optax.adamw(lr, weight_decay=decay),
+    ),
+    "OptaxOptimizer": (
+        lambda lr: lrax.OptaxOptimizer(optax.scale_by_lion(), lr=lr, weight_decay=0.01),
+        lambda lr, decay: optax.lion(lr, weight_decay=decay),
+    ),
+}
+
+
+def schedule(base):
+    return lrax.WarmupCosineSchedule(base, 10, 45, 1e-4, 1e-3)
+
+
+def optax_groups(transforms, begins, steps):
+    """A separate chain for each weight, from the epoch in `begins` on; the schedules know the epoch."""
+    values, states = dict(START), {}
+    for epoch in range(steps):
+        grads = gradient_of(values)
+        for key, tx in transforms.items():
+            if epoch < begins[key]:
+                continue
+            if epoch == begins[key]:
+                states[key] = tx.init(values[key])
+            updates, states[key] = tx.update(grads[key], states[key], values[key])
+            values[key] = optax.apply_updates(values[key], updates)
+    return values
+
+
+def train(optimizer, states, steps, jitted):
+    def update():
+        grad = brainstate.transform.grad(lambda: loss_of(values_of(states)), states)
+        optimizer.step(grad())
+        optimizer.lr_scheduler.step()
+
+    if jitted:
+        update = brainstate.transform.jit(update)
+    for _ in range(steps):
+        update()
+
+
+@pytest.mark.parametrize("jitted", [False, True])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_each_group_has_its_own_rate_and_decay_also_when_added_later(name, jitted):
+    ours, theirs = OPTIMIZERS[name]
+    states = new_states()
+    optimizer = ours(schedule(0.05))
+    optimizer.register_trainable_weights({"a": states["a"]})
+    optimizer.add_param_group({"b": states["b"]}, lr=0.02, weight_decay=0.1)
+    train(optimizer, states, 10, jitted)
+    assert np.array_equal(states["c"].value, START["c"])
+    optimizer.add_param_group({"c": states["c"]}, lr=0.08, weight_decay=0.0)
+    train(optimizer, states, 15, jitted)
+
+    wanted = optax_groups(
+        {
+            "a": theirs(schedule(0.05), 0.01),
+            "b": theirs(schedule(0.02), 0.1),
+            "c": theirs(lambda count: schedule(0.08)(count + 10), 0.0),
+        },
+        {"a": 0, "b": 0, "c": 10},
+        25,
+    )
+    assert_trees_close(values_of(states), wanted, floor=1e-6)
+    bases = [0.05, 0.02, 0.08]
+    assert_close(optimizer.get_last_lr(), [schedule(base)(25) for base in bases])
+    assert_close([g["lr"].value for g in optimizer.param_groups], optimizer.get_last_lr())
+    assert_close([g["weight_decay"] for g in optimizer.param_groups], [0.01, 0.1, 0.0])
+    assert int(optimizer.step_count.value) == 25
+
+
+def test_a_group_without_options_is_like_the_first():
+    states = new_states()
+    optimizer = lrax.AdamW(lr=schedule(0.05), weight_decay=0.03)
+    optimizer.register_trainable_weights({"a": states["a"]})
+    optimizer.add_param_group({"b": states["b"], "c": states["c"]})
+    train(optimizer, states, 12, jitted=True)
+    tx = optax.adamw(schedule(0.05), weight_decay=0.03)
+    wanted = optax_groups(dict.fromkeys(START, tx), dict.fromkeys(START, 0), 12)
+    assert_trees_close(values_of(states), wanted, floor=1e-6)
+
+
+SCALABLE = [k for k in KINDS if k not in ("OneCycleLR", "CyclicLR", "PiecewiseConstantSchedule")]
+COMPOSITES = ("ChainedScheduler", "SequentialLR")
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("kind", SCALABLE)
+def test_a_group_follows_the_schedule_of_its_own_base(kind, later):
+    states = new_states()
+    scheduler, alone = KINDS[kind](), KINDS[kind](2 * BASE)
+    optimizer = lrax.SGD(lr=scheduler)
+    optimizer.register_trainable_weights({"a": states["a"]})
+    begin = 17 if later else 0
+    for epoch in range(begin):
+        step(scheduler, epoch)
+        step(alone, epoch)
+    optimizer.add_param_group({"b": states["b"]}, lr=2 * BASE)
+    for epoch in range(begin, 50):
+        rates = np.float32(optimizer.get_last_lr())
+        assert rates.shape == (2,)
+        assert rates[1] == last_lr(alone)
+        step(scheduler, epoch)
+        step(alone, epoch)
+
+
+@pytest.mark.parametrize("kind", [k for k in SCALABLE if k not in COMPOSITES])
+def test_a_list_of_base_rates_serves_the_groups_in_order(kind):
+    states = new_states()
+    scheduler = KINDS[kind]([BASE, 0.01])
+    optimizer = lrax.SGD(lr=scheduler)
+    optimizer.register_trainable_weights({"a": states["a"]})
+    optimizer.add_param_group({"b": states["b"]})
+    first, second = KINDS[kind](BASE), KINDS[kind](0.01)
+    for epoch in range(40):
+        assert_same_bits(np.float32(optimizer.get_last_lr()), [last_lr(first), last_lr(second)])
+        for each in (scheduler, first, second):
+            step(each, epoch)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_members_of_a_composite_take_the_list(later):
+    bases = [0.1, 0.01]
+    members = [lrax.WarmupScheduler(bases, 5), lrax.ExponentialLR(bases, 0.9)]
+    scheduler = lrax.SequentialLR(members, [5]) if later else lrax.ChainedScheduler(members)
+    t = np.arange(12)
+    warmup, decay = np.minimum(t / 5, 1), 0.9 ** (np.maximum(t - 5, 0) if later else t)
+    assert_close(scheduler.lr_at(t), np.outer(warmup * decay, bases))
+
+
+def test_a_list_must_have_one_entry_a_group():
+    states = new_states()
+    optimizer = lrax.SGD(lr=lrax.StepLR([0.1, 0.01]))
+    optimizer.register_trainable_weights({"a": states["a"]})
+    with pytest.raises(ValueError, match="group"):
+        optimizer.step({"a": START["a"]})
+    optimizer.add_param_group({"b": states["b"]})
+    optimizer.step({"a": START["a"], "b": START["b"]})
+    assert_close(states["a"].value, START["a"] * np.float32(0.9))
+    assert_close(states["b"].value, START["b"] * np.float32(0.99))
+    with pytest.raises(ValueError, match="group"):
+        optimizer.add_param_group({"c": states["c"]})
+
+
+def test_rates_of_several_groups_at_any_epoch():
+    scheduler = lrax.ExponentialLR([0.1, 0.02], gamma=0.5)
+    rates = scheduler.lr_at(np.arange(4).reshape(2, 2))
+    assert rates.shape == (2, 2, 2)
+    powers = 0.5 ** np.arange(4).reshape(2, 2, 1)
+    assert_close(rates, powers * [0.1, 0.02])
+    assert_close(jax.jit(scheduler.lr_at)(3), [0.0125, 0.0025])
+    with pytest.raises(ValueError, match="lr_at"):
+        scheduler(3)
+
+
+def two_groups(scheduler):
+    states = new_states()
+    optimizer = lrax.SGD(lr=scheduler)
+    optimizer.register_trainable_weights({"a": states["a"]})
+    optimizer.add_param_group({"b": states["b"]}, lr=0.02)
+    return optimizer
+
+
+def test_a_function_is_mapped_over_the_rates_until_the_next_step():
+    scheduler = lrax.ConstantLR(0.1, factor=1.0, total_iters=0)
+    optimizer = two_groups(scheduler)
+    optimizer.lr_apply(lambda lr: lr / 2)
+    assert_close(optimizer.get_last_lr(), [0.05, 0.01])
+    scheduler.apply(lambda lr: lr + 1)
+    assert_close(optimizer.get_last_lr(), [1.05, 1.01])
+    assert_close(scheduler.get_last_lr(), [1.05, 1.01])
+    scheduler.step()
+    assert_close(optimizer.get_last_lr(), [0.1, 0.02])
+
+
+def test_a_manual_rate_is_that_of_one_group_until_the_next_step():
+    scheduler = lrax.ConstantLR(0.1, factor=1.0, total_iters=0)
+    optimizer = two_groups(scheduler)
+    optimizer.current_lr = 0.5
+    assert_close(optimizer.get_last_lr(), [0.5, 0.02])
+    optimizer.param_groups[1]["lr"] = 0.25
+    assert_close(optimizer.get_last_lr(), [0.5, 0.25])
+    optimizer.param_groups[0]["lr"].value = 0.125  # as braintools' schedulers write it
+    assert_close(optimizer.get_last_lr(), [0.125, 0.25])
+    optimizer.step({key: jnp.ones_like(START[key]) for key in "ab"})
+    assert_close(optimizer.param_groups[0]["params"]["a"].value, START["a"] - np.float32(0.125))
+    assert_close(optimizer.param_groups[1]["params"]["b"].value, START["b"] - np.float32(0.25))
+    scheduler.step()
+    assert_close(optimizer.get_last_lr(), [0.1, 0.02])
+
+
+def test_the_next_scheduler_serves_all_groups():
+    optimizer = two_groups(lrax.WarmupScheduler(0.1, 10))
+    after = lrax.ExponentialLR(0.1, gamma=0.5)
+    after.attach_optimizer(optimizer)
+    after.step()
+    assert_close(optimizer.get_last_lr(), [0.05, 0.01])
+
+
+def test_one_scheduler_may_serve_two_optimizers():
+    scheduler = lrax.LinearLR(0.1, 0.0, 1.0, 10)
+    first, second = lrax.SGD(lr=scheduler), lrax.Adam(lr=scheduler)
+    for _ in range(4):
+        scheduler.step()
+    assert_close([first.current_lr, second.current_lr], [0.04, 0.04])
+    lrax.StepLR(0.3).attach_optimizer(first)
+    scheduler.step()
+    assert_close([first.current_lr, second.current_lr], [0.3, 0.05])
+
+
+def test_groups_begin_after_registration():
+    with pytest.raises(ValueError, match="register_trainable_weights"):
+        lrax.SGD(lr=0.1).add_param_group({"a": brainstate.ParamState(START["a"])})

@@ -65,7 +65,7 @@ def draw(losses, scheduler, total_steps, path):
 def parse_args():
     parser = argparse.ArgumentParser(description="Train on scikit-learn's digits with lrax.")
     parser.add_argument("--epochs", type=int, default=30, help="length of the whole run")
-    parser.add_argument("--stop-after", type=int, metavar="N", help="stop when N epochs are done")
+    parser.add_argument("--stop-after", type=int, default=10**9, help="stop after so many epochs")
     parser.add_argument("--out", type=Path, default=Path("digits"), metavar="DIR")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIR")
     return parser.parse_args()
@@ -116,7 +116,7 @@ def main():
         optimizer.load_state_dict(saved["optimizer"])  # moments, step count and the scheduler
         losses = saved["losses"]
 
-    last_epoch = min(args.epochs, args.stop_after or args.epochs)
+    last_epoch = min(args.epochs, args.stop_after)
     with tqdm(total=total_steps, initial=epoch * steps_per_epoch, unit="step") as bar:
         while epoch < last_epoch:
             # The order of the data follows from the epoch alone: nothing to save, nothing to lose.

@@ -80,6 +80,17 @@ def described(section):
     return found
 
 
+def constructor(cls):
+    """The arguments of the constructor."""
+    _, *arguments = inspect.signature(cls.__init__).parameters.items()
+    return dict(arguments)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_signature_that_editors_show(name):
+    assert dict(inspect.signature(CLASSES[name]).parameters) == constructor(CLASSES[name])
+
+
 @pytest.mark.parametrize("name", CLASSES)
 def test_docstring(name):
     cls = CLASSES[name]
@@ -94,7 +105,7 @@ def test_docstring(name):
 
     if cls not in (lrax.Formula, lrax.LRScheduler):
         assert re.search(r"::\n\n    .*=", sections[""]), "has no formula"
-    arguments = dict(inspect.signature(cls).parameters)
+    arguments = constructor(cls)
     documented = described(sections.get("Parameters", ""))
     assert list(documented) == list(arguments)
     for argument, (kind, default) in documented.items():

@@ -229,7 +229,7 @@ class View:
         self._put(new)
 
     def __repr__(self) -> str:
-        return repr(self.value)
+        return str(self.value)
 
     def __format__(self, spec: str) -> str:
         return format(self.value, spec)

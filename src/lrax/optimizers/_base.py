@@ -108,25 +108,19 @@ class OptaxOptimizer(Node):
             raise ValueError(
                 "grad_clip_norm and clip_norm are two names for one thing; pass one of them."
             )
-        grad_clip_norm = clip_norm if grad_clip_norm is None else grad_clip_norm
+        norm = clip_norm if grad_clip_norm is None else grad_clip_norm
         self._tx = tx
-        self._weight_decay = _checks.non_negative("weight_decay", weight_decay)
-        self._clips = tuple(
-            transform(_checks.positive(name, value))
-            for name, value, transform in (
-                ("grad_clip_norm", grad_clip_norm, optax.clip_by_global_norm),
-                ("grad_clip_value", grad_clip_value, optax.clip),
-            )
-            if value is not None
+        self.weight_decay = _checks.non_negative("weight_decay", weight_decay)
+        self.grad_clip_norm, self.grad_clip_value = (
+            None if value is None else _checks.positive(name, value)
+            for name, value in (("grad_clip_norm", norm), ("grad_clip_value", grad_clip_value))
         )
         self._weights: dict[str, brainstate.State] = {}
         self._paths: dict[str, Path] = {}
         self._groups: tuple[_Group, ...] = ()
         self.opt_state = brainstate.LongTermState({"step_count": np.int32(0), "groups": {}})
         self._complete = lr is None and tx is not None
-        if self._complete and not (
-            isinstance(self._weight_decay, float) and self._weight_decay == 0
-        ):
+        if self._complete and not (isinstance(self.weight_decay, float) and self.weight_decay == 0):
             raise ValueError(
                 "weight_decay needs lr=...: without it tx is used as it is, so build the decay into tx "
                 "(optax.adamw, optax.add_decayed_weights)."
@@ -248,7 +242,7 @@ class OptaxOptimizer(Node):
             )
         self._remember(new)
         first = self._groups[0].names if self._groups else ()
-        self._groups = (_Group(first + tuple(new), self._weight_decay), *self._groups[1:])
+        self._groups = (_Group(first + tuple(new), self.weight_decay), *self._groups[1:])
         if not self._complete:
             self._refuse_descent(self._values(self._groups[0]))
         self._begin_group(0)
@@ -280,7 +274,7 @@ class OptaxOptimizer(Node):
                 "Make the list one longer, or pass lr=... for the group."
             )
         decay = (
-            self._weight_decay
+            self.weight_decay
             if weight_decay is None
             else _checks.non_negative("weight_decay", weight_decay)
         )
@@ -442,8 +436,12 @@ class OptaxOptimizer(Node):
                     raise ValueError(
                         f"The gradient of {name!r} must have the weight's shape {np.shape(weight)}, got {np.shape(gradient)}."
                     )
-        for clip in self._clips:
-            grads, _ = clip.update(grads, clip.init(values), values)
+        if self.grad_clip_norm is not None:
+            grads, _ = optax.clip_by_global_norm(self.grad_clip_norm).update(
+                grads, optax.EmptyState()
+            )
+        if self.grad_clip_value is not None:
+            grads, _ = optax.clip(self.grad_clip_value).update(grads, optax.EmptyState())
         new, states = {}, {}
         for i, group in enumerate(self._groups):
             weights = {name: values[name] for name in group.names}
@@ -495,6 +493,23 @@ class OptaxOptimizer(Node):
         self.lr._load(checked)
         if strict:
             self._rates.value = {**self._rates.value, "lr": np.array(lrs, np.float32)}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        taken = name in self.__dict__ or (name != "current_lr" and hasattr(type(self), name))
+        if taken and not name.startswith("_"):
+            raise AttributeError(
+                f"{name} cannot be changed after construction: a compiled step would go on with the old value. "
+                "Set current_lr, attach another scheduler with add_scheduler(...), or construct a new optimizer."
+            )
+        object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        hidden = ("opt_state",)
+        shown = {k: v for k, v in vars(self).items() if not k.startswith("_") and k not in hidden}
+        lr = {} if self._complete else {"lr": self.lr}
+        return (
+            f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in {**lr, **shown}.items())})"
+        )
 
     # --- Refusing -----------------------------------------------------------------------------
 

@@ -95,6 +95,7 @@ class CyclicLR(LRScheduler):
     - torch: the same values. It also cycles the momentum, and takes ``max_lr < base_lr``.
     - braintools: wrong for step_size_down != step_size_up: with 4 up and 8 down it falls in 4
       epochs and jumps to `max_lr` at 12. Here these cycles are as in torch.
+    - optax has no such schedule.
 
     References
     ----------

@@ -7,9 +7,11 @@ travel as keys, and lists as dicts from "0" on.
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ._checks import is_traced
+from ._state import place, strong
 
 VERSION = 1
 
@@ -107,3 +109,62 @@ def differences(saved: Any, own: Any, name: str = "") -> list[str]:
         if saved == own and isinstance(saved, dict) == isinstance(own, dict)
         else [f"{name}: saved {saved}, here {own}"]
     )
+
+
+def plain_key(key: Any) -> Any:
+    """The dict key, index or attribute name in a jax key path entry."""
+    for attribute in ("key", "idx", "name"):
+        if hasattr(key, attribute):
+            return getattr(key, attribute)
+    return key
+
+
+def nested(tree: Any) -> dict[str, Any]:
+    """The leaves of any pytree in nested dicts with str keys."""
+    nested: dict[str, Any] = {}
+    for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        *parents, last = (str(plain_key(key)) for key in keys)
+        place = nested
+        for key in parents:
+            place = place.setdefault(key, {})
+        place[last] = leaf
+    return nested
+
+
+def load_leaves(saved: Any, own: Any) -> Any:
+    """The pytree `own` with the leaves that `_nested` put into `saved`."""
+    leaves, structure = jax.tree_util.tree_flatten_with_path(own)
+    _check_shapes("opt_state", saved, nested(own))
+    loaded = []
+    for keys, old in leaves:
+        value = saved
+        for key in keys:
+            value = value[str(plain_key(key))]
+        if isinstance(value, jax.Array) and isinstance(old, jax.Array):
+            if value.committed == old.committed and (
+                not old.committed or value.sharding == old.sharding
+            ):
+                loaded.append(strong(value, old.dtype))
+                continue
+            if old.committed:
+                loaded.append(jax.device_put(value.astype(old.dtype), old.sharding))
+                continue
+        loaded.append(jnp.asarray(place(np.asarray(value, old.dtype), old)))
+    return jax.tree.unflatten(structure, loaded)
+
+
+def _check_shapes(where: str, saved: Any, own: Any) -> None:
+    if isinstance(own, dict):
+        check_keys(where, saved, own)
+        for key in own:
+            _check_shapes(f"{where}.{key}", saved[key], own[key])
+        return
+    if isinstance(saved, (dict, str)) or saved is None:
+        raise ValueError(f"{where} must be an array of shape {np.shape(own)}, got {saved!r:.80}.")
+    dtype = getattr(saved, "dtype", np.asarray(saved).dtype)
+    if np.shape(saved) != np.shape(own) or jnp.issubdtype(dtype, np.inexact) != jnp.issubdtype(
+        own.dtype, np.inexact
+    ):
+        raise ValueError(
+            f"{where} must be {own.dtype} of shape {np.shape(own)}, got {dtype} of shape {np.shape(saved)}."
+        )

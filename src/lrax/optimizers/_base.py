@@ -1,8 +1,7 @@
 """The optimizer: weights, parameter groups and one optax transformation for each, under one learning rate State."""
 
-import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import brainstate
@@ -13,60 +12,24 @@ import optax
 from brainstate.graph import Node
 
 from .. import _checks
-from .._checkpoint import VERSION, check_keys, check_number, check_version, plain, unwrap
+from .._checkpoint import (
+    VERSION,
+    check_keys,
+    check_number,
+    check_version,
+    load_leaves,
+    nested,
+    plain,
+    plain_key,
+    unwrap,
+)
 from .._numerics import LARGEST
-from .._state import LAST_EPOCH, LearningRates, View, place, refuse_foreign_trace, strong, tracing
+from .._state import LAST_EPOCH, LearningRates, View, refuse_foreign_trace, strong, tracing
 from ..schedulers._base import LRScheduler
 from ..schedulers.decay import ConstantLR
+from ._groups import Group, ParamGroup
 
 Path = tuple[Any, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Group:
-    """What is fixed about a parameter group: the names of its weights and their decay."""
-
-    names: tuple[str, ...]
-    weight_decay: Any
-
-
-class ParamGroup:
-    """One parameter group: ``group['params']``, ``group['lr']`` and ``group['weight_decay']``.
-
-    ``group['lr'] = x`` sets the group's learning rate until the scheduler's next ``step()``.
-    """
-
-    def __init__(self, optimizer: "OptaxOptimizer", index: int) -> None:
-        self._optimizer, self._index = optimizer, index
-
-    def __getitem__(self, key: str) -> Any:
-        group = self._optimizer._groups[self._index]
-        if key == "params":
-            return {name: self._optimizer._weights[name] for name in group.names}
-        if key == "lr":
-            return View(
-                lambda: self._optimizer._rates.value["lr"][self._index],
-                lambda lr: self._optimizer._set_lr(self._index, lr),
-            )
-        if key == "weight_decay":
-            return group.weight_decay
-        raise KeyError(key)
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if key != "lr":
-            raise KeyError(
-                f"{key} of a parameter group cannot be changed after construction; only 'lr' can."
-            )
-        self._optimizer._set_lr(self._index, value)
-
-    def keys(self) -> tuple[str, ...]:
-        return ("params", "lr", "weight_decay")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.keys())
-
-    def __repr__(self) -> str:
-        return f"ParamGroup({', '.join(f'{key}={self[key]!r}' for key in self.keys())})"
 
 
 class OptaxOptimizer(Node):
@@ -117,7 +80,7 @@ class OptaxOptimizer(Node):
         )
         self._weights: dict[str, brainstate.State] = {}
         self._paths: dict[str, Path] = {}
-        self._groups: tuple[_Group, ...] = ()
+        self._groups: tuple[Group, ...] = ()
         self.opt_state = brainstate.LongTermState({"step_count": np.int32(0), "groups": {}})
         self._complete = lr is None and tx is not None
         if self._complete and not (isinstance(self.weight_decay, float) and self.weight_decay == 0):
@@ -242,7 +205,7 @@ class OptaxOptimizer(Node):
             )
         self._remember(new)
         first = self._groups[0].names if self._groups else ()
-        self._groups = (_Group(first + tuple(new), self.weight_decay), *self._groups[1:])
+        self._groups = (Group(first + tuple(new), self.weight_decay), *self._groups[1:])
         if not self._complete:
             self._refuse_descent(self._values(self._groups[0]))
         self._begin_group(0)
@@ -280,7 +243,7 @@ class OptaxOptimizer(Node):
         )
         self._remember(new)
         bases = self._rates.base_lrs[: len(self._groups)]
-        self._groups += (_Group(tuple(new), decay),)
+        self._groups += (Group(tuple(new), decay),)
         groups = max(len(self._groups), listed)
         self._rates.resize((*bases, lr), groups)
         self.lr._publish()
@@ -291,7 +254,7 @@ class OptaxOptimizer(Node):
         new: dict[str, tuple[Path, brainstate.State]] = {}
         is_state = lambda leaf: isinstance(leaf, brainstate.State)  # noqa: E731
         for keys, state in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_state)[0]:
-            path = tuple(_plain_key(key) for key in keys)
+            path = tuple(plain_key(key) for key in keys)
             name = (
                 ".".join(
                     str(part)
@@ -318,7 +281,7 @@ class OptaxOptimizer(Node):
         self._paths = self._paths | {name: path for name, (path, _) in new.items()}
         self._weights = self._weights | {name: state for name, (_, state) in new.items()}
 
-    def _values(self, group: _Group) -> dict[str, Any]:
+    def _values(self, group: Group) -> dict[str, Any]:
         return {name: self._weights[name].value for name in group.names}
 
     def _begin_group(self, index: int) -> None:
@@ -365,7 +328,7 @@ class OptaxOptimizer(Node):
             return optax.chain(weight_decay, optax.scale_by_adam())
         return optax.chain(self._tx, weight_decay)
 
-    def _transform(self, group: _Group) -> optax.GradientTransformationExtraArgs:
+    def _transform(self, group: Group) -> optax.GradientTransformationExtraArgs:
         decay = group.weight_decay
         none = not _checks.is_traced(decay) and decay == 0
         return optax.with_extra_args_support(
@@ -464,7 +427,7 @@ class OptaxOptimizer(Node):
             "step_count": plain("step_count", opt["step_count"]),
             "lr": {str(i): float(lr) for i, lr in enumerate(np.asarray(self._rates.value["lr"]))},
             # Copies: a donating step would take the arrays away.
-            "opt_state": _nested(jax.tree.map(jnp.copy, opt["groups"])),
+            "opt_state": nested(jax.tree.map(jnp.copy, opt["groups"])),
             "lr_scheduler": self.lr.state_dict(),
         }
 
@@ -485,7 +448,7 @@ class OptaxOptimizer(Node):
         check_keys("lr", saved, map(str, range(groups)))
         lrs = [check_number(f"lr.{i}", saved[str(i)], low=0, high=LARGEST) for i in range(groups)]
         opt = self.opt_state.value
-        loaded = _loaded(state_dict["opt_state"], opt["groups"])
+        loaded = load_leaves(state_dict["opt_state"], opt["groups"])
         checked = self.lr._checked(state_dict["lr_scheduler"], strict)
 
         counted = strong(count, np.dtype(np.int32), opt["step_count"])
@@ -535,64 +498,6 @@ class OptaxOptimizer(Node):
                 "tx must be a direction when lr=... is given (for example optax.scale_by_adam()), but this one already "
                 "descends, and would ascend when scaled by -lr. Pass it without lr to use it as it is."
             )
-
-
-def _nested(tree: Any) -> dict[str, Any]:
-    """The leaves of any pytree in nested dicts with str keys."""
-    nested: dict[str, Any] = {}
-    for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        *parents, last = (str(_plain_key(key)) for key in keys)
-        place = nested
-        for key in parents:
-            place = place.setdefault(key, {})
-        place[last] = leaf
-    return nested
-
-
-def _loaded(saved: Any, own: Any) -> Any:
-    """The pytree `own` with the leaves that `_nested` put into `saved`."""
-    leaves, structure = jax.tree_util.tree_flatten_with_path(own)
-    check_same_shape("opt_state", saved, _nested(own))
-    loaded = []
-    for keys, old in leaves:
-        value = saved
-        for key in keys:
-            value = value[str(_plain_key(key))]
-        if isinstance(value, jax.Array) and isinstance(old, jax.Array):
-            if value.committed == old.committed and (
-                not old.committed or value.sharding == old.sharding
-            ):
-                loaded.append(strong(value, old.dtype))
-                continue
-            if old.committed:
-                loaded.append(jax.device_put(value.astype(old.dtype), old.sharding))
-                continue
-        loaded.append(jnp.asarray(place(np.asarray(value, old.dtype), old)))
-    return jax.tree.unflatten(structure, loaded)
-
-
-def check_same_shape(where: str, saved: Any, own: Any) -> None:
-    if isinstance(own, dict):
-        check_keys(where, saved, own)
-        for key in own:
-            check_same_shape(f"{where}.{key}", saved[key], own[key])
-        return
-    if isinstance(saved, (dict, str)) or saved is None:
-        raise ValueError(f"{where} must be an array of shape {np.shape(own)}, got {saved!r:.80}.")
-    dtype = getattr(saved, "dtype", np.asarray(saved).dtype)
-    if np.shape(saved) != np.shape(own) or jnp.issubdtype(dtype, np.inexact) != jnp.issubdtype(
-        own.dtype, np.inexact
-    ):
-        raise ValueError(
-            f"{where} must be {own.dtype} of shape {np.shape(own)}, got {dtype} of shape {np.shape(saved)}."
-        )
-
-
-def _plain_key(key: Any) -> Any:
-    for attribute in ("key", "idx", "name"):
-        if hasattr(key, attribute):
-            return getattr(key, attribute)
-    return key
 
 
 def _descend(lr: Any, update: Any) -> Any:

@@ -158,10 +158,11 @@ class _Traced:
 
     def call(self, function: Callable[[Any], Any], t: Any) -> Any:
         epoch = t.astype(np.int64) if self._integer else t
-        try:
-            return self.array(function(epoch))
+        try:  # one epoch at a time: a function that was written for a number never sees an array
+            values = jax.vmap(lambda one: self.array(function(one)))(epoch.reshape(-1))
         except _NOT_TRACEABLE:
             return self._call_on_host(function, t)
+        return values.reshape(t.shape)
 
     def _call_on_host(self, function: Callable[[Any], Any], t: Any) -> Any:
         """Plain Python (`if`, math.exp, a dict), run where the eager path runs it.

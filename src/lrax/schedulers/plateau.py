@@ -70,7 +70,9 @@ class _Plateau(Formula):
         known = (metric, begun, self.factor, self.patience, self.threshold, *memory.values())
         if any(map(_checks.is_traced, known)):
             with jax.enable_x64(True):
-                new = self._observe(memory, metric, _joined(memory["best"]), jnp)
+                new = self._observe(
+                    memory, metric, _joined(jnp.asarray(memory["best"], np.float64)), jnp
+                )
                 new["best"] = _split_traced(new["best"])
                 return {
                     name: jnp.where(begun, new[name], old).astype(old.dtype)
@@ -148,9 +150,9 @@ def _split_traced(value: Any) -> Any:
 
 
 def _joined(parts: Any) -> Any:
-    parts = parts.astype(np.float64)
-    best = parts[..., 0] + (parts[..., 1] + parts[..., 2])
-    return best if _checks.is_traced(best) else np.asarray(best).item()
+    if _checks.is_traced(parts):
+        return parts.sum(axis=-1)
+    return np.asarray(parts, np.float64).sum(axis=-1).item()
 
 
 class ReduceLROnPlateau(LRScheduler):

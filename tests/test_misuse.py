@@ -1,0 +1,229 @@
+"""Mistakes that train silently elsewhere: refused, with a message that says what to do instead."""
+
+import copy
+import math
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import lrax
+from schedulers import KINDS
+from test_errors import optimizer, plateau, values, weight
+
+NAN, INF, HUGE = math.nan, math.inf, 10**400
+STEP = lrax.StepLR()
+
+# --- What belongs together -----------------------------------------------------------------------
+
+
+def trained(scheduler, groups=1):
+    """An optimizer that has made one step."""
+    made = optimizer(scheduler)
+    for group in range(1, groups):
+        made.add_param_group({f"w{group}": weight(2)})
+    made.step({name: state.value for name, state in made.param_states.items()})
+    return made
+
+
+def optax_direction(tx):
+    return lrax.OptaxOptimizer(tx, lr=0.1).register_trainable_weights({"w": weight(3)})
+
+
+def complete():
+    return lrax.OptaxOptimizer(optax.adam(1e-3)).register_trainable_weights({"w": weight(3)})
+
+
+MISTAKES = {  # what is wrong: the call, and what its message holds
+    "a plateau without a metric": (lambda: plateau().step(), "metric", "step(metric=...)"),
+    "a plateau inside, without a metric": (lambda: lrax.ChainedScheduler([STEP, plateau()]).step(), "metric", "step(metric=...)"),
+    "step_epoch of a plateau": (lambda: plateau().step_epoch(), "metric", "step(metric=...)"),
+    "a metric to a scheduler of the epoch": (lambda: lrax.StepLR().step(metric=0.5), "metric", "ReduceLROnPlateau"),
+    "a metric as an epoch": (lambda: lrax.StepLR().step(3.25), "3.25", "step(metric=...)"),
+    "a plateau at an epoch": (lambda: plateau()(3), "metric", "get_last_lr()"),
+    "a plateau inside, at an epoch": (lambda: lrax.SequentialLR([STEP, plateau()], [3]).lr_at(3), "metric", "get_last_lr()"),
+    "several groups at an epoch": (lambda: lrax.StepLR([0.1, 0.2])(3), "2 ", "lr_at(epoch)"),
+    "a list for other groups": (lambda: trained(lrax.StepLR([0.1, 0.2])), "2 ", "1 ", "single"),
+    "a list for fewer groups": (lambda: trained(lrax.StepLR([0.1, 0.2]), groups=3), "2 ", "3", "lr=..."),
+    "lists of two lengths": (lambda: lrax.CyclicLR([0.1, 0.2], [0.3, 0.4, 0.5]), "base_lr", "max_lr", "2", "3"),
+    "a list in a plateau": (lambda: lrax.ReduceLROnPlateau([0.1, 0.2], min_lr=[0.1] * 3), "base_lr", "2", "3"),
+    "functions for other groups": (lambda: lrax.LambdaLR([0.1, 0.2], [abs] * 3), "base_lr", "2", "3"),
+    "members for other groups": (lambda: lrax.ChainedScheduler([lrax.StepLR([0.1, 0.2]), lrax.StepLR([0.1] * 3)]), "schedulers[0]", "schedulers[1]", "2", "3"),
+    "warmup beyond the total": (lambda: lrax.WarmupCosineSchedule(warmup_steps=20, total_steps=10), "total_steps", "20", "warmup_steps + n"),
+    "a cycle upside down": (lambda: lrax.CyclicLR(0.5, 0.1), "max_lr", "0.5", "0.1", "Swap"),
+    "a length twice": (lambda: lrax.OneCycleLR(total_steps=5, epochs=5), "total_steps=5", "epochs=5", "either"),
+    "half a length": (lambda: lrax.OneCycleLR(epochs=5), "steps_per_epoch=None", "total_steps"),
+    "no length": (lambda: lrax.OneCycleLR(), "total_steps", "epochs"),
+    "a share of more than all": (lambda: lrax.ReduceLROnPlateau(threshold=2.0), "threshold", "2.0", "'abs'"),
+    "unsorted milestones": (lambda: lrax.MultiStepLR(milestones=[60, 30]), "milestones", "[60, 30]", "Use [30, 60]"),
+    "a factor of nothing": (lambda: lrax.ChainedScheduler([lrax.StepLR(), lrax.CyclicLR(0.0, 1.0)]), "schedulers[1]", "base_lr", "0"),
+    "nothing times factors": (lambda: lrax.ChainedScheduler([lrax.CyclicLR(0.0, 1.0), lrax.StepLR()]), "schedulers[0]", "base_lr", "0"),
+    "a base class alone": (lambda: lrax.LRScheduler(0.1), "LRScheduler", "formula", "get_lr"),
+    "a function that returns a list": (lambda: lrax.LambdaLR(lr_lambda=lambda t: [1.0, 2.0])(3), "lr_lambda", "[1.0, 2.0]"),
+    "a function that returns nothing": (lambda: lrax.LambdaLR(lr_lambda=lambda t: None).step(), "lr_lambda", "None"),
+    "a scale that returns nothing": (lambda: lrax.CyclicLR(scale_fn=lambda cycle: None), "scale_fn", "None"),
+    "Nesterov without momentum": (lambda: lrax.SGD(nesterov=True), "nesterov", "momentum > 0", "0"),
+    "one clip twice": (lambda: lrax.SGD(grad_clip_norm=1.0, clip_norm=2.0), "grad_clip_norm", "clip_norm", "one of them"),
+    "decay of a complete optimizer": (lambda: lrax.OptaxOptimizer(optax.sgd(0.1), weight_decay=0.1), "weight_decay", "lr=...", "optax.adamw"),
+    "a step before the weights": (lambda: lrax.SGD().step({}), "register_trainable_weights", "before"),
+    "a group before the weights": (lambda: lrax.SGD().add_param_group({"w": weight(2)}), "register_trainable_weights", "before"),
+    "a gradient is missing": (lambda: optimizer().step({"v": 1.0}), "'w'", "same states"),
+    "a gradient of another shape": (lambda: optimizer().step({"w": jnp.ones(4)}), "'w'", "(3,)", "(4,)"),
+    "two weights of one name": (lambda: optimizer().register_trainable_weights({"w": weight(2)}), "'w'", "nested dict"),
+    "weights in mid-training": (lambda: trained(0.1).register_trainable_weights({"v": weight(2)}), "add_param_group"),
+    "a group of no new weights": (lambda: (o := optimizer()).add_param_group(o.param_states), "params", "not registered yet"),
+    "adam as a direction": (lambda: optax_direction(optax.adam(1e-3)), "tx", "without lr"),
+    "sgd as a direction": (lambda: optax_direction(optax.sgd(0.1)), "tx", "ascend"),
+    "a warmup as a direction": (lambda: optax_direction(optax.adamw(optax.linear_schedule(0.0, 1.0, 9))), "tx", "without lr"),
+    "the rate of a complete optimizer": (lambda: complete().current_lr, "tx", "lr=..."),
+    "setting it": (lambda: setattr(complete(), "current_lr", 0.1), "tx", "lr=..."),
+    "mapping it": (lambda: complete().lr_apply(abs), "tx", "lr=..."),
+    "a group with another": (lambda: complete().add_param_group({"b": weight(2)}, lr=0.1), "tx", "lr=..."),
+    "a cycle of another length": (lambda: setattr(lrax.CosineAnnealingWarmRestarts(T_mult=2), "T_i", 15), "T_i", "10, 20, 40", "15"),
+    "beyond the cycle": (lambda: setattr(lrax.CosineAnnealingWarmRestarts(T_0=10), "T_cur", 10), "T_cur", "T_i = 10", "10"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake(mistake):
+    call, *fragments = MISTAKES[mistake]
+    with pytest.raises((ValueError, TypeError)) as caught:
+        call()
+    assert type(caught.value) in (ValueError, TypeError)
+    missing = [text for text in fragments if text not in str(caught.value)]
+    assert not missing, f"{missing} not in: {caught.value}"
+
+
+# --- Under a plain jax transformation ------------------------------------------------------------
+
+PLAIN = {
+    "jit": lambda call: jax.jit(lambda x: (call(), x)[1])(1.0),
+    "grad": lambda call: jax.grad(lambda x: (call(), x)[1])(1.0),
+    "vmap": lambda call: jax.vmap(lambda x: (call(), x)[1])(jnp.ones(2)),
+    "scan": lambda call: jax.lax.scan(lambda c, x: (c, (call(), x)[1]), 0.0, jnp.ones(2)),
+}
+STATEFUL = {
+    "step": lambda s, o: s.step(),
+    "jump": lambda s, o: s.step(3),
+    "apply": lambda s, o: s.apply(lambda lr: lr / 2),
+    "attach_optimizer": lambda s, o: lrax.StepLR(0.2).attach_optimizer(o),
+    "load_state_dict": lambda s, o: s.load_state_dict({**s.state_dict(), "last_epoch": 5}),
+    "optimizer.step": lambda s, o: o.step({"w": jnp.ones(3)}),
+    "optimizer.lr_apply": lambda s, o: o.lr_apply(lambda lr: lr / 2),
+    "optimizer.current_lr": lambda s, o: setattr(o, "current_lr", 0.5),
+    "last_epoch": lambda s, o: setattr(s, "last_epoch", 3),
+}
+
+
+@pytest.mark.parametrize("transformation", PLAIN)
+@pytest.mark.parametrize("action", STATEFUL)
+def test_stateful_call_under_plain_jax(action, transformation):
+    scheduler = lrax.StepLR()
+    owner = optimizer(scheduler)
+    before = values(owner)
+    with pytest.raises(brainstate.TraceContextError, match=r"jax\.jit"):
+        PLAIN[transformation](lambda: STATEFUL[action](scheduler, owner))
+    assert values(owner) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_scheduler_under_plain_jit(kind):
+    scheduler = KINDS[kind]()
+    metric = {"metric": 1.0} if isinstance(scheduler, lrax.ReduceLROnPlateau) else {}
+    with pytest.raises(brainstate.TraceContextError, match=type(scheduler).__name__):
+        jax.jit(lambda: scheduler.step(**metric))()
+    assert scheduler.last_epoch.value == 0
+
+
+# --- State dicts ---------------------------------------------------------------------------------
+
+
+def changed(state, path, value):
+    """A copy with another value at `path`; None removes it."""
+    state = copy.deepcopy(state)
+    *parents, last = path
+    place = state
+    for key in parents:
+        place = place[key]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return state
+
+
+MUTATIONS = [  # made of what, where, the new value, and what the message holds
+    ("StepLR", ["version"], None, "version"),
+    ("StepLR", ["version"], 999, "999"),
+    ("StepLR", ["version"], "1", "'1'"),
+    ("StepLR", ["version"], True, "True"),
+    ("StepLR", ["last_epoch"], None, "last_epoch"),
+    *[("StepLR", ["last_epoch"], v, repr(v)) for v in (NAN, INF, -1, 2.5, "3", True, 2**31, HUGE, [3], {})],
+    ("StepLR", ["StepLR"], None, "StepLR"),
+    ("StepLR", ["StepLR", "gamma"], 0.7, "gamma", "0.7", "0.1"),
+    ("StepLR", ["StepLR", "gamma"], None, "gamma"),
+    ("StepLR", ["StepLR", "gama"], 0.1, "gama"),
+    ("StepLR", ["StepLR"], {"step_size": 30}, "base_lr"),
+    ("StepLR", ["ExponentialLR"], {"base_lr": 0.001}, "ExponentialLR"),
+    ("StepLR", ["surplus"], 1, "surplus"),
+    ("ReduceLROnPlateau", ["plateaus"], None, "plateaus"),
+    ("ReduceLROnPlateau", ["plateaus", "0"], None, "0"),
+    ("ReduceLROnPlateau", ["plateaus", "1"], {}, "1"),
+    ("ReduceLROnPlateau", ["plateaus", "0", "best"], NAN, "best", "nan"),
+    ("ReduceLROnPlateau", ["plateaus", "0", "best"], "a", "best", "'a'"),
+    ("ReduceLROnPlateau", ["plateaus", "0", "num_bad_epochs"], -1, "num_bad_epochs", "-1"),
+    ("ReduceLROnPlateau", ["plateaus", "0", "reductions"], 1.5, "reductions", "1.5"),
+    ("ReduceLROnPlateau", ["ReduceLROnPlateau", "mode"], {"max": 1}, "mode", "max", "min"),
+    ("SGD", ["version"], 2, "2"),
+    ("SGD", ["lr"], {}, "lr"),
+    ("SGD", ["lr", "0"], NAN, "lr", "nan"),
+    ("SGD", ["lr", "0"], -0.1, "lr", "-0.1"),
+    ("SGD", ["lr", "1"], 0.1, "1"),
+    ("SGD", ["step_count"], -1, "step_count", "-1"),
+    ("SGD", ["step_count"], NAN, "step_count", "nan"),
+    ("SGD", ["opt_state"], {}, "opt_state"),
+    ("SGD", ["opt_state"], 3, "opt_state"),
+    ("SGD", ["opt_state", "1"], {}, "opt_state", "1"),
+    ("SGD", ["lr_scheduler"], None, "lr_scheduler"),
+    ("SGD", ["lr_scheduler", "last_epoch"], NAN, "last_epoch", "nan"),
+    ("SGD", ["lr_scheduler", "ConstantLR", "base_lr"], 0.7, "base_lr", "0.7", "0.1"),
+    ("SGD", ["surplus"], 1, "surplus"),
+]  # fmt: skip
+OWNERS = {
+    "StepLR": lrax.StepLR,
+    "ReduceLROnPlateau": plateau,
+    "SGD": lambda: trained(0.1),
+}
+
+
+@pytest.mark.parametrize(
+    "name, path, value, fragments",
+    [pytest.param(*row[:3], row[3:], id=f"{'.'.join(row[1])}={row[2]!r:.20}") for row in MUTATIONS],
+)
+def test_state_dict_that_does_not_fit(name, path, value, fragments):
+    owner = OWNERS[name]()
+    before = values(owner)
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the message is looked at below)
+        owner.load_state_dict(changed(owner.state_dict(), path, value))
+    assert type(caught.value) is ValueError
+    missing = [text for text in fragments if text not in str(caught.value)]
+    assert not missing, f"{missing} not in: {caught.value}"
+    assert values(owner) == before
+    owner.load_state_dict(owner.state_dict())
+
+
+def test_moments_that_do_not_fit():
+    owner = OWNERS["SGD"]()
+    before, state = values(owner), owner.state_dict()
+    leaves = jax.tree_util.tree_flatten_with_path(state["opt_state"])[0]
+    assert leaves
+    for keys, leaf in leaves:
+        where = ["opt_state", *(key.key for key in keys)]
+        for wrong in (None, jnp.ones(7), np.ones(np.shape(leaf), bool), "a", {}):
+            with pytest.raises(ValueError, match="opt_state") as caught:
+                owner.load_state_dict(changed(state, where, wrong))
+            assert type(caught.value) is ValueError
+            assert values(owner) == before

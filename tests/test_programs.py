@@ -526,6 +526,7 @@ class TestVisionTransformer:
         with compiled_programs() as compiled:
             for _ in range(290):
                 used.append(float(train_step(x, y)))
+                assert float(self.optimizer.current_lr) == used[-1]
                 self.cosine.step()
         assert not compiled
         assert_close(used, self.wanted)

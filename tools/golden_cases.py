@@ -177,6 +177,7 @@ def torch_cases():
     yield plateau(STALLS)
     yield plateau(STALLS, factor=0.5, patience=0, eps=0.1)
     yield plateau(STALLS, factor=0.5, patience=1, min_lr=0.3, eps=0.15)
+    yield plateau(STALLS, factor=0.5, patience=1, min_lr=0.3, eps=0.22)
     yield plateau(STALLS, lr=0.1, factor=0.5, patience=0, threshold=0.0)
     yield plateau(LOST, factor=0.5, patience=1)
     yield plateau(LOST, factor=0.5, patience=1, mode="max", cooldown=1)

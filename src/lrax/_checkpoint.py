@@ -30,7 +30,11 @@ def plain(name: str, value: Any) -> Any:
         )
     if isinstance(value, (np.generic, np.ndarray, jax.Array)):
         return np.asarray(value).item()
-    return value
+    if isinstance(value, (int, float)):
+        return value
+    raise TypeError(
+        f"{name} must be numbers or strings to go into a configuration, got {value!r:.80}."
+    )
 
 
 def restored(value: Any) -> Any:

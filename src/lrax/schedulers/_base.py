@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import brainstate
 import jax.numpy as jnp
+import numpy as np
 from brainstate.graph import Node
 
 from .. import _checks
@@ -159,6 +160,11 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
         rates = self._targets[0][0]
 
         def put(values: Any) -> None:
+            groups = len(rates.base_lrs)
+            if np.shape(values) != (groups,):
+                raise ValueError(
+                    f"current_lrs must have {groups} entries, one a parameter group, got {values!r}."
+                )
             rates.value = {**rates.value, "lr": values}
 
         return View(lambda: rates.value["lr"], put)
@@ -230,9 +236,12 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
 
     def apply(self, fn: Callable[[Any], Any]) -> None:
         """Map `fn` over the published learning rates of all groups; it lasts until the next ``step()``."""
-        for rates, _ in self._targets:
-            value = rates.value
-            rates.value = {**value, "lr": jnp.stack([jnp.asarray(fn(lr)) for lr in value["lr"]])}
+        for rates, slot in self._targets:
+            lrs = [_checks.non_negative("fn(lr)", fn(lr)) for lr in rates.value["lr"]]
+            traced = any(map(_checks.is_traced, lrs))
+            rates.publish(
+                jnp.stack(list(map(jnp.asarray, lrs))) if traced else np.float32(lrs), slot
+            )
 
     def attach_optimizer(self, optimizer: "OptaxOptimizer") -> None:
         """From now on `optimizer` follows this scheduler, and no longer the one before."""
@@ -248,7 +257,8 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
     def _describe(self, *, rebuild: bool) -> dict[str, Any]:
         """The configuration; with `rebuild` everything must be in it, without it functions are left out."""
         kind = type(self).__name__
-        if rebuild and not type(self).__module__.startswith("lrax."):
+        ours = type(self).__module__.startswith("lrax.")
+        if rebuild and not ours:
             raise TypeError(
                 f"{kind} is a class of your own: a configuration cannot hold its code. Construct it yourself."
             )
@@ -265,7 +275,9 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
                 raise TypeError(
                     f"{name} of {kind} is a function: a configuration cannot hold its code. Construct it yourself."
                 )
-            if value is not None and not functions and not isinstance(value, Formula):
+            if value is None or functions or isinstance(value, Formula):
+                continue
+            if ours or isinstance(value, (int, float, str)):
                 config[name] = plain(name, value)
         return {kind: config}
 

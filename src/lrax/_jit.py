@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import _checks
 from ._state import read_all, tracing, write_all
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -116,6 +117,7 @@ def jit(
     Examples
     --------
     >>> import brainstate, lrax
+    >>> import jax.numpy as jnp
     >>> count = brainstate.State(jnp.zeros(()))
     >>> @lrax.jit
     ... def add(x):
@@ -130,10 +132,17 @@ def jit(
         )
     if not callable(fn):
         raise TypeError(f"fn must be a function, got {fn!r}.")
-    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
-    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-    if any(number < 0 for number in numbers):
-        raise ValueError(f"static_argnums must be >= 0, got {static_argnums!r}.")
+    donate = _checks.flag("donate", donate)
+    one = not isinstance(static_argnums, (list, tuple))
+    numbers = _checks.sequence(
+        "static_argnums", [static_argnums] if one else static_argnums, _checks.integer, of="numbers"
+    )
+    names = (static_argnames,) if isinstance(static_argnames, str) else static_argnames
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise TypeError(
+            f"static_argnames must be a str or a list of them, got {static_argnames!r}."
+        )
+    names = tuple(names)
     numbers, names = _both_ways(fn, numbers, names)
     nested = brainstate.transform.jit(fn, static_argnums=numbers, static_argnames=names)
     programs: dict[Any, _Program] = {}

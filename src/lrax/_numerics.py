@@ -76,7 +76,12 @@ class _Host:
             # jnp rounds to float32 unless told otherwise; the traced path never does.
             with jax.enable_x64(True):
                 value = function(t)
-        return float(value)
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"A function of the epoch must return one number, got {value!r:.80} at epoch {t}."
+            ) from None
 
 
 class _Vector:

@@ -123,10 +123,17 @@ class Clock(brainstate.LongTermState):
         super().__init__(strong(value, np.dtype(np.int32)))
 
     def _write_value(self, v: Any) -> None:
-        if not isinstance(v, jax.Array):
+        if _jax_traces() and not is_traced(v):
+            refuse_foreign_trace(self, "Writing last_epoch")
+        if isinstance(v, jax.Array):
+            if v.dtype.kind not in "iu":
+                raise TypeError(f"last_epoch must be a whole number, got {v!r}. Cast it to int32.")
+        else:
             host = np.asarray(v)
-            if host.dtype.kind not in "iuf" or not np.all(
-                (host >= 0) & (host <= LAST_EPOCH) & (host == np.floor(host))
+            if (
+                host.shape != np.shape(self._value)
+                or host.dtype.kind not in "iuf"
+                or not np.all((host >= 0) & (host <= LAST_EPOCH) & (host == np.floor(host)))
             ):
                 raise ValueError(
                     f"last_epoch must be a whole number from 0 to {LAST_EPOCH}, got {v!r}."
@@ -232,7 +239,7 @@ class View:
     @value.setter
     def value(self, new: Any) -> None:
         if self._put is None:
-            raise AttributeError("This value is counted by the optimizer and cannot be set.")
+            raise AttributeError("This value is counted, and cannot be set.")
         self._put(new)
 
     def __repr__(self) -> str:

@@ -32,18 +32,45 @@ def _share(name: str, value: Any) -> Any:
 class SGD(OptaxOptimizer):
     """Stochastic gradient descent, with momentum if wanted.
 
+    The n-th ``step(grads)``, with the clipped gradient g, does for each weight w::
+
+        g = g + weight_decay * w
+        v = momentum * v + g                   v = 0 at first
+        w = w - lr * v                         nesterov=False
+            w - lr * (g + momentum * v)        nesterov=True
+
     Parameters
     ----------
-    lr : float or LRScheduler
-        Learning rate, or the scheduler that gives it.
-    momentum : float
+    lr : float or LRScheduler, default 1e-3
+        Learning rate, >= 0, or the scheduler that gives it.
+    momentum : float, default 0.0
         Share of the last update that is kept, in [0, 1).
-    weight_decay : float
-        Added to the gradient (coupled), as in torch.
-    nesterov : bool
+    weight_decay : float, default 0.0
+        Share of the weight that is added to the gradient (coupled), >= 0.
+    nesterov : bool, default False
         Nesterov momentum; needs ``momentum > 0``.
-    grad_clip_norm, clip_norm, grad_clip_value : float, optional
+    grad_clip_norm, grad_clip_value, clip_norm : float, optional
         See :class:`OptaxOptimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import brainstate, lrax
+    >>> weight = brainstate.ParamState(1.0)
+    >>> optimizer = lrax.SGD(lr=lrax.ExponentialLR(0.1, gamma=0.5), momentum=0.9)
+    >>> optimizer = optimizer.register_trainable_weights({"weight": weight})
+    >>> optimizer.step({"weight": 2.0})
+    >>> print(f"{weight.value:.2f}")
+    0.80
+
+    Notes
+    -----
+    - torch, braintools: the same values (torch with ``dampening=0``).
+    - optax: ``chain(add_decayed_weights(weight_decay), sgd(lr, momentum, nesterov))``.
     """
 
     def __init__(
@@ -74,24 +101,57 @@ class SGD(OptaxOptimizer):
 
 
 class Adam(OptaxOptimizer):
-    """Adam. `weight_decay` is added to the gradient (coupled), as in torch; see AdamW for the decoupled one.
+    """Adam. The weight decay goes through the moments (coupled); AdamW decouples it.
+
+    The n-th ``step(grads)``, with the clipped gradient g, does for each weight w::
+
+        g = g + weight_decay * w
+        m = beta1 * m + (1 - beta1) * g             m, v = 0, 0 at first
+        v = beta2 * v + (1 - beta2) * g ** 2
+        s = v / (1 - beta2 ** n)                    with amsgrad the largest s so far
+        w = w - lr * m / (1 - beta1 ** n) / (sqrt(s) + eps)
 
     Parameters
     ----------
-    lr : float or LRScheduler
-        Learning rate, or the scheduler that gives it.
-    betas : tuple of float
+    lr : float or LRScheduler, default 1e-3
+        Learning rate, >= 0, or the scheduler that gives it.
+    betas : tuple of float, default (0.9, 0.999)
         Decay rates of the two moments, in [0, 1).
-    eps : float
-        Added to the denominator.
-    weight_decay : float
-        Added to the gradient.
-    amsgrad : bool
-        Keep the largest second moment.
     beta1, beta2 : float, optional
         Other names for the entries of `betas`.
-    grad_clip_norm, clip_norm, grad_clip_value : float, optional
+    eps : float, default 1e-8
+        Added to the denominator, >= 0.
+    weight_decay : float, default 0.0
+        Share of the weight that is added to the gradient, >= 0.
+    amsgrad : bool, default False
+        Never let the second moment fall.
+    grad_clip_norm, grad_clip_value, clip_norm : float, optional
         See :class:`OptaxOptimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import brainstate, lrax
+    >>> weight = brainstate.ParamState(1.0)
+    >>> optimizer = lrax.Adam(lr=0.1).register_trainable_weights({"weight": weight})
+    >>> optimizer.step({"weight": 2.0})
+    >>> print(f"{weight.value:.2f}")
+    0.90
+
+    Notes
+    -----
+    - torch: the same values, but with ``amsgrad=True`` it takes the largest v and then divides by
+      ``1 - beta2 ** n``; here it is the largest quotient, as in optax and braintools.
+    - optax: ``chain(add_decayed_weights(weight_decay), adam(lr, *betas, eps))``.
+
+    References
+    ----------
+    D. P. Kingma and J. Ba, "Adam: A Method for Stochastic Optimization",
+    https://arxiv.org/abs/1412.6980
     """
 
     def __init__(
@@ -125,18 +185,50 @@ class Adam(OptaxOptimizer):
 class AdamW(OptaxOptimizer):
     """Adam with decoupled weight decay, which only the learning rate multiplies.
 
+    The n-th ``step(grads)``, with the clipped gradient g, does for each weight w::
+
+        m = beta1 * m + (1 - beta1) * g             m, v = 0, 0 at first
+        v = beta2 * v + (1 - beta2) * g ** 2
+        u = m / (1 - beta1 ** n) / (sqrt(v / (1 - beta2 ** n)) + eps)
+        w = w - lr * (u + weight_decay * w)
+
     Parameters
     ----------
-    lr : float or LRScheduler
-        Learning rate, or the scheduler that gives it.
-    betas : tuple of float
+    lr : float or LRScheduler, default 1e-3
+        Learning rate, >= 0, or the scheduler that gives it.
+    betas : tuple of float, default (0.9, 0.999)
         Decay rates of the two moments, in [0, 1).
-    eps : float
-        Added to the denominator.
-    weight_decay : float
-        Share of the weight that is subtracted, times the learning rate.
-    grad_clip_norm, clip_norm, grad_clip_value : float, optional
+    eps : float, default 1e-8
+        Added to the denominator, >= 0.
+    weight_decay : float, default 0.01
+        Share of the weight that is subtracted, times the learning rate, >= 0.
+    grad_clip_norm, grad_clip_value, clip_norm : float, optional
         See :class:`OptaxOptimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import brainstate, lrax
+    >>> weight = brainstate.ParamState(1.0)
+    >>> optimizer = lrax.AdamW(lr=0.1, weight_decay=0.5)
+    >>> optimizer = optimizer.register_trainable_weights({"weight": weight})
+    >>> optimizer.step({"weight": 2.0})
+    >>> print(f"{weight.value:.2f}")
+    0.85
+
+    Notes
+    -----
+    - torch, braintools: the same values, and the same default decay; torch also has amsgrad.
+    - optax: ``adamw(lr, *betas, eps, weight_decay=weight_decay)``, whose default decay is 1e-4.
+
+    References
+    ----------
+    I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization",
+    https://arxiv.org/abs/1711.05101
     """
 
     def __init__(

@@ -25,29 +25,52 @@ from .._checkpoint import (
 )
 from .._numerics import LARGEST
 from .._state import LAST_EPOCH, LearningRates, View, refuse_foreign_trace, strong, tracing
-from ..schedulers._base import LRScheduler
+from ..schedulers._base import LRScheduler, ShowsArguments
 from ..schedulers.decay import ConstantLR
 from ._groups import Group, ParamGroup
 
 Path = tuple[Any, ...]
 
 
-class OptaxOptimizer(Node):
+class OptaxOptimizer(Node, metaclass=ShowsArguments):
     """Any optax transformation as an optimizer of brainstate weights.
+
+    ``step(grads)`` with the clipped gradient g does, for each weight w::
+
+        w = w - lr * (tx(g) + weight_decay * w)        tx and lr
+            w - lr * adam(g + weight_decay * w)        without tx
+            w + tx(g)                                  without lr: tx is complete
 
     Parameters
     ----------
     tx : optax.GradientTransformation, optional
-        With `lr`, a direction such as ``optax.scale_by_lion()``, which is scaled by minus the learning
-        rate. Without, a complete optimizer such as ``optax.adam(1e-3)``, used as it is. None: Adam.
+        With `lr`, a direction such as ``optax.scale_by_lion()``. Without, a complete optimizer such
+        as ``optax.adam(1e-3)``, used as it is. None: Adam.
     lr : float or LRScheduler, optional
-        Learning rate, or the scheduler that gives it.
-    weight_decay : float
-        Decay of the weights. The learning rate multiplies it.
-    grad_clip_norm, clip_norm : float, optional
-        Largest norm of the gradients of all groups together; two names for one thing.
+        Learning rate, >= 0, or the scheduler that gives it. None: 1e-3 without `tx`.
+    weight_decay : float, default 0.0
+        Decay of the weights, >= 0; needs `lr` if there is a `tx`.
+    grad_clip_norm : float, optional
+        Largest norm of the gradients of all groups together, > 0.
     grad_clip_value : float, optional
-        Largest absolute value of each gradient entry.
+        Largest absolute value of each gradient entry, > 0.
+    clip_norm : float, optional
+        Another name for `grad_clip_norm`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import brainstate, lrax, optax
+    >>> weight = brainstate.ParamState(1.0)
+    >>> optimizer = lrax.OptaxOptimizer(optax.scale_by_lion(), lr=0.1)
+    >>> optimizer = optimizer.register_trainable_weights({"weight": weight})
+    >>> optimizer.step({"weight": 2.0})
+    >>> print(f"{weight.value:.2f}")
+    0.90
     """
 
     graph_invisible_attrs = ("_compiled",)
@@ -128,10 +151,13 @@ class OptaxOptimizer(Node):
     def lr_apply(self, apply_fn: Callable[[Any], Any]) -> None:
         """Map `apply_fn` over the learning rates of all groups; it lasts until the scheduler's next ``step()``."""
         self._refuse_complete("lr_apply()")
+        if not callable(apply_fn):
+            raise TypeError(f"apply_fn must be a function of a learning rate, got {apply_fn!r}.")
         self.lr.apply(apply_fn)
 
     def add_scheduler(self, scheduler: LRScheduler) -> None:
         """From now on follow `scheduler`, at its epoch, and no longer the one before."""
+        refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.add_scheduler()")
         if not isinstance(scheduler, LRScheduler):
             raise TypeError(f"scheduler must be an lrax scheduler, got {scheduler!r}.")
         if self._attached:
@@ -152,6 +178,7 @@ class OptaxOptimizer(Node):
             self._rates.resize(own, groups)
 
     def _set_lr(self, group: int, value: Any) -> None:
+        refuse_foreign_trace(self.opt_state, "Setting the learning rate")
         self._refuse_complete("the learning rate")
         value = _checks.non_negative("lr", value)
         old = self._rates.value
@@ -395,6 +422,10 @@ class OptaxOptimizer(Node):
             for gradient, weight in zip(
                 jax.tree.leaves(grads[name]), jax.tree.leaves(value), strict=True
             ):
+                if not hasattr(gradient, "dtype") and not isinstance(gradient, (int, float)):
+                    raise TypeError(
+                        f"The gradient of {name!r} must be an array, got {gradient!r:.80}."
+                    )
                 if np.shape(gradient) != np.shape(weight):
                     raise ValueError(
                         f"The gradient of {name!r} must have the weight's shape {np.shape(weight)}, got {np.shape(gradient)}."
@@ -437,6 +468,8 @@ class OptaxOptimizer(Node):
         A dict that does not fit raises ValueError and changes nothing. With ``strict=False`` the
         saved schedule may be another one: its epoch is taken over and a warning says what differs.
         """
+        refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.load_state_dict()")
+        strict = _checks.flag("strict", strict)
         check_version("state_dict", state_dict)
         check_keys(
             "state_dict", state_dict, ("version", "step_count", "lr", "opt_state", "lr_scheduler")
@@ -459,6 +492,12 @@ class OptaxOptimizer(Node):
 
     def __setattr__(self, name: str, value: Any) -> None:
         taken = name in self.__dict__ or (name != "current_lr" and hasattr(type(self), name))
+        taken = taken or name in (
+            "tx",
+            "clip_norm",
+            "beta1",
+            "beta2",
+        )  # arguments that are no attributes
         if taken and not name.startswith("_"):
             raise AttributeError(
                 f"{name} cannot be changed after construction: a compiled step would go on with the old value. "

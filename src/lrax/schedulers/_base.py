@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import brainstate
+import jax
 import jax.numpy as jnp
 import numpy as np
 from brainstate.graph import Node
@@ -62,7 +63,18 @@ class _FromGetLR(Formula):
         return values[min(self.group, len(values) - 1)]
 
 
-class _PublishAfterInit(type(Node)):
+class ShowsArguments(type(Node)):
+    """Shows the arguments of ``__init__`` to ``help()`` and editors; brainstate's metaclass hides them."""
+
+    if not TYPE_CHECKING:
+
+        @property
+        def __signature__(cls) -> inspect.Signature:
+            _, *parameters = inspect.signature(cls.__init__).parameters.values()
+            return inspect.Signature(parameters)
+
+
+class _PublishAfterInit(ShowsArguments):
     """Publishes the first learning rate once the last line of ``__init__`` has run."""
 
     if not TYPE_CHECKING:
@@ -80,22 +92,28 @@ class _PublishAfterInit(type(Node)):
 class LRScheduler(Node, metaclass=_PublishAfterInit):
     """Base class of all schedulers: a formula, evaluated at the epoch that its clock shows.
 
-    Use it directly with a formula of your own, or subclass it and define :meth:`get_lr`, which reads
-    ``self.last_epoch.value`` and ``self.base_lrs`` and returns a list of learning rates.
+    Use it directly with a formula of your own, or subclass it and define :meth:`get_lr`, which
+    reads ``self.last_epoch.value`` and ``self.base_lrs`` and returns a list of learning rates.
+
+    An epoch is what you count with :meth:`step`: epochs, batches, or anything else. At epoch 0,
+    from construction on, a scheduler has its first learning rate. A boundary takes effect at its
+    epoch, and past its end a schedule holds its last value. The learning rate is float32, at most
+    one ulp off the exact value of the formula, and the same to the last bit whether it is called,
+    stepped, compiled or vectorised.
 
     Parameters
     ----------
-    base_lr : float or list of float
-        Base learning rate, for all parameter groups or one for each.
-    last_epoch : int
-        Epoch to start at. -1 means 0.
-    formula : Formula, optional
-        The learning rate as a function of the epoch; a list for one formula a parameter group.
+    base_lr : float or list of float, default 0.001
+        Base learning rate, >= 0; a list has one entry for each parameter group.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+    formula : Formula or list of Formula, optional
+        The learning rate as a function of the epoch; a list has one for each parameter group.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not what it must be; the message says what it must be.
+        If an argument is not as described above; the message names it.
 
     Examples
     --------
@@ -105,8 +123,14 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
     ...         return [lr * 0.5**self.last_epoch.value for lr in self.base_lrs]
     >>> scheduler = Halving(base_lr=0.1)
     >>> scheduler.step()
-    >>> float(scheduler.get_last_lr()[0])
-    0.05000000074505806
+    >>> print(scheduler.current_lrs.value)
+    [0.05]
+
+    Notes
+    -----
+    - torch: most of its schedulers multiply the learning rate that they find, so that a change by
+      hand lasts. Here, as in braintools, it lasts until the next ``step()``. Constructing one here
+      changes no optimizer.
     """
 
     _arguments: Arguments | None = None
@@ -127,11 +151,15 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
             formulas: tuple[Formula, ...] = (Formula(),)
         else:
             formulas = tuple(formula) if isinstance(formula, (list, tuple)) else (formula,)  # type: ignore[assignment]
+            if not formulas:
+                raise ValueError(
+                    "formula must be an lrax.Formula or a list of at least one, got []."
+                )
             for f in formulas:
                 if not isinstance(f, Formula):
                     raise TypeError(f"formula must be an lrax.Formula, got {f!r}.")
         groups = _checks.group_count(base_lr=bases, formula=formulas)
-        if not (_checks.is_traced(last_epoch) or last_epoch != -1):
+        if np.ndim(last_epoch) == 0 and not _checks.is_traced(last_epoch) and last_epoch == -1:
             last_epoch = 0
         self._bases = bases
         self._formulas = formulas
@@ -165,6 +193,9 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
                 raise ValueError(
                     f"current_lrs must have {groups} entries, one a parameter group, got {values!r}."
                 )
+            if not isinstance(values, jax.Array):
+                values = [_checks.non_negative("current_lrs", value) for value in values]
+                values = np.array(values, np.float32)
             rates.value = {**rates.value, "lr": values}
 
         return View(lambda: rates.value["lr"], put)
@@ -218,16 +249,19 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
         if epoch is None and metric is None and self._step_on_host():
             return
         refuse_foreign_trace(self.last_epoch, f"{type(self).__name__}.step()")
+        if epoch is not None:
+            epoch = _checks.epoch("epoch", epoch)
         if self._memory is not None:
             self._observe(metric)
         elif metric is not None:
             raise TypeError(
-                f"{type(self).__name__} takes no metric: its learning rate depends on the epoch alone. Use ReduceLROnPlateau."
+                f"{type(self).__name__} takes no metric, since its learning rate depends on the epoch alone, got metric={metric!r:.80}. "
+                "Use ReduceLROnPlateau."
             )
         if epoch is None:
             self.last_epoch.advance()
         else:
-            self.last_epoch.value = _checks.epoch("epoch", epoch)
+            self.last_epoch.value = epoch
         self._publish()
 
     def step_epoch(self) -> None:
@@ -236,6 +270,9 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
 
     def apply(self, fn: Callable[[Any], Any]) -> None:
         """Map `fn` over the published learning rates of all groups; it lasts until the next ``step()``."""
+        refuse_foreign_trace(self.last_epoch, f"{type(self).__name__}.apply()")
+        if not callable(fn):
+            raise TypeError(f"fn must be a function of a learning rate, got {fn!r}.")
         for rates, slot in self._targets:
             lrs = [_checks.non_negative("fn(lr)", fn(lr)) for lr in rates.value["lr"]]
             traced = any(map(_checks.is_traced, lrs))
@@ -246,6 +283,11 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
 
     def attach_optimizer(self, optimizer: "OptaxOptimizer") -> None:
         """From now on `optimizer` follows this scheduler, and no longer the one before."""
+        if isinstance(optimizer, type) or not hasattr(optimizer, "add_scheduler"):
+            raise TypeError(
+                f"optimizer must be an lrax optimizer, got {optimizer!r:.80}. "
+                "An optax optimizer takes the scheduler itself: optax.adam(scheduler)."
+            )
         optimizer.add_scheduler(self)
 
     # --- Checkpoints --------------------------------------------------------------------------
@@ -302,10 +344,12 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
         A dict that does not fit raises ValueError and changes nothing. With ``strict=False`` the
         saved schedule may be another one: the epoch is taken over and a warning says what differs.
         """
+        refuse_foreign_trace(self.last_epoch, f"{type(self).__name__}.load_state_dict()")
         self._load(self._checked(state_dict, strict))
 
     def _checked(self, state_dict: Any, strict: bool) -> tuple[int, dict[str, Any] | None]:
         """Epoch and memory out of a state dict."""
+        strict = _checks.flag("strict", strict)
         found = unwrap(state_dict)
         check_version("state_dict", found)
         own = self._describe(rebuild=False)
@@ -317,7 +361,7 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
         different = differences(saved, own)
         if different and strict:
             raise ValueError(
-                f"The state dict is of another schedule: {'; '.join(different)}. Construct the scheduler with the saved "
+                f"state_dict must be of this schedule, but differs: {'; '.join(different)}. Construct the scheduler with the saved "
                 "arguments, or pass strict=False to take over the epoch only."
             )
         epoch = check_number(

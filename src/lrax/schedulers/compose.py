@@ -204,8 +204,8 @@ class ChainedScheduler(LRScheduler):
     def __init__(self, schedulers: Sequence[LRScheduler], last_epoch: int = 0) -> None:
         members, groups = _members(schedulers)
         formulas = [_Chained(_pieces(members, group)) for group in range(groups)]
-        for i, piece in enumerate(formulas[0].pieces):
-            if i > 0 and not _checks.is_traced(piece.base) and piece.base == 0:
+        for i, piece in [pair for formula in formulas for pair in enumerate(formula.pieces)]:
+            if not _checks.is_traced(piece.base) and piece.base == 0:
                 raise ValueError(
                     f"schedulers[{i}] must have a base_lr > 0, since its factor is lr / base_lr, got 0."
                 )

@@ -93,11 +93,12 @@ class _WarmRestarts(Formula):
     @functools.cached_property
     def lengths(self) -> tuple[Number, ...]:
         """Lengths of the first cycles, by repeated multiplication: exact, unlike a logarithm."""
-        return tuple(
-            itertools.accumulate(
-                range(_CYCLES - 1), lambda length, _: length * self.T_mult, initial=self.T_0
-            )
-        )
+
+        def longer(length: Number, _: int) -> Number:
+            product = length * self.T_mult
+            return min(product, 2**53) if isinstance(product, int) else product
+
+        return tuple(itertools.accumulate(range(_CYCLES - 1), longer, initial=self.T_0))
 
     @functools.cached_property
     def starts(self) -> tuple[Number, ...]:

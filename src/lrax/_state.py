@@ -128,6 +128,8 @@ class Clock(brainstate.LongTermState):
         if isinstance(v, jax.Array):
             if v.dtype.kind not in "iu":
                 raise TypeError(f"last_epoch must be a whole number, got {v!r}. Cast it to int32.")
+            if v.dtype.name in ("uint32", "int64", "uint64"):
+                v = jnp.minimum(v, LAST_EPOCH)
         else:
             host = np.asarray(v)
             if (

@@ -36,40 +36,49 @@ def load_data():
     return images[train], labels[train], images[validation], labels[validation]
 
 
+def layer(rng, inputs, outputs):
+    weight = rng.normal(scale=(2 / inputs) ** 0.5, size=(inputs, outputs))
+    values = {"weight": weight.astype(np.float32), "bias": np.zeros(outputs, np.float32)}
+    return brainstate.ParamState(jax.tree.map(jnp.asarray, values))
+
+
 class Training:
-    """Model, optimizer and schedule; `state` is all that a checkpoint must hold."""
+    """Weights, optimizer and schedule; `state` is all that a checkpoint must hold."""
 
     def __init__(self, total_steps):
-        brainstate.random.seed(0)
-        nn = brainstate.nn
-        self.model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-        self.params = self.model.states(brainstate.ParamState)
+        rng = np.random.default_rng(0)
+        self.weights = {"hidden": layer(rng, 64, 64), "out": layer(rng, 64, 10)}
         scheduler = lrax.WarmupCosineSchedule(
             base_lr=1e-2, warmup_steps=total_steps // 10, total_steps=total_steps
         )
         self.optimizer = lrax.AdamW(lr=scheduler, weight_decay=0.05)
-        self.optimizer.register_trainable_weights(self.params)
+        self.optimizer.register_trainable_weights(self.weights)
         self.step = lrax.jit(self._step)
+
+    def logits(self, x):
+        hidden, out = self.weights["hidden"].value, self.weights["out"].value
+        x = jax.nn.relu(x @ hidden["weight"] + hidden["bias"])
+        return x @ out["weight"] + out["bias"]
 
     def _step(self, x, y):
         def loss():
-            logits = self.model(x)
-            return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+            return optax.softmax_cross_entropy_with_integer_labels(self.logits(x), y).mean()
 
-        grads = brainstate.transform.grad(loss, grad_states=self.params)()
+        grads = brainstate.transform.grad(loss, grad_states=self.weights)()
         self.optimizer.step(grads)
         self.optimizer.lr_scheduler.step()
 
     @property
     def state(self):
-        params = {".".join(map(str, path)): state.value for path, state in self.params.items()}
+        weights = {name: state.value for name, state in self.weights.items()}
         # Copies, since the next step reuses the memory of the weights.
-        return {"params": jax.tree.map(jnp.copy, params), "optimizer": self.optimizer.state_dict()}
+        weights = jax.tree.map(jnp.copy, weights)
+        return {"weights": weights, "optimizer": self.optimizer.state_dict()}
 
     @state.setter
     def state(self, saved):
-        for path, state in self.params.items():
-            state.value = jax.tree.map(jnp.asarray, saved["params"][".".join(map(str, path))])
+        for name, state in self.weights.items():
+            state.value = jax.tree.map(jnp.asarray, saved["weights"][name])
         self.optimizer.load_state_dict(saved["optimizer"])  # moments, step count, and the schedule
 
 
@@ -138,7 +147,7 @@ def main(argv=None):
     if epoch < args.epochs:
         print(f"stopped after epoch {epoch} of {args.epochs}; the same command goes on")
         return
-    score = float(jnp.mean(jnp.argmax(training.model(x_val), axis=-1) == y_val))
+    score = float(jnp.mean(jnp.argmax(training.logits(x_val), axis=-1) == y_val))
     print(f"validation accuracy  {score:.2%}")
     print(f"final state          {checksum(training.state)}")
 

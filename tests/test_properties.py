@@ -174,7 +174,7 @@ def test_exact_on_the_host(name):
     check()
 
 
-@examples(100)
+@examples(70)
 @given(any_schedule, some_epochs)
 def test_exact_with_constants_compiled_in(s, drawn):
     epochs = epochs_for(s, drawn)
@@ -247,8 +247,8 @@ def test_traced_hyper_parameters_and_finite_gradients(name):
     check()
 
 
-@examples(60)
-@given(any_schedule, some_epochs, st.data())
+@examples(50)
+@given(st.one_of(simple, sequential(simple)), some_epochs, st.data())
 def test_gradients_are_right(s, drawn, data):
     (path, value), *_ = data.draw(st.permutations(floats(s)))
     epochs = epochs_for(s, drawn, size=12)
@@ -259,10 +259,11 @@ def test_gradients_are_right(s, drawn, data):
     assert len(list(numbers(s))) > 0
     for t, found in sorted({*zip(epochs.tolist(), got.tolist(), strict=True)}):
         left, right = one_sided(s, path, value, t)
-        scale = max(exact.value(s, t) / value if value else 0, 1e-12)
-        if path[-1] == "pct_start" or abs(left - right) > 1e-9 * scale:
+        # What float64 makes of sums of terms this large.
+        scale = max(exact.value(s, t) / value if value else 0, 1)
+        if path[-1] == "pct_start" or abs(left - right) > 1e-12 * scale:
             continue
-        assert abs(found - left) <= 1e-8 * abs(left) + 1e-11 * scale, (s, path, t, found, left)
+        assert abs(found - left) <= 1e-8 * abs(left) + 1e-13 * scale, (s, path, t, found, left)
 
 
 # --- Structure --------------------------------------------------------------------------------

@@ -1,0 +1,46 @@
+"""Compiled train steps for the tests: one task, one optimizer and scheduler, any jit."""
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import pytest
+
+import lrax
+from training import Task
+
+JITS = {"lrax": lrax.jit, "brainstate": brainstate.transform.jit}
+jits = pytest.mark.parametrize("jit", JITS.values(), ids=JITS)
+
+
+def counter(start=0.0):
+    return brainstate.State(jnp.asarray(start, jnp.float32))
+
+
+class Training:
+    """A task with optimizer and scheduler, and its train step, compiled by `jit`."""
+
+    def __init__(self, jit, inside=True, optimizer=lrax.AdamW):
+        self.task = Task()
+        self.scheduler = lrax.CosineAnnealingLR(0.1, T_max=20)
+        self.optimizer = optimizer(lr=self.scheduler)
+        self.optimizer.register_trainable_weights(self.task.params)
+        self.batch = [data[0] for data in self.task.batches]
+
+        def train_step(x, y):
+            grads, loss = self.task.gradient(x, y)
+            self.optimizer.step(grads)
+            if inside:
+                self.scheduler.step()
+            return loss
+
+        self.step = jit(train_step)
+
+    def written(self):
+        """The arrays that a step replaces."""
+        states = [*self.task.params.values(), self.optimizer.opt_state]
+        return [
+            leaf
+            for state in states
+            for leaf in jax.tree.leaves(state.value)
+            if isinstance(leaf, jax.Array)
+        ]

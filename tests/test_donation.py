@@ -1,0 +1,224 @@
+"""lrax.jit gives away the buffers of the States it writes, and nothing else."""
+
+import functools
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lrax
+from helpers import assert_trees_equal, compiled_programs
+from steps import Training, counter, jits
+
+transform = brainstate.transform
+
+
+def test_written_states_are_given_away_and_others_are_not():
+    run = Training(lrax.jit, inside=False)
+    run.step(*run.batch)
+    old, rates = run.written(), run.optimizer.get_last_lr()
+    assert len(old) == 2 + 5 + 1  # weights, moments with their count, step count
+    run.step(*run.batch)
+    assert all(leaf.is_deleted() for leaf in old)
+    assert not any(leaf.is_deleted() for leaf in [*run.written(), *run.batch])
+    np.testing.assert_array_equal(rates, run.optimizer.get_last_lr())
+
+
+def test_the_scheduler_is_given_away_when_it_is_stepped_inside():
+    run = Training(lrax.jit)
+    for _ in range(3):
+        run.step(*run.batch)
+        last = [run.scheduler.last_epoch.value, run.scheduler.current_lrs.value]
+    run.step(*run.batch)
+    assert all(leaf.is_deleted() for leaf in last)
+    assert int(run.scheduler.last_epoch.value) == 4
+    run.scheduler.step()
+    run.step(*run.batch)
+    assert int(run.scheduler.last_epoch.value) == 6
+
+
+@pytest.mark.parametrize("jit", [functools.partial(lrax.jit, donate=False), transform.jit])
+def test_nothing_is_given_away(jit):
+    run = Training(jit)
+    run.step(*run.batch)
+    old = run.written()
+    copies = [np.asarray(leaf) for leaf in old]
+    run.step(*run.batch)
+    assert_trees_equal(old, copies)
+    assert any((np.asarray(a) != b).any() for a, b in zip(run.written(), copies, strict=True))
+
+
+def test_a_result_stays_valid():
+    state = counter(1.0)
+
+    @lrax.jit
+    def double():
+        before = state.value
+        state.value = 2 * before
+        return before, state.value, state.value
+
+    results = [double() for _ in range(4)]
+    assert [tuple(map(float, result)) for result in results] == [
+        (1, 2, 2),
+        (2, 4, 4),
+        (4, 8, 8),
+        (8, 16, 16),
+    ]
+
+
+def test_a_state_that_is_only_read_stays_valid():
+    weight, average = counter(1.0), counter(5.0)
+    kept = average.value
+
+    @lrax.jit
+    def step():
+        weight.value = weight.value + average.value
+
+    step()
+    step()
+    assert weight.value == 11
+    assert average.value is kept
+    assert not kept.is_deleted()
+
+
+def test_a_state_dict_stays_valid():
+    run = Training(lrax.jit)
+    run.step(*run.batch)
+    saved = run.optimizer.state_dict()
+    copies = jax.tree.map(np.array, saved)
+    for _ in range(3):
+        run.step(*run.batch)
+    assert_trees_equal(jax.tree.map(np.asarray, saved), copies)
+    run.optimizer.load_state_dict(saved)
+    run.step(*run.batch)
+    run.optimizer.load_state_dict(saved)  # again: loading copies, too
+    run.step(*run.batch)
+    assert_trees_equal(jax.tree.map(np.asarray, saved), copies)
+
+
+def test_an_array_that_is_gone_is_an_error_with_a_remedy():
+    state = counter(1.0)
+
+    @lrax.jit
+    def double():
+        state.value = 2 * state.value
+
+    double()
+    old = state.value
+    double()
+    assert old.is_deleted()
+    state.value = old
+    with pytest.raises((RuntimeError, ValueError), match="donate=False"):
+        double()
+    state.value = jnp.float32(3.0)
+    double()
+    assert state.value == 6.0
+
+
+def alias(array):
+    """Another array with the same buffer."""
+    twin = jax.device_put(array, jax.devices()[0])
+    assert twin.unsafe_buffer_pointer() == array.unsafe_buffer_pointer()
+    return twin
+
+
+@pytest.mark.parametrize("twin", [lambda array: array, alias], ids=["same array", "same buffer"])
+@pytest.mark.parametrize("later", [False, True], ids=["from the start", "later"])
+def test_two_states_with_one_buffer(twin, later):
+    a, b, read = counter(), counter(), counter()
+
+    def share():
+        a.value = jnp.arange(3.0)
+        b.value = twin(a.value)
+        read.value = twin(a.value)
+
+    @lrax.jit
+    def step(x):
+        a.value, b.value = a.value + x, b.value * 2 + read.value
+        return a.value.sum()
+
+    if later:
+        a.value, b.value, read.value = jnp.zeros(3), jnp.zeros(3), jnp.zeros(3)
+        step(1.0)
+    share()
+    for _ in range(2):
+        step(1.0)
+    np.testing.assert_array_equal(a.value, [2, 3, 4])
+    np.testing.assert_array_equal(b.value, [0, 7, 14])
+    np.testing.assert_array_equal(read.value, [0, 1, 2])
+
+
+@pytest.mark.parametrize("twin", [lambda array: array, alias], ids=["same array", "same buffer"])
+def test_an_argument_that_is_the_array_of_a_state(twin):
+    state = counter()
+    state.value = jnp.arange(3.0)
+
+    @lrax.jit
+    def add(x):
+        state.value = state.value + x
+        return state.value
+
+    for _ in range(3):
+        mine = twin(state.value)
+        copy = np.asarray(mine).copy()
+        add(mine)
+        np.testing.assert_array_equal(mine, copy)  # an argument is never given away
+    np.testing.assert_array_equal(state.value, [0, 8, 16])
+
+
+@pytest.mark.parametrize(
+    "first", [0, 1.5, True, np.float64(2.0), np.int32(3), np.arange(3), [1, 2.0]], ids=repr
+)
+@jits
+def test_python_and_numpy_numbers_in_states(jit, first):
+    state = brainstate.State(first)
+
+    @jit
+    def negate():
+        state.value = jax.tree.map(lambda v: -jnp.asarray(v, jnp.float32), state.value)
+
+    negate()
+    negate()
+    with compiled_programs() as compiled:
+        negate()
+    assert not compiled
+    expected = jax.tree.map(lambda v: -np.asarray(v, np.float32), first)
+    assert_trees_equal(state.value, expected)
+
+
+def test_peak_memory_of_a_step():
+    """Weights and moments are held once: their bytes are aliased, and only gradients come on top."""
+    weights = {str(i): brainstate.ParamState(jnp.ones((256, 256))) for i in range(4)}
+    scheduler = lrax.StepLR(0.1, step_size=3)
+    optimizer = lrax.Adam(lr=scheduler)
+    optimizer.register_trainable_weights(weights)
+
+    def train_step(x):
+        def loss():
+            y = x
+            for weight in weights.values():
+                y = jnp.tanh(y @ weight.value)
+            return y.sum()
+
+        optimizer.step(transform.grad(loss, weights)())
+        scheduler.step()
+
+    parameters = sum(weight.value.nbytes for weight in weights.values())
+    state = 3 * parameters
+    memory = {
+        donate: lrax.jit(train_step, donate=donate).lower(jnp.ones((8, 256))).compile().memory_analysis()
+        for donate in (True, False)
+    }  # fmt: skip
+    for sizes in memory.values():
+        assert sizes.argument_size_in_bytes >= state
+        assert sizes.output_size_in_bytes >= state
+    assert memory[False].alias_size_in_bytes == 0
+    assert memory[True].alias_size_in_bytes >= state
+    peak = {
+        donate: m.argument_size_in_bytes + m.output_size_in_bytes + m.temp_size_in_bytes - m.alias_size_in_bytes
+        for donate, m in memory.items()
+    }  # fmt: skip
+    assert peak[True] <= state + parameters + 256 * 1024  # gradients, and activations of 8 rows
+    assert peak[False] >= 2 * state

@@ -101,7 +101,8 @@ def save(manager, epoch, state):
 def restore(manager):
     """The epoch and the state of the newest checkpoint that holds what was saved; 0 and None without one."""
     parts = ocp.args.Composite(state=ocp.args.StandardRestore(), check=ocp.args.JsonRestore())
-    for epoch in sorted(manager.all_steps(), reverse=True):
+    epochs = sorted(manager.all_steps(), reverse=True)
+    for epoch in epochs:
         try:
             saved = manager.restore(epoch, args=parts)
             if checksum(saved.state) == saved.check["sha256"]:
@@ -114,6 +115,8 @@ def restore(manager):
         damaged.rename(aside)
         manager.reload()
         print(f"checkpoint {epoch} is damaged ({reason}); it is not used and now in {aside}")
+    if epochs:
+        print("no checkpoint is left that is intact: the training begins anew")
     return 0, None
 
 

@@ -258,13 +258,17 @@ def values(spec: Spec, epochs: Any) -> np.ndarray:
 # --- Measuring --------------------------------------------------------------------------------
 
 
+def ulp(exact: Any) -> Any:
+    """The distance between the float32 numbers around a value."""
+    return np.ldexp(1.0, np.maximum(np.frexp(exact)[1] - 24, -149))
+
+
 def ulps(got: Any, exact: Any) -> np.ndarray:
     """Distance in float32 ulp of the exact value; zero is met exactly or missed by infinity."""
     got, exact = np.asarray(got, np.float64), np.asarray(exact, np.float64)
     assert got.shape == exact.shape, (got.shape, exact.shape)
     assert got.size, "nothing to compare"
-    ulp = np.ldexp(1.0, np.maximum(np.frexp(exact)[1] - 24, -149))
-    error = np.where(exact == 0, np.where(got == 0, 0, np.inf), np.abs(got - exact) / ulp)
+    error = np.where(exact == 0, np.where(got == 0, 0, np.inf), np.abs(got - exact) / ulp(exact))
     return np.where(np.isfinite(got), error, np.inf)
 
 

@@ -1,4 +1,4 @@
-"""Every way to get a learning rate out of a scheduler, as functions (scheduler, epochs) -> float32 array."""
+"""Every way to get a learning rate out of a scheduler, as functions (scheduler, epochs) -> float32 array(s)."""
 
 import dataclasses
 from collections.abc import Callable
@@ -72,8 +72,7 @@ def jit_constant(f, t):
     """Constants that XLA folds, and Python numbers that never reach it."""
     on_host = jax.jit(lambda: jnp.stack([jnp.asarray(f(e)) for e in t.tolist()]))()
     folded = jax.jit(lambda: jnp.stack([f(jnp.int32(e)) for e in t.tolist()]))()
-    np.testing.assert_array_equal(folded, on_host)
-    return folded
+    return folded, on_host
 
 
 def jit_step(f, t):
@@ -89,9 +88,7 @@ def scan(f, t):
         scanned = jax.lax.scan(lambda carry, e: (carry, f(e)), 0, epochs)[1]
         return jax.vmap(lambda e: f(e))(epochs), scanned
 
-    mapped, scanned = program(jnp.asarray(t, jnp.int32))
-    np.testing.assert_array_equal(mapped, scanned)
-    return scanned
+    return program(jnp.asarray(t, jnp.int32))
 
 
 def loop(f, t):
@@ -105,8 +102,7 @@ def loop(f, t):
         return advanced, f.get_last_lr()[0]
 
     advanced, jumped = brainstate.transform.for_loop(body, jnp.asarray(t, jnp.int32))
-    np.testing.assert_array_equal(advanced[t > 0], jumped[t > 0])
-    return jumped
+    return np.where(t > 0, advanced, jumped), jumped
 
 
 MODES = {
@@ -140,9 +136,7 @@ def x64_array(f, t):
 
 
 def x64_jit(f, t):
-    whole, real = jax.jit(lambda i, r: (f(i), f(r)))(jnp.asarray(t, jnp.int64), jnp.asarray(t, jnp.float64))
-    np.testing.assert_array_equal(whole, real)
-    return whole
+    return jax.jit(lambda i, r: (f(i), f(r)))(jnp.asarray(t, jnp.int64), jnp.asarray(t, jnp.float64))
 
 
 X64_MODES = {
@@ -173,5 +167,6 @@ def sample(spec: exact.Spec, count: int, last: int = exact.LAST_EPOCH) -> np.nda
 
 
 def apart(got: Any, expected: np.ndarray) -> np.ndarray:
-    """How many float32 numbers each value is off; anything but float32 fails."""
-    return exact.ulps_apart(np.asarray(got), expected)
+    """How many float32 numbers each value is off; a mode that gives several arrays must get all of them right."""
+    arrays = got if isinstance(got, tuple) else (got,)
+    return np.max([exact.ulps_apart(array, expected) for array in arrays], axis=0)

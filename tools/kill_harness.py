@@ -10,6 +10,7 @@ a new folder until there were enough kills. Each must end in the state of the un
 import argparse
 import contextlib
 import multiprocessing
+import os
 import random
 import shutil
 import sys
@@ -18,13 +19,11 @@ import time
 from pathlib import Path
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-sys.path.insert(0, str(EXAMPLES))
 
 
 def train(out: Path, epochs: int) -> None:
     """In a process of its own: the example, with what it prints in a file."""
-    import resume
-
+    resume = sys.modules["resume"]  # imported by the server
     with (
         (out / "printed").open("a", buffering=1, encoding="utf-8") as printed,
         contextlib.redirect_stdout(printed),
@@ -32,21 +31,22 @@ def train(out: Path, epochs: int) -> None:
         resume.main(["--out", str(out), "--epochs", str(epochs)])
 
 
-def being_written(out: Path) -> list[str]:
-    """The temporary folders of a save that is under way, or was cut short."""
-    try:
-        return [entry.name for entry in (out / "checkpoints").iterdir() if "tmp" in entry.name]
-    except FileNotFoundError:
-        return []
+def being_written(out: Path) -> set[tuple[str, int]]:
+    """The temporary folders of saves that are under way, or were cut short."""
+    found = set()
+    with contextlib.suppress(FileNotFoundError):
+        for entry in (out / "checkpoints").iterdir():
+            if "tmp" in entry.name:
+                found.add((entry.name, entry.stat().st_ino))
+    return found
 
 
 def last_epoch(out: Path) -> int:
     """The newest complete checkpoint."""
-    try:
+    with contextlib.suppress(FileNotFoundError):
         names = [entry.name for entry in (out / "checkpoints").iterdir()]
-    except FileNotFoundError:
-        return 0
-    return max([int(name) for name in names if name.isdigit()], default=0)
+        return max([int(name) for name in names if name.isdigit()], default=0)
+    return 0
 
 
 def kill_at_some_time(process, out: Path, rng: random.Random, duration: float) -> None:
@@ -58,7 +58,7 @@ def kill_in_a_save(process, out: Path, rng: random.Random, duration: float) -> N
     leftovers = being_written(out)
     until = last_epoch(out) + rng.randint(0, 3)
     while process.is_alive():
-        if last_epoch(out) >= until and being_written(out) not in ([], leftovers):
+        if last_epoch(out) >= until and being_written(out) - leftovers:
             time.sleep(rng.uniform(0, 0.03))
             return
         time.sleep(0.0005)
@@ -78,6 +78,8 @@ def main() -> None:
     rng = random.Random(args.seed)
 
     # The imports take longer than the training: a server does them once, and forks.
+    path = [str(EXAMPLES), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["resume"])
 
@@ -107,6 +109,7 @@ def main() -> None:
         out.mkdir()
         in_a_row = 0
         while True:
+            leftovers = being_written(out)
             process = start(out)
             if kills < args.kills:
                 way = kill_in_a_save if kills % 2 else kill_at_some_time
@@ -118,13 +121,15 @@ def main() -> None:
             if process.exitcode != -9:
                 sys.exit(f"run {runs} failed: exit code {process.exitcode}; see {out}")
             kills, in_a_row = kills + 1, in_a_row + 1
-            saves += bool(being_written(out))
+            saves += bool(being_written(out) - leftovers)
         runs, longest = runs + 1, max(longest, in_a_row)
         if final_state(out) != expected:
             sys.exit(f"run {runs} ended in another state, {final_state(out)}; see {out}")
         print(f"run {runs}: {in_a_row} kills, then the same state", flush=True)
     shutil.rmtree(folder)
-    print(f"{kills} kills in {runs} runs, {saves} of them during a save: all ended in the same state")
+    print(
+        f"{kills} kills in {runs} runs, {saves} of them during a save: all ended in the same state"
+    )
     if args.kills >= 10 and not saves:
         sys.exit("no save was hit")
 

@@ -41,10 +41,14 @@ def restored(value: Any) -> Any:
     """What :func:`plain` was given: lists and strings again."""
     if not isinstance(value, dict):
         return value
-    if all(key.isdigit() for key in value):
-        return [restored(value[str(i)]) for i in range(len(value))]
-    (name,) = value
-    return name
+    keys = list(value)
+    if sorted(keys, key=str) == sorted(map(str, range(len(keys)))):
+        return [restored(value[key]) for key in map(str, range(len(keys)))]
+    if len(keys) == 1 and isinstance(keys[0], str) and not keys[0].isdigit():
+        return keys[0]
+    raise ValueError(
+        f"config must hold a list as a dict with the keys '0', '1', ..., got {value!r:.80}."
+    )
 
 
 def unwrap(tree: Any) -> Any:
@@ -78,7 +82,7 @@ def check_version(where: str, found: Any) -> None:
         raise ValueError(
             f"{where} must be a dict with a version, as state_dict() returns it, got {found!r:.80}."
         )
-    if found["version"] != VERSION or isinstance(found["version"], bool):
+    if type(found["version"]) is not int or found["version"] != VERSION:
         raise ValueError(
             f"{where} has version {found['version']!r}; this lrax reads version {VERSION}. Use the lrax that wrote it."
         )
@@ -108,11 +112,9 @@ def differences(saved: Any, own: Any, name: str = "") -> list[str]:
             for key in sorted(set(saved) | set(own))
             for line in differences(saved.get(key), own.get(key), f"{name}.{key}" if name else key)
         ]
-    return (
-        []
-        if saved == own and isinstance(saved, dict) == isinstance(own, dict)
-        else [f"{name}: saved {saved}, here {own}"]
-    )
+    kinds = (int, float, type(None))
+    same = isinstance(saved, kinds) and isinstance(own, kinds) and saved == own
+    return [] if same else [f"{name}: saved {saved!r:.80}, here {own!r:.80}"]
 
 
 def plain_key(key: Any) -> Any:
@@ -148,7 +150,7 @@ def load_leaves(saved: Any, own: Any) -> Any:
             if value.committed == old.committed and (
                 not old.committed or value.sharding == old.sharding
             ):
-                loaded.append(strong(value, old.dtype))
+                loaded.append(jnp.copy(strong(value, old.dtype)))
                 continue
             if old.committed:
                 loaded.append(jax.device_put(value.astype(old.dtype), old.sharding))
@@ -163,12 +165,12 @@ def _check_shapes(where: str, saved: Any, own: Any) -> None:
         for key in own:
             _check_shapes(f"{where}.{key}", saved[key], own[key])
         return
-    if isinstance(saved, (dict, str)) or saved is None:
+    if isinstance(saved, (dict, str, list, tuple)) or saved is None:
         raise ValueError(f"{where} must be an array of shape {np.shape(own)}, got {saved!r:.80}.")
     dtype = getattr(saved, "dtype", np.asarray(saved).dtype)
-    if np.shape(saved) != np.shape(own) or jnp.issubdtype(dtype, np.inexact) != jnp.issubdtype(
-        own.dtype, np.inexact
-    ):
+    kinds = (np.floating, np.integer, np.complexfloating, np.bool_)
+    alike = [jnp.issubdtype(dtype, k) == jnp.issubdtype(own.dtype, k) for k in kinds]
+    if np.shape(saved) != np.shape(own) or not all(alike):
         raise ValueError(
             f"{where} must be {own.dtype} of shape {np.shape(own)}, got {dtype} of shape {np.shape(saved)}."
         )

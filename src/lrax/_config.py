@@ -28,6 +28,12 @@ def from_config(config: dict[str, Any]) -> LRScheduler:
     values = {key: restored(value) for key, value in arguments.items() if key != "schedulers"}
     if "schedulers" in arguments:
         members = arguments["schedulers"]
+        if not isinstance(members, dict) or list(map(str, range(len(members)))) != sorted(
+            members, key=str
+        ):
+            raise ValueError(
+                f"config[{name!r}]['schedulers'] must be a dict with the keys '0', '1', ..., got {members!r:.80}."
+            )
         values["schedulers"] = [from_config(members[str(i)]) for i in range(len(members))]
     try:
         return classes[name](**values)

@@ -44,10 +44,26 @@ class _Program:
         if written_tree != self._written_tree or read_tree != self._read_tree:
             raise _Stale
         if self._donate:
-            written, read, arguments = _unshared(written, read, arguments)
-        out, new = self._run(written, read, arguments)
+            written = _exclusive(written, read + arguments)
+        try:
+            out, new = self._run(written, read, arguments)
+        except (RuntimeError, ValueError) as error:
+            leaves = (leaf for leaf in written + read + arguments if isinstance(leaf, jax.Array))
+            if any(leaf.is_deleted() for leaf in leaves):
+                raise RuntimeError(
+                    "An array in a State or among the arguments is gone: an earlier call gave its memory to a new value. "
+                    "Copy arrays that you take out of a State, or use lrax.jit(fn, donate=False)."
+                ) from error
+            raise
         write_all(self._written, written_tree.unflatten(new))
         return out
+
+    def lower(self, arguments: list[Any]) -> jax.stages.Lowered:
+        written, read = (
+            jax.tree.leaves(read_all(self._written)),
+            jax.tree.leaves(read_all(self._read)),
+        )
+        return self._run.lower(written, read, arguments)
 
     def _flat(self, written: list[Any], read: list[Any], arguments: list[Any]) -> Any:
         if [_aval(leaf) for leaf in written + read] != self._avals:
@@ -68,22 +84,38 @@ def _aval(leaf: Any) -> Any:
 def _signature_of(leaf: Any) -> Any:
     if isinstance(leaf, jax.Array):
         return leaf.aval
-    return (leaf.shape, leaf.dtype) if isinstance(leaf, (np.ndarray, np.generic)) else type(leaf)
+    if isinstance(leaf, (np.ndarray, np.generic)):
+        return leaf.shape, leaf.dtype
+    known = (bool, int, float, complex, brainstate.State)  # a State is refused while tracing
+    if not isinstance(leaf, known) and not hasattr(leaf, "__jax_array__"):
+        raise TypeError(
+            f"An argument is a {type(leaf).__name__}, not an array. Compile a method as lrax.jit(obj.method), "
+            "or make the object static: lrax.jit(fn, static_argnums=...)."
+        )
+    return type(leaf)
 
 
-def _unshared(*groups: list[Any]) -> tuple[list[Any], ...]:
-    """The same lists, the first of which will be donated, where no array appears twice."""
-    if len({id(leaf) for leaves in groups for leaf in leaves}) == sum(map(len, groups)):
-        return groups
-    seen: set[int] = set()
+def _buffer(leaf: jax.Array) -> int:
+    """What tells two arrays apart that share their memory; arrays on many devices go by identity."""
+    try:
+        return leaf.unsafe_buffer_pointer()
+    except (ValueError, RuntimeError, NotImplementedError):
+        return id(leaf)
 
-    def own(leaf: Any) -> Any:
-        if id(leaf) in seen and isinstance(leaf, jax.Array):
-            return jnp.copy(leaf)
-        seen.add(id(leaf))
-        return leaf
 
-    return tuple([own(leaf) for leaf in leaves] for leaves in groups)
+def _exclusive(written: list[Any], others: list[Any]) -> list[Any]:
+    """`written`, which will be donated, with copies of the arrays that appear twice or in `others`."""
+    taken = {
+        _buffer(leaf) for leaf in others if isinstance(leaf, jax.Array) and not leaf.is_deleted()
+    }
+    own: list[Any] = []
+    for leaf in written:
+        if isinstance(leaf, jax.Array) and not leaf.is_deleted():
+            buffer = _buffer(leaf)
+            leaf = jnp.copy(leaf) if buffer in taken else leaf
+            taken.add(buffer)
+        own.append(leaf)
+    return own
 
 
 def jit(
@@ -145,12 +177,10 @@ def jit(
     names = tuple(names)
     numbers, names = _both_ways(fn, numbers, names)
     nested = brainstate.transform.jit(fn, static_argnums=numbers, static_argnames=names)
-    programs: dict[Any, _Program] = {}
+    programs: dict[Any, list[_Program]] = {}
 
-    @functools.wraps(fn)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if tracing() or jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
-            return nested(*args, **kwargs)
+    def prepare(args: Any, kwargs: Any) -> tuple[list[_Program], list[Any], Callable[[], _Program]]:
+        """Programs for arguments of this kind, the arguments as a flat list, and how to trace one more."""
         fixed: tuple[Any, ...] = ()
         bound = fn
         if numbers or names:
@@ -162,18 +192,34 @@ def jit(
         leaves, structure = jax.tree.flatten((args, kwargs))
         key = (structure, fixed, jax.config.jax_enable_x64, *map(_signature_of, leaves))  # pyright: ignore
         try:
-            program = programs.get(key)
+            known = programs.setdefault(key, [])
         except TypeError:
             raise ValueError(f"Static arguments must be hashable, got {fixed!r}.") from None
-        for _ in range(2):
-            if program is None:
-                program = programs[key] = _Program(bound, donate, args, kwargs)
-            try:
-                return program(leaves)
-            except _Stale:
-                program = None
-        raise RuntimeError("The States changed their shapes while the function was traced.")
+        return known, leaves, lambda: _Program(bound, donate, args, kwargs)
 
+    @functools.wraps(fn)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if tracing() or jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
+            return nested(*args, **kwargs)
+        known, leaves, trace = prepare(args, kwargs)
+        for i, program in enumerate(known):
+            try:
+                out = program(leaves)
+            except _Stale:
+                continue
+            if i:
+                known.insert(0, known.pop(i))
+            return out
+        program = trace()
+        out = program(leaves)
+        known.insert(0, program)
+        return out
+
+    def lower(*args: Any, **kwargs: Any) -> jax.stages.Lowered:
+        _, leaves, trace = prepare(args, kwargs)
+        return trace().lower(leaves)
+
+    call.lower = lower  # type: ignore[attr-defined]
     call.clear_cache = programs.clear  # type: ignore[attr-defined]
     return call
 

@@ -484,9 +484,9 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
         loaded = load_leaves(state_dict["opt_state"], opt["groups"])
         checked = self.lr._checked(state_dict["lr_scheduler"], strict)
 
+        self.lr._load(checked)
         counted = strong(count, np.dtype(np.int32), opt["step_count"])
         self.opt_state.value = {"step_count": counted, "groups": loaded}
-        self.lr._load(checked)
         if strict:
             self._rates.value = {**self._rates.value, "lr": np.array(lrs, np.float32)}
 

@@ -74,6 +74,12 @@ class ShowsArguments(type(Node)):
             return inspect.Signature(parameters)
 
 
+def _numbers_of(formula: Formula) -> dict[str, Any]:
+    """The numbers and strings among the fields of a user's formula."""
+    values = {f.name: getattr(formula, f.name) for f in dataclasses.fields(formula)}
+    return {k: plain(k, v) for k, v in values.items() if isinstance(v, (int, float, str))}
+
+
 class _PublishAfterInit(ShowsArguments):
     """Publishes the first learning rate once the last line of ``__init__`` has run."""
 
@@ -314,11 +320,16 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
             functions = [
                 v for v in (value if isinstance(value, (list, tuple)) else [value]) if callable(v)
             ]
-            if functions and rebuild:
+            if rebuild and (functions or (name == "formula" and value is not None)):
                 raise TypeError(
-                    f"{name} of {kind} is a function: a configuration cannot hold its code. Construct it yourself."
+                    f"{name} of {kind} is your own: a configuration cannot hold its code. Construct it yourself."
                 )
-            if value is None or functions or isinstance(value, Formula):
+            if value is None or functions:
+                continue
+            if name == "formula" and ours:
+                config[name] = {
+                    str(i): {type(f).__name__: _numbers_of(f)} for i, f in enumerate(self._formulas)
+                }
                 continue
             if ours or isinstance(value, (int, float, str)):
                 config[name] = plain(name, value)
@@ -368,7 +379,7 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
             "last_epoch", found.get("last_epoch"), low=0, high=LAST_EPOCH, whole=True
         )
         memory = None
-        if self._memory is not None and (strict or "plateaus" in found):
+        if self._memory is not None and (not different or "plateaus" in found):
             check_keys("state_dict", found, {"version", "last_epoch", "plateaus", *saved})
             check_keys("plateaus", found["plateaus"], self._memory.value)
             memory = {
@@ -386,6 +397,14 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
 
     def _load(self, checked: tuple[int, dict[str, Any] | None]) -> None:
         epoch, memory = checked
+        old = self.last_epoch.value, None if self._memory is None else self._memory.value
+        try:
+            self._put(epoch, memory)
+        except Exception:
+            self._put(*old)  # a function of the user's may fail at the saved epoch
+            raise
+
+    def _put(self, epoch: Any, memory: Any) -> None:
         self.last_epoch.value = epoch
         if self._memory is not None and memory is not None:
             self._memory.value = memory

@@ -1,0 +1,141 @@
+"""Trains a small model on all devices there are, and prints what a test wants to know about it as JSON.
+
+    python devices.py [PORT PROCESS PROCESSES]
+
+With a port it is one of several processes.
+"""
+
+import itertools
+import json
+import sys
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+import lrax
+from helpers import compiled_programs
+
+transform = brainstate.transform
+JITS = {"lrax": lrax.jit, "brainstate": transform.jit}
+STEPS = 6
+
+
+def twins(jit, where):
+    """Two States get the same array between two calls: XLA must not be asked to take it twice."""
+    a, b = (brainstate.State(jax.device_put(np.zeros(16, np.float32), where)) for _ in range(2))
+
+    def add():
+        a.value, b.value = a.value + 1, b.value + 2
+
+    add = JITS[jit](add)
+    add()
+    b.value = a.value
+    add()
+    return [
+        sorted({float(v) for s in st.value.addressable_shards for v in s.data}) for st in (a, b)
+    ]
+
+
+def train(weights, jit):
+    """With weights that are "replicated" or "sharded"."""
+    process, processes = jax.process_index(), jax.process_count()
+    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+    rows, everywhere = (NamedSharding(mesh, PartitionSpec(*spec)) for spec in (("data",), ()))
+    where = rows if weights == "sharded" else everywhere
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(STEPS, 64, 16)).astype(np.float32)
+    y = np.tanh(x @ rng.normal(size=(16, 8))).astype(np.float32)
+    first = rng.normal(size=(16, 8)).astype(np.float32)
+    params = {
+        "w": brainstate.ParamState(jax.device_put(first, where)),
+        "b": brainstate.ParamState(jax.device_put(np.zeros(8, np.float32), where)),
+    }
+    scheduler = lrax.OneCycleLR(max_lr=0.1, total_steps=10)
+    optimizer = lrax.AdamW(lr=scheduler, grad_clip_norm=1.0)
+    optimizer.register_trainable_weights(params)
+
+    def train_step(x, y):
+        loss_fn = lambda: jnp.mean((jnp.tanh(x @ params["w"].value + params["b"].value) - y) ** 2)  # noqa: E731
+        grads, loss = transform.grad(loss_fn, params, return_value=True)()
+        optimizer.step(grads)
+        return loss
+
+    def train_and_schedule(x, y):
+        loss = train_step(x, y)
+        scheduler.step()
+        return loss
+
+    inside, outside = JITS[jit](train_and_schedule), JITS[jit](train_step)
+    share = slice(*(64 // processes * (process + i) for i in (0, 1)))
+    losses, rates, programs = [], [], []
+
+    def epoch():
+        for i in range(STEPS):
+            batch = [
+                jax.make_array_from_process_local_data(rows, a[i, share], a[i].shape)
+                for a in (x, y)
+            ]
+            with compiled_programs() as compiled:
+                losses.append((inside if i % 2 else outside)(*batch))
+            programs.append(len(compiled))
+            if not i % 2:
+                scheduler.step()
+            rates.append(scheduler.get_last_lr()[0])
+
+    epoch()
+    scheduler.load_state_dict(scheduler.state_dict())
+    scheduler.step(2)
+    optimizer.load_state_dict(optimizer.state_dict())
+    replaced = [params["w"].value, params["b"].value, *jax.tree.leaves(optimizer.opt_state.value)]
+    epoch()
+
+    moments = optimizer.opt_state.value["groups"]["0"]
+    scalars = [leaf for leaf in jax.tree.leaves(moments) if leaf.ndim == 0]
+    scalars += [scheduler.last_epoch.value, optimizer.opt_state.value["step_count"]]
+    arrays = {
+        name: [leaf for leaf in jax.tree.leaves(moments) if leaf.shape == state.value.shape]
+        for name, state in params.items()
+    }
+    gather = jax.jit(lambda tree: tree, out_shardings=everywhere)
+    return {
+        "devices": jax.device_count(),
+        "local devices": jax.local_device_count(),
+        "programs": programs,
+        "losses": [float(loss) for loss in losses],
+        "lr": [float(rate) for rate in rates],
+        "epoch": int(scheduler.last_epoch.value),
+        "params": {
+            name: np.asarray(gather(state.value)).tolist() for name, state in params.items()
+        },
+        "weights stay": all(
+            state.value.sharding.is_equivalent_to(where, state.value.ndim)
+            for state in params.values()
+        ),
+        "moments": {name: len(found) for name, found in arrays.items()},
+        "moments stay": all(
+            leaf.sharding.is_equivalent_to(where, leaf.ndim)
+            for found in arrays.values()
+            for leaf in found
+        ),
+        "rows of a moment on a device": [
+            leaf.addressable_shards[0].data.shape[0] for leaf in arrays["w"]
+        ],
+        "scalars on the mesh": [leaf.sharding.is_equivalent_to(everywhere, 0) for leaf in scalars],
+        "twins": twins(jit, where),
+        "given away": all(leaf.is_deleted() for leaf in replaced),
+    }
+
+
+def main(port=None, process=0, processes=1):
+    if port:
+        jax.distributed.initialize(f"localhost:{port}", int(processes), int(process))
+    runs = itertools.product(("replicated", "sharded"), JITS)
+    print(json.dumps({f"{weights}, {jit}": train(weights, jit) for weights, jit in runs}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,154 @@
+"""Sweeps: a whole training, built inside a mapped function, equals each of its runs by itself."""
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lrax
+from helpers import assert_close, assert_same_bits, compiled_programs
+
+transform = brainstate.transform
+STEPS, BATCH = 40, 16
+RNG = np.random.default_rng(2)
+X = jnp.asarray(RNG.normal(size=(STEPS, BATCH, 6)), jnp.float32)
+Y = jnp.asarray(np.tanh(X @ RNG.normal(size=(6, 3)) + RNG.normal(size=3)), jnp.float32)
+LR = np.float32([1e-4, 3e-4, 1.1e-3, 3e-3, 0.01, 0.03])
+WARMUP = np.int32([0, 1, 7, 10, 25, 40])
+MAPS = {"brainstate.transform.vmap": transform.vmap, "jax.vmap": jax.vmap}
+maps = pytest.mark.parametrize("mapped", MAPS.values(), ids=MAPS)
+
+# How a learning rate and a length make a schedule.
+SCHEDULES = {
+    "warmup": lambda lr, n: lrax.WarmupScheduler(lr, warmup_epochs=n),
+    "warmup cosine": lambda lr, n: lrax.WarmupCosineSchedule(
+        lr, warmup_steps=n, total_steps=n + 30, eta_min=1e-5
+    ),
+    "one cycle": lambda lr, n: lrax.OneCycleLR(lr, total_steps=n + 20),
+    "restarts": lambda lr, n: lrax.CosineAnnealingWarmRestarts(lr, T_0=n + 2, T_mult=2),
+    "sequence": lambda lr, n: lrax.SequentialLR(
+        [lrax.LinearLR(lr, 0.1, 1.0, n), lrax.ExponentialLR(lr, 0.9)], milestones=[n]
+    ),
+    "product": lambda lr, n: lrax.ChainedScheduler(
+        [lrax.WarmupScheduler(lr, n), lrax.StepLR(lr, n + 1, 0.5)]
+    ),
+    "piecewise": lambda lr, n: lrax.PiecewiseConstantSchedule(
+        boundaries=[n, n + 9], values=[lr, lr / 2, lr / 8]
+    ),
+}
+OPTIMIZERS = {
+    "AdamW": lambda lr: lrax.AdamW(lr=lr, eps=1e-3, weight_decay=0.01, grad_clip_norm=1.0),
+    "SGD": lambda lr: lrax.SGD(lr=lr, momentum=0.9, weight_decay=1e-3),
+}
+
+
+FIRST = {
+    "w": RNG.normal(size=(6, 8)) / 3,
+    "v": RNG.normal(size=(8, 3)) / 3,
+    "b": np.zeros(3),
+}
+
+
+def training(schedule, optimizer="AdamW"):
+    """A function of learning rate and length: weights, scheduler and optimizer are built inside it."""
+
+    def train(lr, length):
+        params = {
+            name: brainstate.ParamState(jnp.asarray(value, jnp.float32))
+            for name, value in FIRST.items()
+        }
+        scheduler = SCHEDULES[schedule](lr, length)
+        opt = OPTIMIZERS[optimizer](scheduler)
+        opt.register_trainable_weights(params)
+
+        def step(x, y):
+            def loss_fn():
+                hidden = jnp.tanh(x @ params["w"].value)
+                return jnp.mean((hidden @ params["v"].value + params["b"].value - y) ** 2)
+
+            grads, loss = transform.grad(loss_fn, params, return_value=True)()
+            opt.step(grads)
+            rate = opt.current_lr
+            scheduler.step()
+            return loss, rate
+
+        losses, rates = transform.for_loop(step, X, Y)
+        return losses, rates, {name: state.value for name, state in params.items()}
+
+    return train
+
+
+def assert_runs_equal(found, expected):
+    assert_same_bits(found[1], expected[1])
+    assert_close(found[0], expected[0], floor=1e-6)
+    for name, values in expected[2].items():
+        assert_close(found[2][name], values, floor=1e-6)
+
+
+@maps
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_sweep_equals_its_runs(schedule, mapped):
+    train = training(schedule)
+    swept = mapped(train)(jnp.asarray(LR), jnp.asarray(WARMUP))
+    assert swept[0].shape == swept[1].shape == (len(LR), STEPS)
+    single = jax.jit(train)
+    for i, (lr, length) in enumerate(zip(LR, WARMUP, strict=True)):
+        run = jax.tree.map(lambda value, i=i: value[i], swept)
+        assert_runs_equal(run, single(lr, length))
+        scheduler = SCHEDULES[schedule](float(lr), int(length))
+        assert_same_bits(run[1], scheduler(np.arange(STEPS)))
+
+
+@pytest.mark.parametrize(
+    "jit", [jax.jit, transform.jit, lrax.jit], ids=["jax", "brainstate", "lrax"]
+)
+def test_a_sweep_is_one_program(jit):
+    swept = jit(transform.vmap(training("warmup cosine", "SGD")))
+    arguments = jnp.asarray(LR), jnp.asarray(WARMUP)
+    with compiled_programs() as compiled:
+        first = swept(*arguments)
+        again = swept(*arguments)
+    assert len(compiled) == 1
+    single = jax.jit(training("warmup cosine", "SGD"))
+    for i in (0, 3, 5):
+        expected = single(LR[i], WARMUP[i])
+        for result in (first, again):
+            assert_runs_equal(jax.tree.map(lambda value, i=i: value[i], result), expected)
+
+
+def test_a_grid_of_learning_rates_and_lengths():
+    """Two maps, one inside the other: every learning rate with every length."""
+    train = training("warmup")
+    grid = transform.vmap(transform.vmap(train, in_axes=(None, 0)), in_axes=(0, None))
+    losses, rates, _ = grid(jnp.asarray(LR), jnp.asarray(WARMUP))
+    assert losses.shape == rates.shape == (len(LR), len(WARMUP), STEPS)
+    for i, lr in enumerate(LR):
+        for j, length in enumerate(WARMUP):
+            scheduler = SCHEDULES["warmup"](float(lr), int(length))
+            assert_same_bits(rates[i, j], scheduler(np.arange(STEPS)))
+    assert_close(losses[2, 4], jax.jit(train)(LR[2], WARMUP[4])[0], floor=1e-6)
+
+
+def test_every_number_of_an_optimizer_may_differ():
+    def train(decay, beta, norm):
+        weight = brainstate.ParamState(jnp.linspace(-1.0, 2.0, 6))
+        scheduler = lrax.ExponentialLR(0.1, gamma=beta)
+        opt = lrax.AdamW(
+            lr=scheduler, betas=(beta, 0.99), weight_decay=decay, grad_clip_norm=norm, eps=1e-3
+        )
+        opt.register_trainable_weights({"w": weight})
+
+        def step(x, y):
+            loss_fn = lambda: jnp.mean((x @ weight.value - y[:, 0]) ** 2)  # noqa: E731
+            opt.step(transform.grad(loss_fn, {"w": weight})())
+            scheduler.step()
+            return weight.value
+
+        return transform.for_loop(step, X[:20], Y[:20])
+
+    numbers = np.float32([[0.1, 0.8, 1.0], [0.2, 0.9, 0.1], [0.01, 0.5, 10.0]])
+    swept = transform.vmap(train)(*jnp.asarray(numbers.T))
+    assert np.unique(swept[:, -1, 0]).size == 3
+    for found, row in zip(swept, numbers, strict=True):
+        assert_close(found, train(*map(float, row)), floor=1e-6)

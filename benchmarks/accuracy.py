@@ -121,13 +121,19 @@ def with_length(T):
             spec(
                 "SequentialLR",
                 schedulers=[
-                    spec("LinearLR", base_lr=BASE, start_factor=0.1, end_factor=1.0, total_iters=warm),
+                    spec(
+                        "LinearLR", base_lr=BASE, start_factor=0.1, end_factor=1.0, total_iters=warm
+                    ),
                     spec("CosineAnnealingLR", base_lr=BASE, T_max=T - warm),
                 ],
                 milestones=[warm],
             ),
             lambda o: o.join_schedules(
-                [o.linear_schedule(BASE * 0.1, BASE, warm), o.cosine_decay_schedule(BASE, T - warm)], [warm]
+                [
+                    o.linear_schedule(BASE * 0.1, BASE, warm),
+                    o.cosine_decay_schedule(BASE, T - warm),
+                ],
+                [warm],
             ),
             None,
             lambda s, opt: s.SequentialLR(
@@ -147,10 +153,21 @@ def without_length():
             lambda b, gamma=gamma: b.ExponentialLR(BASE, gamma=gamma),
             lambda s, opt, gamma=gamma: s.ExponentialLR(opt, gamma),
         )
-    for size, rate, stairs in ((1000, 0.9, False), (1000, 0.9, True), (41, 0.5, True), (10**7, 0.5, True)):
+    for size, rate, stairs in (
+        (1000, 0.9, False),
+        (1000, 0.9, True),
+        (41, 0.5, True),
+        (10**7, 0.5, True),
+    ):
         yield Row(
             f"times {rate} every {spaced(size)} epochs{', in stairs' if stairs else ''}",
-            spec("ExponentialDecayLR", base_lr=BASE, decay_steps=size, decay_rate=rate, staircase=stairs),
+            spec(
+                "ExponentialDecayLR",
+                base_lr=BASE,
+                decay_steps=size,
+                decay_rate=rate,
+                staircase=stairs,
+            ),
             lambda o, a=(BASE, size, rate, 0, stairs): o.exponential_decay(*a),
             lambda b, a=(BASE, size, rate, 0, stairs): b.ExponentialDecayLR(*a),
             (lambda s, opt, size=size, rate=rate: s.StepLR(opt, size, rate)) if stairs else None,
@@ -168,7 +185,12 @@ def without_length():
             spec("CosineAnnealingWarmRestarts", base_lr=BASE, T_0=T_0, T_mult=2),
             lambda o, T_0=T_0, n=cycles: o.sgdr_schedule(
                 [
-                    {"init_value": BASE, "peak_value": BASE, "warmup_steps": 0, "decay_steps": T_0 * 2**i}
+                    {
+                        "init_value": BASE,
+                        "peak_value": BASE,
+                        "warmup_steps": 0,
+                        "decay_steps": T_0 * 2**i,
+                    }
                     for i in range(n)
                 ]
             ),
@@ -200,7 +222,9 @@ def run_lrax(row, epochs):
 
 def run_optax(make, epochs):
     schedule = make(optax)
-    return np.asarray(jax.jit(jax.vmap(lambda t: jnp.asarray(schedule(t))))(jnp.asarray(epochs, jnp.int32)))
+    return np.asarray(
+        jax.jit(jax.vmap(lambda t: jnp.asarray(schedule(t))))(jnp.asarray(epochs, jnp.int32))
+    )
 
 
 def run_braintools(make, epochs):
@@ -259,12 +283,18 @@ def measure(row):
         if make is None or globals()[name] is None:
             cells[name] = "–"
             continue
-        count = len(epochs) if name != "torch" else int(np.searchsorted(epochs, TORCH_STEPS, side="right"))
+        count = (
+            len(epochs)
+            if name != "torch"
+            else int(np.searchsorted(epochs, TORCH_STEPS, side="right"))
+        )
         whole = count == len(epochs) or (at_end is not None and at_end < count)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             got = run(make, epochs[:count])
-        cells[name] = finding(got, expected[:count], at_end if whole else None) + ("" if whole else " ¹")
+        cells[name] = finding(got, expected[:count], at_end if whole else None) + (
+            "" if whole else " ¹"
+        )
     return cells
 
 
@@ -273,7 +303,9 @@ def peers_table():
     rows = [row for T in (1000, 100_000, 10**9) for row in with_length(T)] + list(without_length())
     for row in rows:
         cells = measure(row)
-        lines.append(f"| {row.label} | {cells['lrax']} | {cells['optax']} | {cells['braintools']} | {cells['torch']} |")
+        lines.append(
+            f"| {row.label} | {cells['lrax']} | {cells['optax']} | {cells['braintools']} | {cells['torch']} |"
+        )
         print(lines[-1], file=sys.stderr, flush=True)
     names = [n for n in ("jax", "optax", "braintools", "torch") if optional(n)]
     versions = ", ".join(f"{n} {metadata.version(n)}" for n in names)
@@ -293,7 +325,9 @@ def float32_table():
             scheduler = s.build()
             cells = []
             for epochs in (np.arange(4000), modes.sample(s, 4000)):
-                got = np.asarray(jax.jit(lambda t, f=scheduler: f(t))(jnp.asarray(epochs, jnp.int32)), np.float64)
+                got = np.asarray(
+                    jax.jit(lambda t, f=scheduler: f(t))(jnp.asarray(epochs, jnp.int32)), np.float64
+                )
                 expected = exact.values(s, epochs)
                 peak = max(expected.max(), exact.SMALLEST)
                 if not cells:
@@ -310,7 +344,10 @@ def float32_table():
 def write(path, tables):
     text = path.read_text()
     for name, table in tables.items():
-        start, end = f"<!-- {name}: written by benchmarks/accuracy.py -->", f"<!-- end of {name} -->"
+        start, end = (
+            f"<!-- {name}: written by benchmarks/accuracy.py -->",
+            f"<!-- end of {name} -->",
+        )
         head, rest = text.split(start)
         _, tail = rest.split(end)
         text = f"{head}{start}\n\n{table}\n\n{end}{tail}"

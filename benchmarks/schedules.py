@@ -7,6 +7,7 @@ are long and a busy machine only ever adds to them). A bound that is missed make
 """
 
 import argparse
+import itertools
 import sys
 
 import jax
@@ -60,10 +61,12 @@ def joined(n):
     starts = [1000 * (i + 1) for i in range(n - 1)]
     return (
         lambda: lrax.SequentialLR(
-            [lrax.LinearLR(a, 1.0, b / a, 1000) for a, b in zip(values[:-1], values[1:], strict=True)], starts
+            [lrax.LinearLR(a, 1.0, b / a, 1000) for a, b in itertools.pairwise(values)],
+            starts,
         ),
         lambda: optax.join_schedules(
-            [optax.linear_schedule(a, b, 1000) for a, b in zip(values[:-1], values[1:], strict=True)], starts
+            [optax.linear_schedule(a, b, 1000) for a, b in itertools.pairwise(values)],
+            starts,
         ),
     )
 
@@ -71,8 +74,14 @@ def joined(n):
 def mixed(n):
     """`n` pieces of several kinds."""
     kinds = [
-        (lambda: lrax.CosineAnnealingLR(BASE, T_max=1000), lambda: optax.cosine_decay_schedule(BASE, 1000)),
-        (lambda: lrax.LinearLR(BASE, 1.0, 0.1, 1000), lambda: optax.linear_schedule(BASE, 0.01, 1000)),
+        (
+            lambda: lrax.CosineAnnealingLR(BASE, T_max=1000),
+            lambda: optax.cosine_decay_schedule(BASE, 1000),
+        ),
+        (
+            lambda: lrax.LinearLR(BASE, 1.0, 0.1, 1000),
+            lambda: optax.linear_schedule(BASE, 0.01, 1000),
+        ),
         (lambda: lrax.ExponentialLR(BASE, 0.99), lambda: optax.exponential_decay(BASE, 1, 0.99)),
     ]
     starts = [1000 * (i + 1) for i in range(n - 1)]
@@ -85,7 +94,8 @@ def mixed(n):
 GROWING = {
     "milestones": lambda n: lrax.MultiStepLR(BASE, np.linspace(10, T, n, dtype=int).tolist(), 0.99),
     "boundaries": lambda n: lrax.PiecewiseConstantSchedule(
-        boundaries=np.linspace(10, T, n, dtype=int).tolist(), values=np.linspace(BASE, 0.01, n + 1).tolist()
+        boundaries=np.linspace(10, T, n, dtype=int).tolist(),
+        values=np.linspace(BASE, 0.01, n + 1).tolist(),
     ),
     "cycles": lambda n: lrax.CosineAnnealingWarmRestarts(BASE, T_0=T // n),
     "triangles": lambda n: lrax.CyclicLR(0.01, BASE, step_size_up=T // n // 2),
@@ -118,7 +128,10 @@ class Table:
         ratio = ours / peer
         met = ratio <= bound
         self.met &= met
-        print(f"| {what} | {form(ours)} | {form(peer)} | {ratio:.2f} | {bound:g} | {'yes' if met else '**no**'} |", flush=True)
+        print(
+            f"| {what} | {form(ours)} | {form(peer)} | {ratio:.2f} | {bound:g} | {'yes' if met else '**no**'} |",
+            flush=True,
+        )
 
 
 def main():
@@ -129,11 +142,17 @@ def main():
     for name, (ours, peer) in PAIRS.items():
         step = jnp.int32(T // 3)
         found = interleaved(
-            {"lrax": evaluating(ours, step), "optax": evaluating(peer, step)}, rounds=rounds * 5, block=True
+            {"lrax": evaluating(ours, step), "optax": evaluating(peer, step)},
+            rounds=rounds * 5,
+            block=True,
         )
-        table.row(f"one evaluation in jit, {name}", median(found["lrax"]), median(found["optax"]), 1.2)
+        table.row(
+            f"one evaluation in jit, {name}", median(found["lrax"]), median(found["optax"]), 1.2
+        )
     for name, (ours, peer) in PAIRS.items():
-        found = interleaved({"lrax": compiling(ours), "optax": compiling(peer)}, rounds=rounds, calls=1)
+        found = interleaved(
+            {"lrax": compiling(ours), "optax": compiling(peer)}, rounds=rounds, calls=1
+        )
         table.row(f"construct and compile, {name}", low(found["lrax"]), low(found["optax"]), 1.2)
     epochs = jnp.arange(EPOCHS, dtype=jnp.int32) % (T + T // 10)
     for name, (ours, peer) in PAIRS.items():
@@ -153,9 +172,16 @@ def main():
         for n in (2, 10, 100):
             ours, peer = pieces(n)
             found = interleaved(
-                {"lrax": compiling(ours), "optax": compiling(peer)}, rounds=max(rounds * 2 // (n + 2), 3), calls=1
+                {"lrax": compiling(ours), "optax": compiling(peer)},
+                rounds=max(rounds * 2 // (n + 2), 3),
+                calls=1,
             )
-            table.row(f"construct and compile {n} joined {label}", low(found["lrax"]), low(found["optax"]), 1)
+            table.row(
+                f"construct and compile {n} joined {label}",
+                low(found["lrax"]),
+                low(found["optax"]),
+                1,
+            )
     sys.exit(not table.met)
 
 

@@ -136,7 +136,9 @@ def x64_array(f, t):
 
 
 def x64_jit(f, t):
-    return jax.jit(lambda i, r: (f(i), f(r)))(jnp.asarray(t, jnp.int64), jnp.asarray(t, jnp.float64))
+    return jax.jit(lambda i, r: (f(i), f(r)))(
+        jnp.asarray(t, jnp.int64), jnp.asarray(t, jnp.float64)
+    )
 
 
 X64_MODES = {

@@ -40,7 +40,8 @@ def run(document, *parsers):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_code_blocks_of_a_page(page):
     text = page.read_text(encoding="utf-8")
-    assert run(Document(text, str(page)), PythonCodeBlockParser((), OPTIONS), SkipParser())
+    blocks = run(Document(text, str(page)), PythonCodeBlockParser((), OPTIONS), SkipParser())
+    assert blocks == text.count("\n```python\n")
     outside = re.sub(r"^```python\n.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
     assert ">>>" not in outside, "examples belong in ```python blocks, where they are run"
 

@@ -13,11 +13,13 @@ import lrax._numerics
 import modes
 import registry
 import schedulers
-from exact import LAST_EPOCH, LARGEST, SMALLEST, Spec, spec
+from exact import LARGEST, LAST_EPOCH, SMALLEST, Spec, spec
 
 LONG = {f"{label}, 1e9": s for label, s in registry.at_horizon(10**9 + 7).items()}
 OWN = {"a subclass": schedulers.Halving, "a formula": schedulers.KINDS["a formula"]}
-FULL = {s.name: label for label, s in reversed(registry.EVERY.items())}.values()  # one of each class
+FULL = {
+    s.name: label for label, s in reversed(registry.EVERY.items())
+}.values()  # one of each class
 LIGHT = ("scheduler(int)", "step(epoch)", "jax int32 array", "jit, array")
 
 
@@ -41,10 +43,14 @@ def test_same_bits_in_every_mode(label):
     assert_one_learning_rate(s.build(), epochs, modes.X64_MODES, x64=True)
 
 
-@pytest.mark.parametrize("label", [*(label for label in registry.EVERY if label not in FULL), *LONG])
+@pytest.mark.parametrize(
+    "label", [*(label for label in registry.EVERY if label not in FULL), *LONG]
+)
 def test_same_bits(label):
     s = {**registry.EVERY, **LONG}[label]
-    assert_one_learning_rate(s.build(), modes.sample(s, 20_000), {name: modes.MODES[name] for name in LIGHT})
+    assert_one_learning_rate(
+        s.build(), modes.sample(s, 20_000), {name: modes.MODES[name] for name in LIGHT}
+    )
 
 
 @pytest.mark.parametrize("label", OWN)
@@ -92,7 +98,11 @@ def variants(s):
     """The hyper-parameters of `s`, and two more sets of them: whole numbers grown, floats shrunk."""
     paths, values = zip(*numbers(s), strict=True)
     others = [
-        [min(v * k + k // 2, LAST_EPOCH) if isinstance(v, int) else v * (1 - k / 16) for v in values] for k in (1, 3)
+        [
+            min(v * k + k // 2, LAST_EPOCH) if isinstance(v, int) else v * (1 - k / 16)
+            for v in values
+        ]
+        for k in (1, 3)
     ]
     return paths, [rounded(v) for v in (values, *others)]
 
@@ -107,7 +117,9 @@ def test_traced_and_vmapped_hyper_parameters(label):
     def rates(values, t):
         return put_all(s, paths, values).build()(t)
 
-    got = jax.jit(jax.vmap(rates, in_axes=(0, None)))([np.stack(v) for v in zip(*batches, strict=True)], epochs)
+    got = jax.jit(jax.vmap(rates, in_axes=(0, None)))(
+        [np.stack(v) for v in zip(*batches, strict=True)], epochs
+    )
     for c, row in zip(concrete, np.asarray(got), strict=True):
         exact_values = exact.values(c, epochs)
         error = exact.ulps(row, exact_values)
@@ -116,7 +128,9 @@ def test_traced_and_vmapped_hyper_parameters(label):
         assert modes.apart(row, c.build()(epochs)).max() <= 1
 
 
-@pytest.mark.parametrize("label", ["cosine", "warmup cosine", "multi-step", "restarts", "one cycle", "sequential"])
+@pytest.mark.parametrize(
+    "label", ["cosine", "warmup cosine", "multi-step", "restarts", "one cycle", "sequential"]
+)
 def test_traced_hyper_parameters_are_float64_in_x64_mode(label):
     s = registry.EVERY[label]
     paths, values = zip(*numbers(s), strict=True)
@@ -128,7 +142,9 @@ def test_traced_hyper_parameters_are_float64_in_x64_mode(label):
 
 def test_a_traced_hyper_parameter_needs_no_traced_epoch():
     got = jax.vmap(lambda T: lrax.CosineAnnealingLR(0.1, T_max=T)(7))(jnp.arange(7, 20))
-    expected = [exact.values(spec("CosineAnnealingLR", base_lr=0.1, T_max=T), [7])[0] for T in range(7, 20)]
+    expected = [
+        exact.values(spec("CosineAnnealingLR", base_lr=0.1, T_max=T), [7])[0] for T in range(7, 20)
+    ]
     assert exact.ulps(got, expected).max() <= 1
 
 
@@ -169,7 +185,11 @@ def floats(s):
 def gradient_epochs(s):
     marks = exact.boundaries(s)
     near = {m + d for m in [*marks[:5], *marks[-2:]] for d in (-1, 0, 1)}
-    found = sorted(e for e in near | {0, 1, 5, 100, 500, 5000, 10**5, 2**24, LAST_EPOCH} if 0 <= e <= LAST_EPOCH)
+    found = sorted(
+        e
+        for e in near | {0, 1, 5, 100, 500, 5000, 10**5, 2**24, LAST_EPOCH}
+        if 0 <= e <= LAST_EPOCH
+    )
     return np.array((found + [LAST_EPOCH] * 32)[:32], np.int32)
 
 
@@ -203,7 +223,9 @@ def one_sided(s, path, value, t):
         return 0, 0
     with exact.mp.workdps(80):
         return [
-            exact.mp.diff(lambda h: exact.value(put(s, path, h), t), exact.mp.mpf(value), direction=side)
+            exact.mp.diff(
+                lambda h: exact.value(put(s, path, h), t), exact.mp.mpf(value), direction=side
+            )
             for side in (-1, 1)
         ]
 
@@ -226,8 +248,16 @@ def test_gradients_are_right(label):
             left, right = one_sided(s, path, value, t)
             if path[-1] in SHAPES_OF_PHASES and abs(left - right) > 1e-9:
                 continue
-            slack = 1e-9 * max(abs(left), abs(right)) + 1e-14 * max(exact.value(s, t) / (value or 1), 1)
-            assert min(left, right) - slack <= got <= max(left, right) + slack, (path, t, got, left, right)
+            slack = 1e-9 * max(abs(left), abs(right)) + 1e-14 * max(
+                exact.value(s, t) / (value or 1), 1
+            )
+            assert min(left, right) - slack <= got <= max(left, right) + slack, (
+                path,
+                t,
+                got,
+                left,
+                right,
+            )
             checked += got != 0
     assert checked >= len(paths)
 
@@ -251,9 +281,14 @@ def test_float32_arithmetic_where_there_is_no_float64(horizon, monkeypatch):
             given = s.name not in ("OneCycleLR", "ChainedScheduler", "MultiStepLR", "LinearLR")
             # An end that is computed from two arguments or more is rounded more than once.
             tolerance = 0 if given else 4e-7
-            np.testing.assert_allclose(last, np.full(3, ends[1], np.float32), rtol=tolerance, err_msg=label)
+            np.testing.assert_allclose(
+                last, np.full(3, ends[1], np.float32), rtol=tolerance, err_msg=label
+            )
             assert len(set(last.tolist())) == 1
-        if label not in ("exponential, slow", "exponential, growing"):  # gamma**k in float32: docs/accuracy.md says how far off
+        if label not in (
+            "exponential, slow",
+            "exponential, growing",
+        ):  # gamma**k in float32: docs/accuracy.md says how far off
             near = epochs[epochs < 2**20]
             exact_values = exact.values(s, near)
             peak = max(exact_values.max(), SMALLEST)
@@ -268,7 +303,8 @@ def equations(jaxpr):
         equations(getattr(value, "jaxpr", value))
         for equation in jaxpr.eqns
         for value in jax.tree.leaves(
-            list(equation.params.values()), is_leaf=lambda v: hasattr(v, "eqns") or hasattr(v, "jaxpr")
+            list(equation.params.values()),
+            is_leaf=lambda v: hasattr(v, "eqns") or hasattr(v, "jaxpr"),
         )
         if hasattr(value, "eqns") or hasattr(value, "jaxpr")
     ]
@@ -294,7 +330,9 @@ GROWING = {
 @pytest.mark.parametrize("shape", [(), (1000,)])
 def test_the_graph_does_not_grow(label, shape):
     one, many, more = (
-        equations(jax.make_jaxpr(lambda t, n=n: GROWING[label](n)(t))(jnp.zeros(shape, jnp.int32)).jaxpr)
+        equations(
+            jax.make_jaxpr(lambda t, n=n: GROWING[label](n)(t))(jnp.zeros(shape, jnp.int32)).jaxpr
+        )
         for n in (1, 300, 1000)
     )
     assert 3 < many == more <= 3 * one

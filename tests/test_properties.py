@@ -20,20 +20,30 @@ from test_modes import floats, numbers, one_sided, put_all
 def examples(count):
     """The same `count` examples in every run."""
     return settings(
-        max_examples=count, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=count,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
     )
 
 
 # --- Hyper-parameters -------------------------------------------------------------------------
 
-near_powers = st.builds(lambda k, d: min(max(2**k + d, 1), LAST_EPOCH), st.integers(0, 31), st.integers(-1, 1))
-sizes = st.one_of(st.integers(1, 50), st.integers(1, 10**5), near_powers, st.integers(1, LAST_EPOCH))
+near_powers = st.builds(
+    lambda k, d: min(max(2**k + d, 1), LAST_EPOCH), st.integers(0, 31), st.integers(-1, 1)
+)
+sizes = st.one_of(
+    st.integers(1, 50), st.integers(1, 10**5), near_powers, st.integers(1, LAST_EPOCH)
+)
 lengths = st.one_of(st.just(0), sizes)
 starts = st.lists(lengths, max_size=6).map(sorted)
 rates = st.one_of(st.sampled_from([0.1, 1e-3, 3e-4, 1.0]), st.floats(1e-12, 1e3))
 factors = st.one_of(st.sampled_from([0.0, 1 / 3, 0.1, 1.0]), st.floats(1e-9, 2.0))
 shrinking = st.one_of(
-    st.sampled_from([0.1, 0.5, 0.9, 1.0]), st.floats(0.001, 1.0), st.integers(1, 15).map(lambda k: 1 - 10.0**-k)
+    st.sampled_from([0.1, 0.5, 0.9, 1.0]),
+    st.floats(0.001, 1.0),
+    st.integers(1, 15).map(lambda k: 1 - 10.0**-k),
 )
 powers = st.one_of(st.sampled_from([0.5, 0.9, 1.0, 2.0]), st.floats(0.01, 20.0))
 floors = st.one_of(st.just(0.0), st.floats(1e-12, 1e3))
@@ -69,7 +79,12 @@ HYPER_PARAMETERS = {
         "final_div_factor": st.floats(1.0, 1e6),
         "three_phase": st.booleans(),
     },
-    "LinearLR": {"base_lr": rates, "start_factor": factors, "end_factor": factors, "total_iters": lengths},
+    "LinearLR": {
+        "base_lr": rates,
+        "start_factor": factors,
+        "end_factor": factors,
+        "total_iters": lengths,
+    },
     "ConstantLR": {"base_lr": rates, "factor": factors, "total_iters": lengths},
     "CosineAnnealingWarmRestarts": {
         "base_lr": rates,
@@ -84,7 +99,10 @@ HYPER_PARAMETERS = {
         "warmup_start_lr": floors,
         "eta_min": floors,
     },
-    "PiecewiseConstantSchedule": {"boundaries": starts, "values": st.lists(rates, min_size=7, max_size=7)},
+    "PiecewiseConstantSchedule": {
+        "boundaries": starts,
+        "values": st.lists(rates, min_size=7, max_size=7),
+    },
     "LambdaLR": {
         "base_lr": rates,
         "lr_lambda": st.sampled_from([registry.inverse_time, registry.inverse_root]),
@@ -112,21 +130,29 @@ def sequential(members):
         milestones = sorted(milestones[: len(pieces) - 1])
         return Spec("SequentialLR", {"schedulers": pieces, "milestones": milestones})
 
-    return st.builds(joined, st.lists(members, min_size=1, max_size=4), st.lists(lengths, min_size=3, max_size=3))
+    return st.builds(
+        joined, st.lists(members, min_size=1, max_size=4), st.lists(lengths, min_size=3, max_size=3)
+    )
 
 
 def chained(members):
     return st.builds(
-        lambda pieces: Spec("ChainedScheduler", {"schedulers": pieces}), st.lists(members, min_size=1, max_size=3)
+        lambda pieces: Spec("ChainedScheduler", {"schedulers": pieces}),
+        st.lists(members, min_size=1, max_size=3),
     )
 
 
 # A chain divides by base learning rates, a rate of 1e-12 under a floor of 1e3 thrice would leave float32.
 simple = st.one_of(*SIMPLE.values())
-composed = st.recursive(simple, lambda m: st.one_of(sequential(m), chained(m)), max_leaves=6).filter(
-    lambda s: "schedulers" in s.kwargs
-)
-STRATEGIES = {**SIMPLE, "SequentialLR": sequential(simple), "ChainedScheduler": chained(simple), "nested": composed}
+composed = st.recursive(
+    simple, lambda m: st.one_of(sequential(m), chained(m)), max_leaves=6
+).filter(lambda s: "schedulers" in s.kwargs)
+STRATEGIES = {
+    **SIMPLE,
+    "SequentialLR": sequential(simple),
+    "ChainedScheduler": chained(simple),
+    "nested": composed,
+}
 any_schedule = st.one_of(simple, composed)
 
 
@@ -139,7 +165,9 @@ def epochs_for(s, drawn, size=40):
     return np.array(list(itertools.islice(itertools.cycle(found), size)))
 
 
-some_epochs = st.lists(st.one_of(st.integers(0, 3000), st.integers(0, LAST_EPOCH)), min_size=8, max_size=8)
+some_epochs = st.lists(
+    st.one_of(st.integers(0, 3000), st.integers(0, LAST_EPOCH)), min_size=8, max_size=8
+)
 
 
 def assert_exact(got, s, epochs, expected):
@@ -209,7 +237,9 @@ def traced_program(name, fixed):
     fixed = dict(fixed)
 
     def rate(real, whole, t):
-        kwargs = {k: list(v) if isinstance(v, tuple) else v for k, v in {**fixed, **real, **whole}.items()}
+        kwargs = {
+            k: list(v) if isinstance(v, tuple) else v for k, v in {**fixed, **real, **whole}.items()
+        }
         return Spec(name, kwargs).build()(t)
 
     both = jax.value_and_grad(rate)
@@ -254,7 +284,9 @@ def test_gradients_are_right(s, drawn, data):
     epochs = epochs_for(s, drawn, size=12)
     with jax.enable_x64(True):
         slope = jax.grad(lambda h, t: put_all(s, [path], [h]).build()(t))
-        got = np.asarray(jax.jit(jax.vmap(slope, in_axes=(None, 0)))(value, jnp.asarray(epochs, jnp.int32)))
+        got = np.asarray(
+            jax.jit(jax.vmap(slope, in_axes=(None, 0)))(value, jnp.asarray(epochs, jnp.int32))
+        )
     assert np.isfinite(got).all()
     assert len(list(numbers(s))) > 0
     for t, found in sorted({*zip(epochs.tolist(), got.tolist(), strict=True)}):
@@ -308,7 +340,11 @@ def grouped(s, bases):
 
 
 @examples(120)
-@given(st.one_of(*(v for k, v in SIMPLE.items() if k != "PiecewiseConstantSchedule")), some_epochs, st.lists(rates, min_size=2, max_size=3))
+@given(
+    st.one_of(*(v for k, v in SIMPLE.items() if k != "PiecewiseConstantSchedule")),
+    some_epochs,
+    st.lists(rates, min_size=2, max_size=3),
+)
 def test_groups_do_not_see_each_other(s, drawn, bases):
     epochs = epochs_for(s, drawn)
     if s.name == "CyclicLR":
@@ -317,8 +353,14 @@ def test_groups_do_not_see_each_other(s, drawn, bases):
     assert together.shape == (len(epochs), len(bases))
     for group, base in enumerate(bases):
         np.testing.assert_array_equal(together[:, group], grouped(s, base).build()(epochs))
-    chain = Spec("ChainedScheduler", {"schedulers": [grouped(s, bases), grouped(s, bases[0])]}).build().lr_at(epochs)
-    alone = Spec("ChainedScheduler", {"schedulers": [grouped(s, bases[1]), grouped(s, bases[0])]}).build()(epochs)
+    chain = (
+        Spec("ChainedScheduler", {"schedulers": [grouped(s, bases), grouped(s, bases[0])]})
+        .build()
+        .lr_at(epochs)
+    )
+    alone = Spec(
+        "ChainedScheduler", {"schedulers": [grouped(s, bases[1]), grouped(s, bases[0])]}
+    ).build()(epochs)
     np.testing.assert_array_equal(chain[:, 1], alone)
 
 

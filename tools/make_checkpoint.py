@@ -27,7 +27,7 @@ STEPS = 40
 
 def scheduler_checkpoint(kind: str) -> dict[str, Any]:
     scheduler = SCHEDULERS[kind]()
-    metrics = METRICS[: EPOCH + STEPS].tolist() if takes_metric(scheduler) else None
+    metrics = np.asarray(METRICS)[: EPOCH + STEPS].tolist() if takes_metric(scheduler) else None
     options = [{"metric": m} for m in metrics] if metrics else [{}] * (EPOCH + STEPS)
     for option in options[:EPOCH]:
         scheduler.step(**option)

@@ -21,7 +21,10 @@ import modes
 import registry
 
 HORIZON = 10**9 + 7
-COMPILED_LOOPS = ("scan, jit of vmap", "for_loop, step()")  # the tests give them a share, here they get all
+COMPILED_LOOPS = (
+    "scan, jit of vmap",
+    "for_loop, step()",
+)  # the tests give them a share, here they get all
 
 
 def schedules():
@@ -30,7 +33,15 @@ def schedules():
     short = {
         label: s
         for label, s in registry.EVERY.items()
-        if s.name in ("ExponentialLR", "LambdaLR", "CyclicLR", "CosineAnnealingWarmRestarts", "SequentialLR", "ChainedScheduler")
+        if s.name
+        in (
+            "ExponentialLR",
+            "LambdaLR",
+            "CyclicLR",
+            "CosineAnnealingWarmRestarts",
+            "SequentialLR",
+            "ChainedScheduler",
+        )
         or s.kwargs.get("end_value")
     }
     return far | short

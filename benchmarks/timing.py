@@ -14,13 +14,15 @@ def interleaved(
     rounds: int = 31,
     calls: int | None = None,
     block: bool = False,
+    before: Mapping[str, Callable[[], Any]] | None = None,
 ) -> dict[str, np.ndarray]:
     """Seconds per call of each function in each round; the functions take turns in every round.
 
     `calls` is how often a function runs in its turn; None: for some two milliseconds. With `block`
-    a turn ends when the last result is there.
+    a turn ends when the last result is there. What is in `before` runs before a turn and is not
+    timed.
     """
-    counts = {}
+    counts, before = {}, before or {}
     for name, function in functions.items():
         wait = jax.block_until_ready if block else (lambda result: result)
         wait(function())
@@ -32,6 +34,8 @@ def interleaved(
     for _ in range(rounds):
         for name, function in functions.items():
             result = None
+            if name in before:
+                jax.block_until_ready(before[name]())
             begin = time.perf_counter()
             for _ in range(counts[name]):
                 result = function()

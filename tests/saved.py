@@ -11,8 +11,17 @@ from helpers import values_of
 from schedulers import KINDS, METRICS
 from test_parameter_groups import START, gradient_of
 
+
+def range_of(count, step):
+    return [step * i for i in range(count)]
+
+
 MORE = {  # state dicts that are special: empty parts, lists, nesting, several plateaus
     "no milestones": lambda: lrax.MultiStepLR(0.1, milestones=()),
+    "more than ten entries": lambda: lrax.ChainedScheduler(
+        [lrax.MultiStepLR(0.1, milestones=range_of(12, step=3), gamma=0.9)]
+        + [lrax.ConstantLR(0.1, 1 - i / 20, i) for i in range(11)]
+    ),
     "rates of two groups": lambda: lrax.StepLR([0.1, 0.02], step_size=4, gamma=0.5),
     "plateau of two groups": lambda: lrax.ReduceLROnPlateau(
         [0.1, 0.02], "max", 0.5, 1, 1e-3, "abs", 2, min_lr=[1e-3, 0.01], eps=[1e-8, 1e-9]

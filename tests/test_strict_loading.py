@@ -69,6 +69,7 @@ SCHEDULER = {  # what a StepLR refuses, and what the message must say
     "gamma is missing": (lambda d: put("StepLR", without("gamma")(d["StepLR"]))(d), "gamma"),
     "a list of base rates": (put("StepLR", "base_lr", {"0": BASE}), "base_lr"),
     "a hyper-parameter too many": (put("StepLR", "surplus", 1), "surplus"),
+    "a hyper-parameter of nothing": (put("StepLR", "surplus", None), "surplus"),
     "no hyper-parameters": (put("StepLR", None), "StepLR"),
     "a name as a number": (put(7, 1), "7"),
 }
@@ -142,7 +143,12 @@ OPTIMIZER = {
 
 
 OTHER_SCHEDULES = {"no StepLR", "an unknown key of a schedule", "another class", "two classes"}
-OTHER_SCHEDULES |= {"a hyper-parameter too many", "no hyper-parameters", "a name as a number"}
+OTHER_SCHEDULES |= {
+    "a hyper-parameter too many",
+    "a hyper-parameter of nothing",
+    "no hyper-parameters",
+    "a name as a number",
+}
 OTHER_SCHEDULES |= {"another schedule", "another scheduler", "mode as a string", "another mode"}
 OTHER_SCHEDULES |= {"another step_size", "another gamma", "gamma is NaN", "gamma is an array"}
 OTHER_SCHEDULES |= {"gamma is missing", "a list of base rates"}

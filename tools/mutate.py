@@ -1,0 +1,206 @@
+"""Break each schedule in every small way, and see that the tests notice: a check of the tests.
+
+    PYTHONPATH=tests python tools/mutate.py             # all schedules, some ten minutes
+    PYTHONPATH=tests python tools/mutate.py _Cosine     # one formula
+
+The mutants of a formula: the learning rate times 1.001, the epoch one more and one less, each `where`
+with its branches swapped, each `choose` with its branches reversed, each clamp (`minimum`, `maximum`)
+dropped. A mutant is killed by the first test that fails. One that survives makes the exit status 1,
+unless it is listed below with the reason why it gives the same learning rates.
+"""
+
+import contextlib
+import dataclasses
+import io
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import jax
+import numpy as np
+import pytest
+
+import registry
+import schedulers
+from lrax._numerics import HOST
+
+ROOT = Path(__file__).resolve().parents[1]
+# By name first, which is fast; what survives meets all of these.
+GOLDEN = ["tests/test_golden.py::test_eager_steps", "tests/test_golden.py::test_pure_call"]
+FAST = [
+    *GOLDEN,
+    "tests/test_accuracy.py",
+    "tests/test_plateau.py",
+    "tests/test_parameter_groups.py",
+    "tests/test_properties.py",
+]
+
+EQUIVALENT: dict[tuple[str, str], str] = {}
+
+SWAPPED, REVERSED, DROPPED = "where {} swapped", "choose {} reversed", "clamp {} dropped"
+
+
+class Tampered:
+    """The arithmetic, with one of its calls changed; counts the calls."""
+
+    def __init__(self, x: Any, change: str = "") -> None:
+        self._x, self._change = x, change
+        self.counts = {SWAPPED: 0, REVERSED: 0, DROPPED: 0}
+
+    def _hit(self, kind: str) -> bool:
+        number = self.counts[kind]
+        self.counts[kind] += 1
+        return self._change == kind.format(number)
+
+    def where(self, condition: Any, a: Any, b: Any) -> Any:
+        return (
+            self._x.where(condition, b, a) if self._hit(SWAPPED) else self._x.where(condition, a, b)
+        )
+
+    def choose(self, index: Any, branches: Any) -> Any:
+        return self._x.choose(index, branches[::-1] if self._hit(REVERSED) else branches)
+
+    def minimum(self, a: Any, b: Any) -> Any:
+        return a if self._hit(DROPPED) else self._x.minimum(a, b)
+
+    def maximum(self, a: Any, b: Any) -> Any:
+        return a if self._hit(DROPPED) else self._x.maximum(a, b)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._x, name)
+
+
+def examples() -> dict[type, tuple[set[str], list[Any]]]:
+    """For each formula the schedulers that use it by name, and some of them."""
+    made = [make() for make in schedulers.KINDS.values()]
+    made += [spec.build() for spec in registry.EVERY.values()]
+    found: dict[type, tuple[set[str], list[Any]]] = {}
+    for scheduler in made:
+        formula = type(scheduler._formulas[0])
+        if formula.__module__.startswith("lrax.schedulers") and "raw" in vars(formula):
+            names, some = found.setdefault(formula, (set(), []))
+            names.add(type(scheduler).__name__)
+            some.append(scheduler)
+    return found
+
+
+def calls(some: list[Any]) -> dict[str, int]:
+    """How many calls of each kind the formula makes at most."""
+    most: dict[str, int] = {}
+    for scheduler in some:
+        for formula in scheduler._formulas:
+            for t in (0, 1, 5, 12, 40, 10**9):
+                x = Tampered(HOST)
+                formula.raw(t, float(scheduler.base_lrs[0]), x)
+                most = {kind: max(n, most.get(kind, 0)) for kind, n in x.counts.items()}
+    return most
+
+
+def mutants(formula: type, some: list[Any]) -> Iterator[tuple[str, str, Callable[..., Any]]]:
+    """Name, the method to replace, and what by."""
+    raw = formula.raw  # type: ignore[attr-defined]
+    yield "lr * 1.001", "raw", lambda self, t, base, x: raw(self, t, base, x) * 1.001
+    if hasattr(formula, "reductions"):
+        for name, by in (("one reduction more", 1), ("one reduction less", -1)):
+            yield (
+                name,
+                "raw",
+                lambda self, t, base, x, by=by: raw(
+                    dataclasses.replace(self, reductions=x.maximum(self.reductions + by, 0)),
+                    t,
+                    base,
+                    x,
+                ),
+            )
+    else:
+        yield "epoch + 1", "raw", lambda self, t, base, x: raw(self, t + 1, base, x)
+        yield "epoch - 1", "raw", lambda self, t, base, x: raw(self, x.maximum(t - 1, 0), base, x)
+    for kind, count in calls(some).items():
+        for i in range(count):
+            change = kind.format(i)
+            yield (
+                change,
+                "raw",
+                lambda self, t, base, x, change=change: raw(self, t, base, Tampered(x, change)),
+            )
+    if hasattr(formula, "_observe"):
+        observe, better = formula._observe, formula._better
+        for i in range(8):
+            change = SWAPPED.format(i)
+            yield (
+                f"observe: {change}",
+                "_observe",
+                lambda self, memory, metric, best, x, change=change: observe(
+                    self, memory, metric, best, Tampered(x, change)
+                ),
+            )
+        yield (
+            "metric * 1.001",
+            "_better",
+            lambda self, metric, best, x: better(self, metric * 1.001, best, x),
+        )
+        yield (
+            "never better",
+            "_better",
+            lambda self, metric, best, x: better(self, metric, best, x) & False,
+        )
+        yield (
+            "always better",
+            "_better",
+            lambda self, metric, best, x: better(self, metric, best, x) | True,
+        )
+
+
+class FirstFailure:
+    """A pytest plugin that remembers which test failed first."""
+
+    def __init__(self) -> None:
+        self.name, self.ran = "", 0
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self.ran += report.when == "call"
+        if report.failed and not self.name:
+            self.name = report.nodeid
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed and not self.name:
+            self.name = f"collecting {report.nodeid}"
+
+
+def killer(tests: list[str], select: str = "") -> str:
+    """The first test that fails, or ''."""
+    jax.clear_caches()
+    first, options = FirstFailure(), ["-x", "-q", "-p", "no:cacheprovider", "-n0"]
+    options += ["-k", select] if select else []
+    with contextlib.redirect_stdout(io.StringIO()):
+        pytest.main([*options, *(str(ROOT / test) for test in tests)], plugins=[first])
+    if not first.ran:
+        sys.exit(f"no test ran: {tests} {select}")
+    return first.name
+
+
+def main() -> None:
+    chosen = sys.argv[1:]
+    print("unchanged, every test must pass", flush=True)
+    if not chosen and (failed := killer(FAST)):
+        sys.exit(f"{failed} fails without any mutant")
+    wrong = 0
+    for formula, (names, some) in sorted(examples().items(), key=lambda item: item[0].__name__):
+        if chosen and formula.__name__ not in chosen:
+            continue
+        for change, method, replacement in mutants(formula, some):
+            with mock.patch.object(formula, method, replacement):
+                by = killer(GOLDEN, " or ".join(sorted(names))) or killer(FAST)
+            reason = EQUIVALENT.get((formula.__name__, change))
+            wrong += bool(by) == bool(reason)
+            by = by.rpartition("::")[2] or (f"the same: {reason}" if reason else "SURVIVED")
+            print(f"{formula.__name__:20} {change:24} {by:.100}", flush=True)
+    print(f"{wrong} mutants are not as they should be" if wrong else "all as it should be")
+    sys.exit(wrong > 0)
+
+
+if __name__ == "__main__":
+    np.seterr(all="ignore")  # a mutant may divide by zero
+    main()

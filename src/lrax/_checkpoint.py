@@ -4,6 +4,7 @@ No strings among the leaves (orbax takes none) and no lists (msgpack makes dicts
 travel as keys, and lists as dicts from "0" on.
 """
 
+import numbers
 from typing import Any
 
 import jax
@@ -30,8 +31,8 @@ def plain(name: str, value: Any) -> Any:
         )
     if isinstance(value, (np.generic, np.ndarray, jax.Array)):
         return np.asarray(value).item()
-    if isinstance(value, (int, float)):
-        return value
+    if isinstance(value, numbers.Real):
+        return value if isinstance(value, (int, float)) else float(value)
     raise TypeError(
         f"{name} must be numbers or strings to go into a configuration, got {value!r:.80}."
     )
@@ -82,9 +83,10 @@ def check_version(where: str, found: Any) -> None:
         raise ValueError(
             f"{where} must be a dict with a version, as state_dict() returns it, got {found!r:.80}."
         )
-    if type(found["version"]) is not int or found["version"] != VERSION:
+    version = unwrap(found["version"])
+    if type(version) is not int or version != VERSION:
         raise ValueError(
-            f"{where} has version {found['version']!r}; this lrax reads version {VERSION}. Use the lrax that wrote it."
+            f"{where} has version {version!r}; this lrax reads version {VERSION}. Use the lrax that wrote it."
         )
 
 

@@ -191,7 +191,8 @@ class LearningRates(brainstate.LongTermState):
         old = self._value
         owner, kept = v["owner"], old["owner"]
         if not (is_traced(owner) or is_traced(kept)):
-            owner = kept
+            donated = isinstance(kept, jax.Array) and kept.is_deleted()
+            owner = owner if donated else kept
         self._value = {"lr": strong(v["lr"], np.dtype(np.float32), old["lr"]), "owner": owner}
 
     def publish(self, lr: Any, slot: int | None) -> None:

@@ -1,0 +1,96 @@
+"""Many devices and many processes, simulated on this machine: each run is a process of its own."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+
+from helpers import assert_close, assert_same_bits
+
+SCRIPT = pathlib.Path(__file__).with_name("devices.py")
+
+
+def start(devices, *arguments):
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    }
+    command = [sys.executable, "-W", "error", SCRIPT, *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def finish(*processes):
+    """What each of them found out."""
+    found = []
+    try:
+        for process in processes:
+            out, errors = process.communicate(timeout=300)
+            assert process.returncode == 0, errors
+            found.append(json.loads(out.splitlines()[-1]))  # before it comes the network library
+    finally:
+        for process in processes:
+            process.kill()
+    return found
+
+
+def on_devices(devices):
+    return finish(start(devices))[0]
+
+
+def in_two_processes():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    return finish(*(start(2, port, process, 2) for process in range(2)))
+
+
+def assert_same_training(found, expected):
+    assert_close(found["losses"], expected["losses"], rtol=1e-5)
+    assert found["params"].keys() == expected["params"].keys()
+    for name, values in expected["params"].items():
+        assert_close(found["params"][name], values, rtol=1e-5, floor=1e-5)
+    assert_same_bits(np.float32(found["lr"]), np.float32(expected["lr"]))
+    assert found["epoch"] == expected["epoch"] == 8
+
+
+def assert_in_place(found, rows):
+    assert found["programs"] == [1, 1] + [0] * 10
+    assert found["weights stay"]
+    assert found["moments"] == {"w": 2, "b": 2}
+    assert found["moments stay"]
+    assert found["rows of a moment on a device"] == [rows, rows]
+    assert len(found["scalars on the mesh"]) == 3
+    assert all(found["scalars on the mesh"])
+    assert found["twins"] == [[2.0], [3.0]]
+
+
+def test_eight_devices():
+    (found,) = finish(start(8))
+    (one,) = finish(start(1))
+    assert len(found) == 4
+    for kind, run in found.items():
+        assert run["devices"] == 8, kind
+        assert run["losses"][-1] < run["losses"][0]
+        assert_in_place(run, rows=2 if "sharded" in kind else 16)
+        assert run["given away"] == ("lrax" in kind)
+        assert_same_training(run, one["replicated, lrax"])
+
+
+def test_two_processes():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    first, second = finish(*(start(2, port, process, 2) for process in range(2)))
+    (one,) = finish(start(1))
+    assert len(first) == 4
+    for kind, run in first.items():
+        assert (run["devices"], run["local devices"]) == (4, 2), kind
+        assert_in_place(run, rows=4 if "sharded" in kind else 16)
+        assert_same_training(run, one["replicated, lrax"])
+    assert first == second

@@ -273,13 +273,13 @@ def damaged(draw, tree):
             parent[path[-1]] = draw(st.sampled_from([{"0": old}, [old], {path[-1]: old}, (old,)]))
         elif way == 4 and isinstance(old, dict) and old:
             key = draw(st.sampled_from(list(old)))
-            old[draw(st.sampled_from([0, "", "x", key * 2, None]))] = old.pop(key)
+            old[draw(st.sampled_from([0, "", "x", f"{key}{key}", None]))] = old.pop(key)
         elif way == 5:
             source = tree
             for key in draw(st.sampled_from(list(paths(tree))[1:])):
                 source = source[key]
             parent[path[-1]] = copy.deepcopy(source)
-        elif way == 6 and getattr(old, "dtype", None) in (np.float32, np.int32):
+        elif way == 6 and isinstance(old, jax.Array) and old.dtype in (np.float32, np.int32):
             kind = draw(st.sampled_from([np.int32, np.float64, np.complex64, bool, object, str]))
             parent[path[-1]] = draw(
                 st.sampled_from(

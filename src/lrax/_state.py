@@ -98,7 +98,7 @@ def refuse_foreign_trace(state: brainstate.State, what: str) -> None:
     )
 
 
-def place(value: np.ndarray | np.generic, old: Any) -> Any:
+def place(value: Any, old: Any) -> Any:
     """A host value where `old` lives: on its mesh or device if it was put there, else left on the host."""
     if isinstance(old, jax.Array) and not is_traced(old) and old.committed:
         return jax.device_put(value, old.sharding)
@@ -106,9 +106,14 @@ def place(value: np.ndarray | np.generic, old: Any) -> Any:
 
 
 def strong(value: Any, dtype: np.dtype, old: Any = None) -> Any:
-    if isinstance(value, jax.Array):
-        return value if value.dtype == dtype and not value.weak_type else value.astype(dtype)
-    return place(np.asarray(value, dtype)[()], old)
+    """`value` with that dtype, never weakly typed, and where `old` was put."""
+    if not isinstance(value, jax.Array):
+        return place(np.asarray(value, dtype)[()], old)
+    if value.dtype != dtype or value.weak_type:
+        value = value.astype(dtype)
+    if is_traced(value) or value.committed:
+        return value
+    return place(value, old)
 
 
 def on_host(value: Any) -> Any:

@@ -169,7 +169,7 @@ def _check_shapes(where: str, saved: Any, own: Any) -> None:
         return
     if isinstance(saved, (dict, str, list, tuple)) or saved is None:
         raise ValueError(f"{where} must be an array of shape {np.shape(own)}, got {saved!r:.80}.")
-    dtype = getattr(saved, "dtype", np.asarray(saved).dtype)
+    dtype = saved.dtype if hasattr(saved, "dtype") else np.asarray(saved).dtype
     kinds = (np.floating, np.integer, np.complexfloating, np.bool_)
     alike = [jnp.issubdtype(dtype, k) == jnp.issubdtype(own.dtype, k) for k in kinds]
     if np.shape(saved) != np.shape(own) or not all(alike):

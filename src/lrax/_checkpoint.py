@@ -43,7 +43,7 @@ def restored(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     keys = list(value)
-    if sorted(keys, key=str) == sorted(map(str, range(len(keys)))):
+    if set(keys) == set(map(str, range(len(keys)))):
         return [restored(value[key]) for key in map(str, range(len(keys)))]
     if len(keys) == 1 and isinstance(keys[0], str) and not keys[0].isdigit():
         return keys[0]
@@ -112,7 +112,9 @@ def differences(saved: Any, own: Any, name: str = "") -> list[str]:
         return [
             line
             for key in sorted(set(saved) | set(own))
-            for line in differences(saved.get(key), own.get(key), f"{name}.{key}" if name else key)
+            for line in differences(
+                saved.get(key, "nothing"), own.get(key, "nothing"), f"{name}.{key}" if name else key
+            )
         ]
     kinds = (int, float, type(None))
     same = isinstance(saved, kinds) and isinstance(own, kinds) and saved == own

@@ -28,9 +28,7 @@ def from_config(config: dict[str, Any]) -> LRScheduler:
     values = {key: restored(value) for key, value in arguments.items() if key != "schedulers"}
     if "schedulers" in arguments:
         members = arguments["schedulers"]
-        if not isinstance(members, dict) or list(map(str, range(len(members)))) != sorted(
-            members, key=str
-        ):
+        if not isinstance(members, dict) or set(members) != set(map(str, range(len(members)))):
             raise ValueError(
                 f"config[{name!r}]['schedulers'] must be a dict with the keys '0', '1', ..., got {members!r:.80}."
             )

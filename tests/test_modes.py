@@ -20,6 +20,7 @@ OWN = {"a subclass": schedulers.Halving, "a formula": schedulers.KINDS["a formul
 FULL = {
     s.name: label for label, s in reversed(registry.EVERY.items())
 }.values()  # one of each class
+POWERS = ("exponential, slow", "exponential, growing", "cyclic, decaying")  # gamma**t
 LIGHT = ("scheduler(int)", "step(epoch)", "jax int32 array", "jit, array")
 
 
@@ -210,6 +211,13 @@ def assert_finite(found, paths, epochs):
     assert not bad.any(), [(paths[i], epochs[j]) for i, j in np.argwhere(bad)]
 
 
+@pytest.mark.parametrize("label", NOT_SMOOTH)
+def test_gradients_are_finite_where_formulas_are_not_smooth(label):
+    s, epochs = NOT_SMOOTH[label], gradient_epochs(NOT_SMOOTH[label])
+    paths, values = zip(*floats(s), strict=True)
+    assert_finite(gradients(s)(rounded(values), epochs), paths, epochs)
+
+
 def one_sided(s, path, value, t):
     """The derivatives from the left and from the right, by differences of the exact formula."""
     if not SMALLEST <= exact.value(s, t) <= LARGEST:
@@ -223,7 +231,66 @@ def one_sided(s, path, value, t):
         ]
 
 
+@pytest.mark.parametrize("label", registry.EVERY)
+def test_gradients_are_right(label):
+    """Against finite differences of the exact formula; at kinks, on one side or between both."""
+    s, epochs = registry.EVERY[label], gradient_epochs(registry.EVERY[label])
+    paths, values = zip(*floats(s), strict=True)
+    program = gradients(s)
+    in_float32 = program(rounded(values), epochs)
+    assert_finite(in_float32, paths, epochs)
+    with jax.enable_x64(True):
+        found = program(values, epochs)
+        in_float64 = program([float(v) for v in rounded(values)], epochs)
+    np.testing.assert_allclose(in_float32, in_float64, rtol=1e-6, atol=1e-12)
+    checked = 0
+    for path, value, row in zip(paths, values, found, strict=True):
+        for t, got in sorted({*zip(epochs.tolist(), row.tolist(), strict=True)}):
+            left, right = one_sided(s, path, value, t)
+            if path[-1] in SHAPES_OF_PHASES and abs(left - right) > 1e-9:
+                continue
+            slack = 1e-9 * max(abs(left), abs(right)) + 1e-14 * max(
+                exact.value(s, t) / (value or 1), 1
+            )
+            assert min(left, right) - slack <= got <= max(left, right) + slack, (
+                path,
+                t,
+                got,
+                left,
+                right,
+            )
+            checked += got != 0
+    assert checked >= len(paths)
+
+
 # --- Devices without float64 ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("horizon", [None, 1, 3, 1000, 10**6, LAST_EPOCH, 3 * 10**9])
+def test_float32_arithmetic_where_there_is_no_float64(horizon, monkeypatch):
+    monkeypatch.setattr(lrax._numerics, "_WITHOUT_FLOAT64", (jax.default_backend(),))
+    for label, s in (registry.at_horizon(horizon) if horizon else registry.EVERY).items():
+        scheduler, epochs = s.build(), modes.sample(s, 500)
+        program = jax.jit(lambda t, f=scheduler: f(t))
+        assert "f64" not in str(jax.make_jaxpr(program)(jnp.int32(0))), label
+        got = np.asarray(program(jnp.asarray(epochs, jnp.int32)))
+        assert got.dtype == np.float32
+        assert np.isfinite(got).all(), label
+        assert (got >= 0).all(), label
+        if (ends := exact.end(s)) and ends[0] < LAST_EPOCH:
+            last = np.asarray(program(jnp.asarray([ends[0], ends[0] + 1, LAST_EPOCH], jnp.int32)))
+            given = s.name not in ("OneCycleLR", "ChainedScheduler", "MultiStepLR", "LinearLR")
+            # An end that is computed from two arguments or more is rounded more than once.
+            tolerance = 0 if given else 4e-7
+            np.testing.assert_allclose(
+                last, np.full(3, ends[1], np.float32), rtol=tolerance, err_msg=label
+            )
+            assert len(set(last.tolist())) == 1
+        if label not in POWERS:  # docs/accuracy.md says how far off
+            near = epochs[epochs < 2**20]
+            exact_values = exact.values(s, near)
+            peak = max(exact_values.max(), SMALLEST)
+            assert np.abs(got[: len(near)] - exact_values).max() <= 4e-6 * peak, label
 
 
 # --- Graph size -------------------------------------------------------------------------------

@@ -29,6 +29,11 @@ LARGEST = float(np.finfo(np.float32).max)
 _WITHOUT_FLOAT64 = ("metal",)
 
 
+def _wide() -> Any:
+    """Float64 for the code inside, where the device has it."""
+    return jax.enable_x64(jax.default_backend().lower() not in _WITHOUT_FLOAT64)
+
+
 class Arithmetic(Protocol):
     """What a formula may use besides ``+ - * /`` and comparisons."""
 
@@ -74,7 +79,7 @@ class _Host:
         value = function(t)
         if isinstance(value, jax.Array):
             # jnp rounds to float32 unless told otherwise; the traced path never does.
-            with jax.enable_x64(True):
+            with _wide():
                 value = function(t)
         try:
             return float(value)
@@ -119,7 +124,7 @@ _NOT_TRACEABLE = (
 
 
 class _Traced:
-    """jax arrays and tracers, inside ``jax.enable_x64(True)``."""
+    """jax arrays and tracers, inside ``_wide()``."""
 
     where = staticmethod(jnp.where)
     minimum = staticmethod(jnp.minimum)
@@ -131,8 +136,7 @@ class _Traced:
 
     def __init__(self, integer: bool) -> None:
         self._integer = integer
-        missing = jax.default_backend().lower() in _WITHOUT_FLOAT64
-        self.dtype = np.dtype(np.float32 if missing else np.float64)
+        self.dtype = jax.dtypes.canonicalize_dtype(np.float64)
 
     def array(self, values: Any) -> Any:
         if isinstance(values, tuple):
@@ -143,6 +147,13 @@ class _Traced:
                 else np.asarray(values, self.dtype)
             )
         return jnp.asarray(values, self.dtype)
+
+    def number(self, value: Any) -> Any:
+        """A hyper-parameter as this arithmetic takes it."""
+        if isinstance(value, jax.Array):
+            return self.array(value)
+        # Large ones as floats: the sum of two of them may not fit into int32.
+        return float(value) if type(value) is int and value >= 2**24 else value
 
     def floor_divide(self, t: Any, size: Any) -> Any:
         # t * (1 / size), which is what XLA makes of the quotient, can be just below a whole number.
@@ -156,13 +167,18 @@ class _Traced:
         return jnp.searchsorted(self.array(tuple(starts)), t, side="right", method=method)
 
     def take(self, values: Sequence[Any], index: Any) -> Any:
-        return self.array(tuple(values))[index]
+        table = self.array(tuple(values))
+        if not isinstance(table, jax.core.Tracer):
+            return table[index]
+        # The gradient of indexing is a scatter that jax builds outside of `_wide()`, in float32.
+        chosen = index[..., None] == np.arange(len(values))
+        return jnp.where(chosen, table, 0.0).sum(-1)
 
     def choose(self, index: Any, branches: Sequence[Callable[[], Any]]) -> Any:
         return _chain(jnp.where, index, branches)
 
     def call(self, function: Callable[[Any], Any], t: Any) -> Any:
-        epoch = t.astype(np.int64) if self._integer else t
+        epoch = t.astype(int) if self._integer else t
         try:  # one epoch at a time: a function that was written for a number never sees an array
             values = jax.vmap(lambda one: self.array(function(one)))(epoch.reshape(-1))
         except _NOT_TRACEABLE:
@@ -293,10 +309,10 @@ def evaluate_vector(formulas: Sequence[Any], bases: Sequence[float], t: np.ndarr
 
 def evaluate_traced(formulas: Sequence[Any], bases: Sequence[Any], t: Any) -> jax.Array:
     """The same for a jax array or tracer, or for traced hyper-parameters."""
-    with jax.enable_x64(True):
+    with _wide():
         t = jnp.asarray(t)
         x = _Traced(jnp.issubdtype(t.dtype, jnp.integer))
-        wide = [map_traced(x.array, formula) for formula in formulas]
+        wide = [map_leaves(x.number, formula) for formula in formulas]
         return _evaluate_array(
             jnp, x, wide, x.array(tuple(bases)), jnp.maximum(t.astype(x.dtype), 0)
         )
@@ -304,31 +320,29 @@ def evaluate_traced(formulas: Sequence[Any], bases: Sequence[Any], t: Any) -> ja
 
 def traced_integers(formula: Any, function: Callable[..., Any], t: Any) -> Any:
     """``function(formula, t, x)``, whole numbers, as int32."""
-    with jax.enable_x64(True):
+    with _wide():
         x = _Traced(True)
-        values = function(map_traced(x.array, formula), jnp.asarray(t).astype(x.dtype), x)
+        values = function(map_leaves(x.number, formula), jnp.asarray(t).astype(x.dtype), x)
         return jax.tree.map(lambda v: jnp.asarray(v).astype(np.int32), values)
 
 
-def map_traced(function: Callable[[Any], Any], tree: Any) -> Any:
-    """`tree` (a formula, or a tuple) with `function` applied to the jax arrays in it."""
-    if isinstance(tree, jax.Array):
-        return function(tree)
+def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
+    """`tree` (a formula, or a tuple) with `function` applied to all that it is made of."""
     if isinstance(tree, tuple):
-        return tuple(map_traced(function, entry) for entry in tree)
+        return tuple(map_leaves(function, entry) for entry in tree)
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
         fields = {
-            f.name: map_traced(function, getattr(tree, f.name)) for f in dataclasses.fields(tree)
+            f.name: map_leaves(function, getattr(tree, f.name)) for f in dataclasses.fields(tree)
         }
         return dataclasses.replace(tree, **fields)
-    return tree
+    return function(tree)
 
 
 def is_concrete(tree: Any) -> bool:
     """Whether `tree` holds no jax arrays."""
     found: list[Any] = []
-    map_traced(found.append, tree)
-    return not found
+    map_leaves(found.append, tree)
+    return not any(isinstance(leaf, jax.Array) for leaf in found)
 
 
 def _evaluate_array(module: Any, x: Any, formulas: Sequence[Any], bases: Any, t: Any) -> Any:

@@ -38,6 +38,16 @@ def plain(name: str, value: Any) -> Any:
     )
 
 
+def single(name: str, value: Any) -> Any:
+    """A count, of which the States of a single training hold one."""
+    if np.ndim(value):
+        raise ValueError(
+            f"{name} must be one number for a state dict, but has the shape {np.shape(value)} of many trainings. "
+            "Save and restore the values of brainstate.graph.states(...) instead."
+        )
+    return plain(name, value)
+
+
 def restored(value: Any) -> Any:
     """What :func:`plain` was given: lists and strings again."""
     if not isinstance(value, dict):

@@ -195,7 +195,7 @@ class LearningRates(brainstate.LongTermState):
     def _write_value(self, v: Any) -> None:
         old = self._value
         owner, kept = v["owner"], old["owner"]
-        if not (is_traced(owner) or is_traced(kept)):
+        if not (is_traced(owner) or is_traced(kept)) and np.shape(owner) == np.shape(kept):
             donated = isinstance(kept, jax.Array) and kept.is_deleted()
             owner = owner if donated else kept
         self._value = {"lr": strong(v["lr"], np.dtype(np.float32), old["lr"]), "owner": owner}
@@ -218,7 +218,9 @@ class LearningRates(brainstate.LongTermState):
 
     def own(self, slot: int) -> None:
         """Make the scheduler in `slot` the owner."""
-        vars(self)["_value"] = {**self._value, "owner": place(np.int32(slot), self._value["owner"])}
+        old = self._value["owner"]
+        owner = place(np.full(np.shape(old), slot, np.int32)[()], old)
+        vars(self)["_value"] = {**self._value, "owner": owner}
 
     def move(self, put: Callable[[Any], Any]) -> None:
         """Put the value, owner included, somewhere else."""

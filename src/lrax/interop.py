@@ -53,7 +53,8 @@ def to_braintools(scheduler: LRScheduler) -> Any:
 def register_with_braintools(optimizer_class: type) -> None:
     """Make instances of `optimizer_class` braintools optimizers to ``isinstance``, if braintools is imported.
 
-    Called whenever one of them is made, and so before a program that has imported braintools can check.
+    Called whenever one of them is made or given weights, and so before a program that has imported
+    braintools can check.
     """
     optim = sys.modules.get("braintools.optim")
     theirs = getattr(optim, "OptaxOptimizer", None)

@@ -19,12 +19,13 @@ from .._checkpoint import (
     check_version,
     load_leaves,
     nested,
-    plain,
     plain_key,
+    single,
     unwrap,
 )
 from .._numerics import LARGEST
 from .._state import LAST_EPOCH, LearningRates, View, refuse_foreign_trace, strong, tracing
+from ..interop import register_with_braintools
 from ..schedulers._base import LRScheduler, ShowsArguments
 from ..schedulers.decay import ConstantLR
 from ._groups import Group, ParamGroup
@@ -115,6 +116,7 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
             lr = ConstantLR(
                 _checks.non_negative("lr", 1e-3 if lr is None else lr), factor=1.0, total_iters=0
             )
+        register_with_braintools(OptaxOptimizer)
         self._rates = LearningRates(1)
         self._attached: tuple[LRScheduler, ...] = ()
         self.add_scheduler(lr)
@@ -218,6 +220,7 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
 
         A weight that appears twice is updated once. Registering the same weights again changes nothing.
         """
+        register_with_braintools(OptaxOptimizer)  # which may have come after this optimizer
         new = self._new_weights(param_states)
         if not new and not self._weights:
             raise ValueError(
@@ -455,7 +458,7 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
         opt = self.opt_state.value
         return {
             "version": VERSION,
-            "step_count": plain("step_count", opt["step_count"]),
+            "step_count": single("step_count", opt["step_count"]),
             "lr": {str(i): float(lr) for i, lr in enumerate(np.asarray(self._rates.value["lr"]))},
             # Copies: a donating step would take the arrays away.
             "opt_state": nested(jax.tree.map(jnp.copy, opt["groups"])),

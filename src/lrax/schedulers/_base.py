@@ -20,6 +20,7 @@ from .._checkpoint import (
     check_version,
     differences,
     plain,
+    single,
     unwrap,
 )
 from .._formula import Formula, evaluate
@@ -339,7 +340,7 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
         """Clock, memory and configuration: a nested dict of Python numbers with str keys."""
         state = {
             "version": VERSION,
-            "last_epoch": plain("last_epoch", self.last_epoch.value),
+            "last_epoch": single("last_epoch", self.last_epoch.value),
             **self._describe(rebuild=False),
         }
         if self._memory is not None:
@@ -361,6 +362,7 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
     def _checked(self, state_dict: Any, strict: bool) -> tuple[int, dict[str, Any] | None]:
         """Epoch and memory out of a state dict."""
         strict = _checks.flag("strict", strict)
+        single("last_epoch", self.last_epoch.value)
         found = unwrap(state_dict)
         check_version("state_dict", found)
         own = self._describe(rebuild=False)

@@ -1,0 +1,389 @@
+"""Weights of every kind and in every place: units, trees, shared, frozen, registered late, batched."""
+
+import brainstate
+import brainunit as u
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import lrax
+from helpers import assert_close, assert_same_bits, assert_trees_close, compiled_programs, values_of
+from saved import contents
+
+OPTIMIZERS = {
+    "SGD": (lambda lr: lrax.SGD(lr=lr, momentum=0.9), lambda lr: optax.sgd(lr, momentum=0.9)),
+    "Adam": (lambda lr: lrax.Adam(lr=lr), optax.adam),
+    "AdamW": (
+        lambda lr: lrax.AdamW(lr=lr, weight_decay=0.1),
+        lambda lr: optax.adamw(lr, weight_decay=0.1),
+    ),
+}
+optimizers = pytest.mark.parametrize("name", OPTIMIZERS)
+jitted = pytest.mark.parametrize("jit", [None, brainstate.transform.jit, lrax.jit])
+
+
+def schedule():
+    return lrax.StepLR(0.05, step_size=2, gamma=0.5)
+
+
+def loss_of(values):
+    """Of any tree of numbers."""
+    return sum(jnp.sum((leaf**2 - 0.7) ** 2) for leaf in jax.tree.leaves(values))
+
+
+def train(optimizer, states, jit, steps=6, loss=None):
+    """`steps` of training on all `states`, whatever the optimizer has registered."""
+    total = loss or (lambda: loss_of(jax.tree.map(lambda s: s.value, states, is_leaf=is_state)))
+    gradient = brainstate.transform.grad(total, states)
+    gradient = brainstate.transform.jit(gradient) if jit is None else gradient
+
+    def update():
+        optimizer.step(gradient())
+        optimizer.lr_scheduler.step()
+
+    update = update if jit is None else jit(update)
+    for _ in range(steps):
+        update()
+
+
+def is_state(leaf):
+    return isinstance(leaf, brainstate.State)
+
+
+def with_optax(tx, values, steps=6, times=1):
+    """The same training with optax; `times` multiplies the gradient."""
+
+    @jax.jit
+    def update(values, state):
+        grads = jax.grad(lambda v: times * loss_of(v))(values)
+        updates, state = tx.update(grads, state, values)
+        return optax.apply_updates(values, updates), state
+
+    state = tx.init(values)
+    for _ in range(steps):
+        values, state = update(values, state)
+    return values
+
+
+# --- trees ------------------------------------------------------------------------------------------
+
+
+def tree():
+    """A State of one array, States of nested trees, a tree of States."""
+    rng = np.random.default_rng(3)
+
+    def array(*shape):
+        return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+    return {
+        "plain": brainstate.ParamState(array(3)),
+        "nested": brainstate.ParamState({"a": array(2, 2), "b": [array(2), (array(), {"c": array(1)})]}),
+        "list": [brainstate.ParamState(array(2)), brainstate.ParamState((array(1), array(2)))],
+        "deep": {"er": {("x", 1): brainstate.ParamState(array(2))}},
+    }  # fmt: skip
+
+
+@jitted
+@optimizers
+def test_any_tree_of_states_of_any_tree(name, jit):
+    states = tree()
+    ours, theirs = OPTIMIZERS[name]
+    optimizer = ours(schedule())
+    optimizer.register_trainable_weights(states)
+    start = jax.tree.map(lambda s: jax.tree.map(jnp.copy, s.value), states, is_leaf=is_state)
+    train(optimizer, states, jit)
+    now = jax.tree.map(lambda s: s.value, states, is_leaf=is_state)
+    assert_trees_close(now, with_optax(theirs(schedule()), start), rtol=1e-5)
+
+    twin_states = tree()
+    twin = ours(schedule())
+    twin.register_trainable_weights(twin_states)
+    twin.load_state_dict(optimizer.state_dict())
+    assert_trees_close(twin.opt_state.value, optimizer.opt_state.value, rtol=0, floor=0)
+
+
+def test_names_that_would_be_the_same_are_refused():
+    states = {
+        "a": {"b": brainstate.ParamState(jnp.ones(1))},
+        "a.b": brainstate.ParamState(jnp.ones(1)),
+    }
+    with pytest.raises(ValueError, match=r"another weight named 'a.b'"):
+        lrax.SGD().register_trainable_weights(states)
+
+
+# --- units ------------------------------------------------------------------------------------------
+
+
+@jitted
+@optimizers
+def test_quantities_train_as_their_numbers_do(name, jit):
+    ours, theirs = OPTIMIZERS[name]
+    start = np.linspace(-1.0, 1.0, 5, dtype=np.float32)
+    states = {
+        "w": brainstate.ParamState(jnp.asarray(start) * u.mV),
+        "plain": brainstate.ParamState(jnp.asarray(start)),
+    }
+    optimizer = ours(schedule())
+    optimizer.register_trainable_weights(states)
+
+    def loss():
+        return loss_of([states["w"].value / u.mV, states["plain"].value])
+
+    train(optimizer, states, jit, loss=loss)
+    wanted = with_optax(theirs(schedule()), [start, start])
+    assert u.get_unit(states["w"].value) == u.mV
+    assert_close(states["w"].value / u.mV, wanted[0], rtol=1e-5)
+    assert_close(states["plain"].value, wanted[1], rtol=1e-5)
+
+    twin = ours(schedule())
+    twin.register_trainable_weights(
+        {
+            "w": brainstate.ParamState(jnp.asarray(start) * u.mV),
+            "plain": brainstate.ParamState(jnp.asarray(start)),
+        }
+    )
+    twin.load_state_dict(optimizer.state_dict())
+    assert_trees_close(twin.opt_state.value, optimizer.opt_state.value, rtol=0, floor=0)
+
+
+# --- shared and frozen ------------------------------------------------------------------------------
+
+
+class Tied(brainstate.nn.Module):
+    """Encoder and decoder share one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = brainstate.nn.Linear(3, 3)
+        self.decoder = brainstate.nn.Linear(3, 3)
+        self.decoder.weight = self.encoder.weight
+
+
+@jitted
+@pytest.mark.parametrize("name", ["Adam"])
+def test_a_shared_weight_is_updated_once_with_the_whole_gradient(name, jit):
+    ours, theirs = OPTIMIZERS[name]
+    shared = brainstate.ParamState(jnp.linspace(-1.0, 1.0, 4))
+    start = jnp.copy(shared.value)
+    states = {"encoder": shared, "decoder": {"weight": shared}}
+    optimizer = ours(schedule())
+    optimizer.register_trainable_weights(states)
+    assert list(optimizer.param_states.values()) == [shared]
+    train(optimizer, states, jit, loss=lambda: loss_of(shared.value) + loss_of(shared.value))
+    assert_close(shared.value, with_optax(theirs(schedule()), start, times=2), rtol=1e-5)
+
+
+def test_a_module_with_a_shared_weight():
+    model = Tied()
+    states = model.states(brainstate.ParamState)
+    optimizer = lrax.SGD(lr=0.1)
+    optimizer.register_trainable_weights(states)
+    assert len(optimizer.param_states) == len({id(s) for s in states.values()}) == 1
+
+
+@jitted
+@pytest.mark.parametrize("name", ["Adam"])
+def test_weights_that_are_not_registered_are_frozen(name, jit):
+    ours, _ = OPTIMIZERS[name]
+    states = {
+        k: brainstate.ParamState(jnp.linspace(-1.0, 1.0, 4)) for k in ("body", "head", "norm")
+    }
+    before = jax.tree.map(jnp.copy, values_of(states))
+    optimizer = ours(schedule())
+    optimizer.register_trainable_weights({"head": states["head"]})
+    train(optimizer, states, jit)  # with gradients of all of them
+    assert not np.array_equal(states["head"].value, before["head"])
+    for frozen in ("body", "norm"):
+        assert_same_bits(states[frozen].value, before[frozen])
+
+
+# --- registered again -------------------------------------------------------------------------------
+
+
+@optimizers
+def test_the_same_weights_again_change_nothing(name):
+    ours, _ = OPTIMIZERS[name]
+    states = {"w": brainstate.ParamState(jnp.ones(3)), "b": brainstate.ParamState(jnp.ones(2))}
+    optimizer = ours(schedule())
+    optimizer.register_trainable_weights(states)
+
+    @brainstate.transform.jit
+    def update():
+        optimizer.step({key: state.value for key, state in states.items()})
+
+    update()
+    before = contents(optimizer)
+    optimizer.register_trainable_weights(states)
+    optimizer.register_trainable_weights({"other name": states["w"]})
+    assert_trees_close(contents(optimizer), before, rtol=0, floor=0)
+    with compiled_programs() as compiled:
+        update()
+    assert not compiled
+    assert int(optimizer.step_count.value) == 2
+
+
+@optimizers
+def test_further_weights_after_a_step_need_a_group(name):
+    ours, _ = OPTIMIZERS[name]
+    states = {"w": brainstate.ParamState(jnp.ones(3)), "b": brainstate.ParamState(jnp.ones(2))}
+    optimizer = ours(schedule())
+    optimizer.register_trainable_weights({"w": states["w"]})
+    optimizer.step({"w": states["w"].value})
+    before = contents(optimizer)
+    with pytest.raises(ValueError, match=r"Training has begun.*add_param_group"):
+        optimizer.register_trainable_weights(states)
+    assert_trees_close(contents(optimizer), before, rtol=0, floor=0)
+
+
+@pytest.mark.parametrize("jit", [brainstate.transform.jit, lrax.jit])
+@pytest.mark.parametrize("name", ["AdamW"])
+def test_a_compiled_step_takes_a_group_that_is_added_later(name, jit):
+    """It is compiled once more, for the new group; and then no more."""
+    ours, theirs = OPTIMIZERS[name]
+    states = {key: brainstate.ParamState(jnp.linspace(-1.0, 1.0, 4)) for key in ("w", "v")}
+    start = jax.tree.map(jnp.copy, values_of(states))
+    optimizer = ours(lrax.ConstantLR(0.05, 1.0, 0))
+    optimizer.register_trainable_weights({"w": states["w"]})
+
+    @jit
+    def update():
+        grads = brainstate.transform.grad(lambda: loss_of(values_of(states)), states)()
+        optimizer.step(grads)
+
+    for _ in range(2):
+        update()
+    assert_same_bits(states["v"].value, start["v"])
+    optimizer.add_param_group({"v": states["v"]})
+    for _ in range(2):
+        update()
+    with compiled_programs() as compiled:
+        for _ in range(2):
+            update()
+    assert not compiled
+    assert_close(states["w"].value, with_optax(theirs(0.05), start["w"]), rtol=1e-5)
+    assert_close(states["v"].value, with_optax(theirs(0.05), start["v"], steps=4), rtol=1e-5)
+
+
+@pytest.mark.parametrize("jit", [brainstate.transform.jit, lrax.jit])
+def test_weights_that_are_registered_after_the_step_was_compiled(jit):
+    """Before any training has happened they join the first group."""
+    states = {key: brainstate.ParamState(jnp.linspace(-1.0, 1.0, 4)) for key in ("w", "v")}
+    start = jax.tree.map(jnp.copy, values_of(states))
+    optimizer = lrax.Adam(lr=0.05)
+    optimizer.register_trainable_weights({"w": states["w"]})
+
+    @jit
+    def rate():
+        return optimizer.current_lr, optimizer.opt_state.value["step_count"]
+
+    rate()
+    optimizer.register_trainable_weights(states)
+    assert int(rate()[1]) == 0
+    train(optimizer, states, jit)
+    wanted = with_optax(optax.adam(0.05), start)
+    assert_trees_close(values_of(states), wanted, rtol=1e-5)
+
+
+# --- vmap -------------------------------------------------------------------------------------------
+
+RATES = (0.02, 0.05, 0.1)
+
+
+def one_training(name, lr, start, steps=6):
+    """Everything is made inside, hyper-parameters included."""
+    states = {"w": brainstate.ParamState(start)}
+    scheduler = lrax.StepLR(lr, step_size=2, gamma=0.5)
+    optimizer = OPTIMIZERS[name][0](scheduler)
+    optimizer.register_trainable_weights(states)
+
+    def update(_):
+        grads = brainstate.transform.grad(lambda: loss_of(values_of(states)), states)()
+        optimizer.step(grads)
+        scheduler.step()
+        return optimizer.current_lr
+
+    rates = brainstate.transform.for_loop(update, jnp.arange(steps))
+    return rates, states["w"].value
+
+
+@pytest.mark.parametrize("vmap", [brainstate.transform.vmap, jax.vmap])
+@optimizers
+def test_a_sweep_over_learning_rates(name, vmap):
+    starts = jnp.stack([jnp.linspace(-1.0, 1.0, 4) + i / 10 for i in range(3)])
+    sweep = jax.jit(vmap(lambda lr, w: one_training(name, lr, w)))
+    rates, weights = sweep(jnp.float32(RATES), starts)
+    for i, lr in enumerate(RATES):
+        alone, weight = one_training(name, float(np.float32(lr)), starts[i])
+        assert_same_bits(rates[i], alone)
+        assert_close(weights[i], weight, rtol=1e-5)
+
+
+def batched(name):
+    """A training whose States all hold three of it."""
+    states = {"w": brainstate.ParamState(jnp.linspace(-1.0, 1.0, 4))}
+    scheduler = schedule()
+    optimizer = OPTIMIZERS[name][0](scheduler)
+    optimizer.register_trainable_weights(states)
+    mapped = brainstate.graph.states(optimizer)
+    for state in mapped.values():
+        state.value = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * 3), state.value)
+    states["w"].value = states["w"].value + jnp.arange(3.0)[:, None] / 10
+
+    def update(shift):
+        grads = brainstate.transform.grad(lambda: loss_of([states["w"].value - shift]), states)()
+        optimizer.step(grads)
+        scheduler.step()
+        return optimizer.current_lr
+
+    mapping = {"in_states": mapped, "out_states": mapped}
+    return optimizer, brainstate.transform.vmap(update, **mapping)
+
+
+@optimizers
+def test_states_under_vmap_are_as_many_trainings(name):
+    optimizer, update = batched(name)
+    start = optimizer.param_states["w"].value
+    shifts = jnp.float32([0.0, 0.1, 0.2])
+    rates = np.stack([update(shifts) for _ in range(5)])
+    assert np.array_equal(optimizer.lr_scheduler.last_epoch.value, [5, 5, 5])
+    for i in range(3):
+        states = {"w": brainstate.ParamState(start[i])}
+        alone = OPTIMIZERS[name][0](schedule())
+        alone.register_trainable_weights(states)
+        train(alone, states, None, 5, lambda i=i, s=states: loss_of([s["w"].value - shifts[i]]))
+        assert_same_bits(rates[:, i], schedule()(np.arange(1, 6)))
+        assert_close(optimizer.param_states["w"].value[i], states["w"].value, rtol=1e-5)
+
+
+@optimizers
+def test_batched_states_have_no_state_dict_but_can_be_restored(name):
+    optimizer, update = batched(name)
+    update(jnp.zeros(3))
+    for target in (optimizer, optimizer.lr_scheduler):
+        with pytest.raises(ValueError, match=r"shape \(3,\).*brainstate.graph.states"):
+            target.state_dict()
+    with pytest.raises(ValueError, match=r"shape \(3,\).*brainstate.graph.states"):
+        optimizer.lr_scheduler.load_state_dict(schedule().state_dict())
+    new, again = batched(name)
+    saved = contents(optimizer)
+    for path, state in brainstate.graph.states(new).items():
+        state.value = saved[str(path)]
+    assert_same_bits(again(jnp.zeros(3)), update(jnp.zeros(3)))
+    assert_trees_close(contents(new), contents(optimizer), rtol=0, floor=0)
+
+
+def test_a_clock_that_is_not_declared_to_vmap_is_an_error():
+    states = {"w": brainstate.ParamState(jnp.ones(2))}
+    optimizer = lrax.SGD(lr=schedule())
+    optimizer.register_trainable_weights(states)
+
+    def update(x):
+        optimizer.step({"w": x * states["w"].value})
+        optimizer.lr_scheduler.step()
+
+    before = contents(optimizer)
+    with pytest.raises(Exception, match=r"[Bb]atch"):
+        brainstate.transform.vmap(update)(jnp.arange(3.0))
+    assert_trees_close(contents(optimizer), before, rtol=0, floor=0)

@@ -59,8 +59,9 @@ class Tampered:
             self._x.where(condition, b, a) if self._hit(SWAPPED) else self._x.where(condition, a, b)
         )
 
-    def choose(self, index: Any, branches: Any) -> Any:
-        return self._x.choose(index, branches[::-1] if self._hit(REVERSED) else branches)
+    def choose(self, index: Any, branch: Any, branches: int) -> Any:
+        backwards = lambda i: branch(branches - 1 - i)  # noqa: E731
+        return self._x.choose(index, backwards if self._hit(REVERSED) else branch, branches)
 
     def minimum(self, a: Any, b: Any) -> Any:
         return a if self._hit(DROPPED) else self._x.minimum(a, b)

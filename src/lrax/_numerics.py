@@ -21,6 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._checks import is_traced
+
 SMALLEST = 2.0**-126
 """Smallest normal float32. XLA flushes anything below it to zero, so every mode does."""
 
@@ -29,7 +31,7 @@ LARGEST = float(np.finfo(np.float32).max)
 _WITHOUT_FLOAT64 = ("metal",)
 
 
-def _wide() -> Any:
+def wide() -> Any:
     """Float64 for the code inside, where the device has it."""
     return jax.enable_x64(jax.default_backend().lower() not in _WITHOUT_FLOAT64)
 
@@ -50,8 +52,8 @@ class Arithmetic(Protocol):
         ...
 
     def take(self, values: Sequence[Any], index: Any, /) -> Any: ...
-    def choose(self, index: Any, branches: Sequence[Callable[[], Any]], /) -> Any:
-        """Value of the branch at `index`; all branches must be finite everywhere."""
+    def choose(self, index: Any, branch: Callable[[int], Any], branches: int, /) -> Any:
+        """``branch(index)``; all of the `branches` must be finite everywhere."""
         ...
 
     def call(self, function: Callable[[Any], Any], t: Any, /) -> Any:
@@ -72,14 +74,14 @@ class _Host:
     floor_divide = staticmethod(lambda t, size: t // size)
     count = staticmethod(bisect.bisect_right)
     take = staticmethod(lambda values, index: values[index])
-    choose = staticmethod(lambda index, branches: branches[index]())
+    choose = staticmethod(lambda index, branch, branches: branch(index))
 
     @staticmethod
     def call(function: Callable[[Any], Any], t: Any) -> float:
         value = function(t)
         if isinstance(value, jax.Array):
             # jnp rounds to float32 unless told otherwise; the traced path never does.
-            with _wide():
+            with wide():
                 value = function(t)
         try:
             return float(value)
@@ -108,8 +110,8 @@ class _Vector:
     def __init__(self, integer: bool) -> None:
         self._integer = integer
 
-    def choose(self, index: Any, branches: Sequence[Callable[[], Any]]) -> Any:
-        return _chain(np.where, index, branches)
+    def choose(self, index: Any, branch: Callable[[int], Any], branches: int) -> Any:
+        return _chain(np.where, index, branch, branches)
 
     def call(self, function: Callable[[Any], Any], t: Any) -> Any:
         number = int if self._integer else float
@@ -124,7 +126,7 @@ _NOT_TRACEABLE = (
 
 
 class _Traced:
-    """jax arrays and tracers, inside ``_wide()``."""
+    """jax arrays and tracers, inside ``wide()``."""
 
     where = staticmethod(jnp.where)
     minimum = staticmethod(jnp.minimum)
@@ -168,14 +170,14 @@ class _Traced:
 
     def take(self, values: Sequence[Any], index: Any) -> Any:
         table = self.array(tuple(values))
-        if not isinstance(table, jax.core.Tracer):
+        if not is_traced(table):
             return table[index]
-        # The gradient of indexing is a scatter that jax builds outside of `_wide()`, in float32.
+        # The gradient of indexing is a scatter that jax builds outside of `wide()`, in float32.
         chosen = index[..., None] == np.arange(len(values))
         return jnp.where(chosen, table, 0.0).sum(-1)
 
-    def choose(self, index: Any, branches: Sequence[Callable[[], Any]]) -> Any:
-        return _chain(jnp.where, index, branches)
+    def choose(self, index: Any, branch: Callable[[int], Any], branches: int) -> Any:
+        return _chain(jnp.where, index, branch, branches)
 
     def call(self, function: Callable[[Any], Any], t: Any) -> Any:
         epoch = t.astype(int) if self._integer else t
@@ -204,10 +206,12 @@ class _Traced:
         return jax.lax.bitcast_convert_type(wide, self.dtype)
 
 
-def _chain(where: Callable[..., Any], index: Any, branches: Sequence[Callable[[], Any]]) -> Any:
-    value = branches[0]()
-    for i, branch in enumerate(branches[1:], start=1):
-        value = where(index < i, value, branch())
+def _chain(
+    where: Callable[..., Any], index: Any, branch: Callable[[int], Any], branches: int
+) -> Any:
+    value = branch(0)
+    for i in range(1, branches):
+        value = where(index < i, value, branch(i))
     return value
 
 
@@ -285,15 +289,15 @@ def _round(module: Any, value: Any) -> Any:
 
 def evaluate_host(formulas: Sequence[Any], bases: Sequence[float], t: float) -> np.ndarray:
     """Learning rates of all groups at one epoch, from Python numbers: float32, shape (groups,)."""
-    if len(formulas) == 1:
-        raw = formulas[0].raw
-        # Groups mostly share their base learning rate: each one is worked out once.
-        known = {base: _clip(raw(t, base, HOST)) for base in set(bases)} if len(bases) > 1 else None
-        values = [known[base] for base in bases] if known else [_clip(raw(t, bases[0], HOST))]
-    else:
-        last = len(formulas) - 1
-        values = [_clip(formulas[min(g, last)].raw(t, base, HOST)) for g, base in enumerate(bases)]
-    return np.array(values, np.float32)
+    values = np.empty(len(bases), np.float32)
+    if len(formulas) == 1 and bases.count(bases[0]) == len(bases):  # as mostly
+        value = formulas[0].raw(t, bases[0], HOST)
+        values.fill(value if SMALLEST <= value <= LARGEST else _clip(value))
+        return values
+    last = len(formulas) - 1
+    for group, base in enumerate(bases):
+        values[group] = _clip(formulas[min(group, last)].raw(t, base, HOST))
+    return values
 
 
 def _clip(value: float) -> float:
@@ -309,18 +313,18 @@ def evaluate_vector(formulas: Sequence[Any], bases: Sequence[float], t: np.ndarr
 
 def evaluate_traced(formulas: Sequence[Any], bases: Sequence[Any], t: Any) -> jax.Array:
     """The same for a jax array or tracer, or for traced hyper-parameters."""
-    with _wide():
+    with wide():
         t = jnp.asarray(t)
         x = _Traced(jnp.issubdtype(t.dtype, jnp.integer))
-        wide = [map_leaves(x.number, formula) for formula in formulas]
+        formulas = [map_leaves(x.number, formula) for formula in formulas]
         return _evaluate_array(
-            jnp, x, wide, x.array(tuple(bases)), jnp.maximum(t.astype(x.dtype), 0)
+            jnp, x, formulas, x.array(tuple(bases)), jnp.maximum(t.astype(x.dtype), 0)
         )
 
 
 def traced_integers(formula: Any, function: Callable[..., Any], t: Any) -> Any:
     """``function(formula, t, x)``, whole numbers, as int32."""
-    with _wide():
+    with wide():
         x = _Traced(True)
         values = function(map_leaves(x.number, formula), jnp.asarray(t).astype(x.dtype), x)
         return jax.tree.map(lambda v: jnp.asarray(v).astype(np.int32), values)

@@ -21,21 +21,21 @@ from ._checks import is_traced
 try:
     from brainstate._state import TRACE_CONTEXT
     from brainstate._state_global_hooks import GlobalHookRegistry
-    from jax._src.core import trace_state_clean
+    from jax._src.core import trace_ctx
 
     def _brainstate_traces() -> bool:
         return bool(TRACE_CONTEXT.state_stack)
 
     def _jax_traces() -> bool:
-        return not trace_state_clean()
+        return not trace_ctx.is_top_level()
 
     def direct(state: brainstate.State) -> bool:
         """Whether the State may be read and written without the bookkeeping of ``State.value``."""
         return not (
             TRACE_CONTEXT.state_stack
-            or not trace_state_clean()
+            or not trace_ctx.is_top_level()
             or state.hooks.has_hooks()
-            or GlobalHookRegistry.instance().has_hooks()
+            or ((registry := GlobalHookRegistry._instance) and registry.has_hooks())
         )
 
 except ImportError:  # pragma: no cover
@@ -100,7 +100,7 @@ def refuse_foreign_trace(state: brainstate.State, what: str) -> None:
 
 def place(value: Any, old: Any) -> Any:
     """A host value where `old` lives: on its mesh or device if it was put there, else left on the host."""
-    if isinstance(old, jax.Array) and not is_traced(old) and old.committed:
+    if not is_traced(old) and getattr(old, "committed", False):
         return jax.device_put(value, old.sharding)
     return value
 
@@ -160,22 +160,35 @@ class Clock(brainstate.LongTermState):
         value = self._value
         if type(value) is np.int32:
             return int(value)
-        value = on_host(value)
-        return int(value) if value.ndim == 0 else None
+        return np.asarray(value).item() if value.ndim == 0 else None
 
     def poke(self, epoch: int) -> None:
         """Set the epoch, where ``direct(self)``."""
-        attributes = vars(self)
+        attributes: Any = self.__dict__
         old, new = attributes["_value"], np.int32(epoch)
-        attributes["_value"] = new if type(old) is np.int32 else place(new, old)
+        at_home = type(old) is np.int32 or not old.committed
+        attributes["_value"] = new if at_home else place(new, old)
         attributes["_been_writen"] = True
 
 
+_HOST_TYPES = {np.ndarray, np.int32}
+
+
 class Memory(brainstate.LongTermState):
-    """A nested dict of numbers, each with the dtype it had at first."""
+    """A nested dict of NumPy numbers and arrays, each with the dtype it had at first."""
 
     def _write_value(self, v: Any) -> None:
         self._value = jax.tree.map(lambda new, old: strong(new, old.dtype, old), v, self._value)
+
+    def peek(self) -> dict[str, Any] | None:
+        """The value, if it is on the host and nobody watches it."""
+        kinds = {type(leaf) for part in self._value.values() for leaf in part.values()}
+        known = kinds <= _HOST_TYPES and not self.hooks.has_hooks()
+        return self._value if known else None
+
+    def poke(self, value: dict[str, Any]) -> None:
+        """Write what has the same structure and dtypes, after a :meth:`peek`."""
+        vars(self).update(_value=value, _been_writen=True)
 
 
 class LearningRates(brainstate.LongTermState):
@@ -188,9 +201,12 @@ class LearningRates(brainstate.LongTermState):
     base_lrs: tuple[Any, ...]
     """A group's own base learning rate, or None where the scheduler's applies."""
 
+    no_own: bool
+    """Whether the scheduler's apply everywhere."""
+
     def __init__(self, groups: int) -> None:
         value = {"lr": np.zeros(groups, np.float32), "owner": np.int32(0)}
-        super().__init__(value, base_lrs=(None,) * groups)
+        super().__init__(value, base_lrs=(None,) * groups, no_own=True)
 
     def _write_value(self, v: Any) -> None:
         old = self._value
@@ -209,9 +225,9 @@ class LearningRates(brainstate.LongTermState):
 
     def poke(self, lr: np.ndarray) -> None:
         """Publish, where ``direct(self)``."""
-        attributes = vars(self)
+        attributes: Any = self.__dict__
         old = attributes["_value"]
-        if type(old["lr"]) is not np.ndarray:
+        if type(old["lr"]) is not np.ndarray and old["lr"].committed:
             lr = place(lr, old["lr"])
         attributes["_value"] = {"lr": lr, "owner": old["owner"]}
         attributes["_been_writen"] = True
@@ -230,6 +246,7 @@ class LearningRates(brainstate.LongTermState):
         """Room for `groups` learning rates, of which the first have the given bases of their own."""
         old = self._value["lr"]
         vars(self)["base_lrs"] = base_lrs + (None,) * (groups - len(base_lrs))
+        vars(self)["no_own"] = all(lr is None for lr in base_lrs)
         vars(self)["_value"] = {**self._value, "lr": place(np.zeros(groups, np.float32), old)}
 
 

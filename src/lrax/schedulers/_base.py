@@ -30,8 +30,6 @@ from .._state import LAST_EPOCH, Clock, LearningRates, Memory, View, direct, ref
 if TYPE_CHECKING:
     from ..optimizers._base import OptaxOptimizer
 
-_SCHEDULERS_OWN = (None,)
-
 
 class Arguments:
     """What a scheduler was constructed from. Opaque, so that graph operations leave it alone."""
@@ -140,7 +138,10 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
       changes no optimizer.
     """
 
+    graph_invisible_attrs = ("_bound",)
     _arguments: Arguments | None = None
+    _bound: tuple[Any, tuple[Formula, ...]] = (None, ())
+    """The formulas with the last numbers of reductions that the host has seen filled in."""
 
     def __init__(
         self,
@@ -172,11 +173,12 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
         self._formulas = formulas
         self._concrete = is_concrete((bases, formulas))
         follows_formula = type(self).get_lr is LRScheduler.get_lr
-        self._on_host = self._concrete and follows_formula and not formulas[0].plateaus()
+        self._on_host = self._concrete and follows_formula
         self.last_epoch = Clock(_checks.epoch("last_epoch", last_epoch))
-        memories = {
-            str(i): plateau.memory() for i, (plateau, _) in enumerate(formulas[0].plateaus())
-        }
+        self._plateaus = tuple(
+            (str(i), plateau, start) for i, (plateau, start) in enumerate(formulas[0].plateaus())
+        )
+        memories = {key: plateau.memory() for key, plateau, _ in self._plateaus}
         self._memory = Memory(memories) if memories else None
         self._targets: tuple[tuple[LearningRates, int | None], ...] = (
             (LearningRates(groups), None),
@@ -214,7 +216,7 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
     def get_lr(self) -> list[Any]:
         """The learning rates at the epoch of the clock, one for each parameter group."""
         rates = self._formula_lrs(
-            self._bound_formulas(), self.last_epoch.value, self._targets[0][0]
+            self._bound_formulas(self._learned()), self.last_epoch.value, self._targets[0][0]
         )
         return (
             list(rates)
@@ -253,7 +255,7 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
         `metric` reaches the plateaus inside a composite, and is refused where there is none. The
         clock stops at 2**31 - 1.
         """
-        if epoch is None and metric is None and self._step_on_host():
+        if self._on_host and epoch is None and self._step_on_host(metric):
             return
         refuse_foreign_trace(self.last_epoch, f"{type(self).__name__}.step()")
         if epoch is not None:
@@ -346,7 +348,7 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
         if self._memory is not None:
             memory = self._memory.value
             state["plateaus"] = {
-                key: plateau.as_numbers(memory[key]) for key, plateau in self._plateaus()
+                key: plateau.as_numbers(memory[key]) for key, plateau, _ in self._plateaus
             }
         return state
 
@@ -386,7 +388,7 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
             check_keys("plateaus", found["plateaus"], self._memory.value)
             memory = {
                 key: plateau.from_numbers(f"plateaus.{key}", found["plateaus"][key])
-                for key, plateau in self._plateaus()
+                for key, plateau, _ in self._plateaus
             }
         elif strict:
             check_keys("state_dict", found, {"version", "last_epoch", *own})
@@ -414,38 +416,54 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
 
     # --- Inside -------------------------------------------------------------------------------
 
-    def _step_on_host(self) -> bool:
+    def _step_on_host(self, metric: Any) -> bool:
         """``step()`` for the plain case, outside every trace: Python numbers, written straight to the States."""
-        if not self._on_host or not direct(self.last_epoch):
+        clock, memory, formulas = self.last_epoch, self._memory, self._formulas
+        if (metric is None) != (memory is None) or not direct(clock):
             return False
-        now = self.last_epoch.peek()
+        now = clock.peek()
         if now is None:
             return False
-        for rates, _ in self._targets:
-            if rates.hooks.has_hooks():
+        if memory is not None:
+            known = memory.peek()
+            if known is None or type(metric) not in (float, int):
                 return False
+            learned = {
+                key: plateau.observe_on_host(known[key], metric) if now >= start else known[key]
+                for key, plateau, start in self._plateaus
+            }
+            memory.poke(learned)
+            counts = [learned[key]["reductions"] for key, *_ in self._plateaus]
+            if counts != self._bound[0]:
+                vars(self)["_bound"] = counts, self._bound_formulas(learned)
+            formulas = self._bound[1]
         now = now + 1 if now < LAST_EPOCH else now
-        self.last_epoch.poke(now)
-        for rates, _ in self._targets:
-            rates.poke(evaluate_host(self._formulas, self._group_bases(rates), now))
+        clock.poke(now)
+        for rates, slot in self._targets:
+            lr = evaluate_host(formulas, self._group_bases(rates), now)
+            if rates.hooks.has_hooks():
+                rates.publish(lr, slot)
+            else:
+                rates.poke(lr)
         return True
 
     def _group_bases(self, rates: LearningRates) -> tuple[Any, ...]:
         """The base learning rate of each group that `rates` serves."""
-        if rates.base_lrs == _SCHEDULERS_OWN:
-            return self._bases
-        own, last = self._bases, len(self._bases) - 1
-        return tuple(own[min(g, last)] if lr is None else lr for g, lr in enumerate(rates.base_lrs))
+        own, groups = self._bases, rates.base_lrs
+        if rates.no_own and len(own) in (1, len(groups)):
+            return own if len(own) == len(groups) else own * len(groups)
+        last = len(own) - 1
+        return tuple([own[min(g, last)] if lr is None else lr for g, lr in enumerate(groups)])
 
-    def _bound_formulas(self) -> tuple[Formula, ...]:
+    def _bound_formulas(self, memory: dict[str, Any] | None) -> tuple[Formula, ...]:
         """The formulas with what was learned from metrics filled in."""
-        if self._memory is None:
+        if memory is None:
             return self._formulas
-        memory = self._memory.value
-        return tuple(
-            f.with_reductions(memory[str(i)]["reductions"] for i in range(len(memory)))
-            for f in self._formulas
-        )
+        counts = [memory[key]["reductions"] for key, *_ in self._plateaus]
+        return tuple([f.with_reductions(iter(counts)) for f in self._formulas])
+
+    def _learned(self) -> dict[str, Any] | None:
+        return None if self._memory is None else self._memory.value
 
     def _formula_lrs(self, formulas: tuple[Formula, ...], epoch: Any, rates: LearningRates) -> Any:
         bases = self._group_bases(rates)
@@ -454,7 +472,7 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
 
     def _lrs_at(self, epoch: Any, rates: LearningRates) -> Any:
         if type(self).get_lr is LRScheduler.get_lr:
-            return self._formula_lrs(self._bound_formulas(), epoch, rates)
+            return self._formula_lrs(self._bound_formulas(self._learned()), epoch, rates)
         formulas = tuple(_FromGetLR(self, group) for group in range(len(rates.base_lrs)))
         return evaluate(formulas, (1.0,) * len(formulas), epoch, concrete=self._concrete)
 
@@ -483,14 +501,10 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
             )
         metric = _checks.metric(metric)
         now, memory = self.last_epoch.read(), self._memory.value
-        starts = [start for _, start in self._formulas[0].plateaus()]
         self._memory.value = {
             key: plateau.observe(memory[key], metric, now >= start)
-            for (key, plateau), start in zip(self._plateaus(), starts, strict=True)
+            for key, plateau, start in self._plateaus
         }
-
-    def _plateaus(self) -> list[tuple[str, Any]]:
-        return [(str(i), plateau) for i, (plateau, _) in enumerate(self._formulas[0].plateaus())]
 
     def _release(self, rates: LearningRates) -> None:
         """Write no longer to `rates`."""

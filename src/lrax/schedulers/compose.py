@@ -40,11 +40,12 @@ class _Sequential(_Composite):
 
     def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
         scale = ratio(x, base, self.pieces[0].base)
-        branches = [
-            lambda piece=piece, start=start: piece.raw(x.maximum(t - start, 0), scale, x)
-            for piece, start in self.parts
-        ]
-        return x.choose(x.count(self.milestones, t), branches)
+
+        def part(i: int) -> Any:
+            piece, start = self.parts[i]
+            return piece.raw(x.maximum(t - start, 0), scale, x)
+
+        return x.choose(x.count(self.milestones, t), part, len(self.parts))
 
     @functools.cached_property
     def parts(self) -> tuple[tuple[_Piece, Number], ...]:

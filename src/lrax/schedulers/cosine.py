@@ -107,18 +107,17 @@ class _WarmRestarts(Formula):
 
     def cycle(self, t: Any, x: Arithmetic) -> tuple[Any, Any]:
         """Epochs since the last restart, and the length of the cycle: T_cur and T_i."""
-
-        def equal() -> tuple[Any, Any]:
-            return t - x.floor_divide(t, self.T_0) * self.T_0, self.T_0
-
-        def growing() -> tuple[Any, Any]:
-            index = x.count(self.starts, t) - 1
-            return t - x.take(self.starts, index), x.take(self.lengths, index)
-
         if not isinstance(self.T_mult, int):
-            pairs = zip(equal(), growing(), strict=True)
+            pairs = zip(self._equal_cycle(t, x), self._growing_cycle(t, x), strict=True)
             return tuple(x.where(self.T_mult == 1, one, many) for one, many in pairs)  # type: ignore[return-value]
-        return equal() if self.T_mult == 1 else growing()
+        return self._equal_cycle(t, x) if self.T_mult == 1 else self._growing_cycle(t, x)
+
+    def _equal_cycle(self, t: Any, x: Arithmetic) -> tuple[Any, Any]:
+        return t - x.floor_divide(t, self.T_0) * self.T_0, self.T_0
+
+    def _growing_cycle(self, t: Any, x: Arithmetic) -> tuple[Any, Any]:
+        index = x.count(self.starts, t) - 1
+        return t - x.take(self.starts, index), x.take(self.lengths, index)
 
     def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
         t_cur, t_i = self.cycle(t, x)

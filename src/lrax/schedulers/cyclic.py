@@ -158,21 +158,15 @@ class _OneCycle(Formula):
         last = self.total_steps - 1
         t = x.minimum(t, last)
         peak = self.pct_start * self.total_steps - 1
-
-        def up() -> Any:
-            return ramp(x, start, base, t, peak, shape)
-
-        def down(end: Any = low, until: Any = last) -> Any:
-            return ramp(x, base, end, t - peak, until - peak, shape)
-
-        def out() -> Any:
-            return ramp(x, start, low, t - back, last - back, shape)
-
-        if not self.three_phase:
-            return x.choose(x.where(t <= peak, 0, 1), (up, down))
-        back = 2 * peak
-        index = x.where(t <= peak, 0, x.where(t <= back, 1, 2))
-        return x.choose(index, (up, lambda: down(start, back), out))
+        rises = t <= peak
+        top, bottom = x.where(rises, start, base), x.where(rises, base, low)
+        begin, end = x.where(rises, 0, peak), x.where(rises, peak, last)
+        if self.three_phase:
+            back = 2 * peak
+            falls_back, runs_out = (t > peak) & (t <= back), t > back
+            bottom, end = x.where(falls_back, start, bottom), x.where(falls_back, back, end)
+            top, begin = x.where(runs_out, start, top), x.where(runs_out, back, begin)
+        return ramp(x, top, bottom, t - begin, end - begin, shape)
 
 
 class OneCycleLR(LRScheduler):

@@ -1,6 +1,7 @@
 """Learning from a metric: the one scheduler with memory."""
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from .. import _checks
 from .._checkpoint import check_keys, check_number
 from .._checks import Number
 from .._formula import Formula
-from .._numerics import HOST, Arithmetic, growth
+from .._numerics import HOST, Arithmetic, growth, wide
 from .._state import LAST_EPOCH, View
 from ._base import LRScheduler
 
@@ -42,20 +43,20 @@ class _Plateau(Formula):
             self.factor
         )
         near = x.maximum(x.floor(exact), 0)
-        at = [base * growth(x, self.factor, near + i) > least for i in (-1, 0, 1)]
-        last = x.where(
-            at[0], x.where(at[1], x.where(at[2], near + 2, near + 1), near), x.maximum(near - 1, 0)
-        )
+        u = base * growth(x, self.factor, near - 1)
+        v, w = u * self.factor, u * self.factor * self.factor
+        last = x.maximum(near - 1 + (u > least) + (v > least) + (w > least), 0)
         count = x.where(possible, x.minimum(self.reductions, last), self.reductions)
-        return x.where(
-            count > 0, x.maximum(base * growth(x, self.factor, count), self.min_lr), base
-        )
+        reduced = x.maximum(base * growth(x, self.factor, count), self.min_lr)
+        return x.where(count > 0, reduced, base)
 
     def plateaus(self, start: Any = 0) -> tuple[tuple[Any, Any], ...]:
         return ((self, start),)
 
     def with_reductions(self, counts: Iterator[Any]) -> Formula:
-        return dataclasses.replace(self, reductions=next(counts))
+        bound = object.__new__(type(self))  # as dataclasses.replace, which takes microseconds
+        bound.__dict__.update(self.__dict__, reductions=next(counts))
+        return bound
 
     def memory(self) -> dict[str, Any]:
         return {
@@ -69,22 +70,26 @@ class _Plateau(Formula):
         """The memory after one more metric: unchanged until the plateau has begun."""
         known = (metric, begun, self.factor, self.patience, self.threshold, *memory.values())
         if any(map(_checks.is_traced, known)):
-            with jax.enable_x64(True):
-                new = self._observe(
-                    memory, metric, _joined(jnp.asarray(memory["best"], np.float64)), jnp
-                )
+            with wide():
+                best = jnp.asarray(memory["best"], float).sum(axis=-1)
+                new = self._observe(memory, metric, best, jnp)
                 new["best"] = _split_traced(new["best"])
                 return {
                     name: jnp.where(begun, new[name], old).astype(old.dtype)
                     for name, old in memory.items()
                 }
-        if not begun:
-            return memory
-        numbers = {
-            name: np.asarray(value).item() for name, value in memory.items() if name != "best"
+        return self.observe_on_host(memory, metric) if begun else memory
+
+    def observe_on_host(self, memory: dict[str, Any], metric: float) -> dict[str, Any]:
+        """The same where everything is known and the plateau has begun."""
+        best = _joined(memory["best"])
+        counts = {name: int(value) for name, value in memory.items() if name != "best"}
+        new = self._observe(counts, metric, best, HOST)
+        found: dict[str, Any] = {
+            name: np.int32(value) for name, value in new.items() if name != "best"
         }
-        new = self._observe(numbers, metric, _joined(memory["best"]), HOST)
-        return {name: _split_host(v) if name == "best" else np.int32(v) for name, v in new.items()}
+        found["best"] = memory["best"] if new["best"] == best else _split_host(new["best"])
+        return found
 
     def as_numbers(self, memory: dict[str, Any]) -> dict[str, Any]:
         """The memory for a state dict."""
@@ -133,15 +138,15 @@ class _Plateau(Formula):
 
 
 def _split_host(value: float) -> np.ndarray:
-    parts, rest = [], np.float64(value)
-    for _ in range(3):
-        parts.append(np.float32(rest))
-        rest = rest - parts[-1] if np.isfinite(rest) else np.float64(0)
-    return np.array(parts, np.float32)
+    parts = np.zeros(3, np.float32)
+    for i in range(3):
+        parts[i] = value
+        value = value - parts[i].item() if math.isfinite(value) else 0.0
+    return parts
 
 
 def _split_traced(value: Any) -> Any:
-    parts, rest = [], jnp.asarray(value, np.float64)
+    parts, rest = [], jnp.asarray(value, float)
     for _ in range(3):
         # Not a cast there and back, which XLA would drop.
         parts.append(jax.lax.reduce_precision(rest, exponent_bits=8, mantissa_bits=23))
@@ -150,9 +155,9 @@ def _split_traced(value: Any) -> Any:
 
 
 def _joined(parts: Any) -> Any:
-    if _checks.is_traced(parts):
+    if _checks.is_traced(parts) or parts.ndim > 1:  # traced, or of many trainings
         return parts.sum(axis=-1)
-    return np.asarray(parts, np.float64).sum(axis=-1).item()
+    return sum(np.asarray(parts).tolist())
 
 
 class ReduceLROnPlateau(LRScheduler):

@@ -1,0 +1,139 @@
+"""The AdamW update of a large model: as fast as the memory allows?
+
+    python benchmarks/bandwidth.py [--millions 300]
+
+Every weight costs seven memory accesses of four bytes: weight, gradient and two moments are read,
+weight and moments are written. The limit is the bandwidth that a plain copy reaches.
+"""
+
+import argparse
+from collections.abc import Iterator
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import optax
+from report import HEAD, Row, limit, machine, versions
+from timing import interleaved, median
+
+import lrax
+
+try:
+    import torch
+except ImportError:
+    torch = None
+
+LAYER = (3072, 4096)
+LR, DECAY = 1e-3, 0.01
+ACCESSES = 7 * 4
+
+
+def on_accelerator() -> bool:
+    return jax.devices()[0].platform != "cpu"
+
+
+def shapes(millions):
+    size = LAYER[0] * LAYER[1]
+    return {str(i): LAYER for i in range(max(1, -(-millions * 10**6 // size)))}
+
+
+def arrays(sizes, value):
+    return {name: jnp.full(shape, value, jnp.float32) for name, shape in sizes.items()}
+
+
+def with_lrax(sizes, grads):
+    states = {name: brainstate.ParamState(value) for name, value in arrays(sizes, 0.5).items()}
+    scheduler = lrax.CosineAnnealingLR(LR, T_max=1000)
+    optimizer = lrax.AdamW(lr=scheduler, weight_decay=DECAY)
+    optimizer.register_trainable_weights(states)
+
+    @lrax.jit
+    def step(grads):
+        optimizer.step(grads)
+        scheduler.step()
+
+    def run():
+        step(grads)
+        return [state.value for state in states.values()]
+
+    return run
+
+
+def with_optax(sizes, grads):
+    tx = optax.adamw(optax.cosine_decay_schedule(LR, 1000), weight_decay=DECAY)
+    weights = arrays(sizes, 0.5)
+    carried = [weights, tx.init(weights)]
+
+    def step(weights, state, grads):
+        updates, state = tx.update(grads, state, weights)
+        return optax.apply_updates(weights, updates), state
+
+    step = jax.jit(step, donate_argnums=(0, 1))
+
+    def run():
+        carried[:] = step(*carried, grads)
+        return carried[0]
+
+    return run
+
+
+def with_torch(sizes):
+    device = "cuda" if on_accelerator() else "cpu"
+    weights = [torch.full(shape, 0.5, device=device) for shape in sizes.values()]
+    for weight in weights:
+        weight.grad = torch.full_like(weight, 0.1)
+    optimizer = torch.optim.AdamW(weights, lr=LR, weight_decay=DECAY, fused=True)
+
+    def run():
+        optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return run
+
+
+def copying(number):
+    """Read `number` floats and write them: two accesses each."""
+    scale = jax.jit(lambda x: x * 1.5, donate_argnums=0)
+    carried = [jnp.ones(number, jnp.float32)]
+
+    def run():
+        carried[0] = scale(carried[0])
+        return carried[0]
+
+    return run
+
+
+def rows(rounds: int, millions: int | None = None) -> Iterator[Row]:
+    millions = millions or (300 if on_accelerator() else 50)
+    sizes = shapes(millions)
+    number = len(sizes) * LAYER[0] * LAYER[1]
+    copied = interleaved({"copy": copying(number)}, rounds=rounds, calls=3, block=True)["copy"]
+    bandwidth = 8 * number / median(copied)
+    fastest = limit(ACCESSES * number / bandwidth)
+    grads = arrays(sizes, 0.1)
+    found = {}
+    # One after the other, each with the memory for itself; the two that are compared take turns.
+    functions = {"lrax": with_lrax(sizes, grads), "optax": with_optax(sizes, grads)}
+    found |= interleaved(functions, rounds=rounds, calls=3, block=True)
+    functions.clear()
+    if torch is not None and (torch.cuda.is_available() or not on_accelerator()):
+        found |= interleaved({"torch": with_torch(sizes)}, rounds=rounds, calls=3)
+    what = f"AdamW, {number / 1e6:.0f} M weights"
+    yield Row(f"{what}: `lrax.jit`", found["lrax"], found["optax"], "optax, donated", 1.15)
+    if "torch" in found:
+        yield Row(f"{what}: `lrax.jit`", found["lrax"], found["torch"], "torch, fused")
+    for name in found:
+        share = f" ({median(fastest) / median(found[name]):.0%} of it)"
+        peer = f"limit, {bandwidth / 1e9:.0f} GB/s"
+        yield Row(f"{what}: {name}, beside the bandwidth", found[name], fastest, peer, note=share)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--millions", type=int, default=None, help="300 on an accelerator, else 50")
+    parser.add_argument("--rounds", type=int, default=15)
+    options = parser.parse_args()
+    print(f"{machine()}; {versions()}\n\n{HEAD}")
+    for row in rows(options.rounds, options.millions):
+        print(row, flush=True)

@@ -1,0 +1,228 @@
+"""What a train step costs with lrax, beside hand-written JAX and beside braintools."""
+
+from collections.abc import Iterator
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from report import Row
+from timing import interleaved
+
+import lrax
+
+try:
+    import braintools
+except ImportError:
+    braintools = None
+
+transform = brainstate.transform
+PEAK, WARMUP, TOTAL, DECAY, BATCH = 1e-3, 100, 100_000, 1e-4, 32
+
+
+class Task:
+    """A classifier of `layers` dense layers, two arrays each, and one batch for it."""
+
+    def __init__(self, layers, width):
+        rng = np.random.default_rng(0)
+        sizes = [64, *[width] * (layers - 1), 10]
+        self.weights = {}
+        for i in range(layers):
+            scale = sizes[i] ** -0.5
+            self.weights[f"w{i}"] = scale * rng.normal(size=(sizes[i], sizes[i + 1]))
+            self.weights[f"b{i}"] = np.zeros(sizes[i + 1])
+        self.layers = layers
+        self.x = jnp.asarray(rng.normal(size=(BATCH, 64)), jnp.float32)
+        self.y = jnp.asarray(rng.integers(0, 10, size=BATCH))
+
+    def arrays(self):
+        return {name: jnp.asarray(value, jnp.float32) for name, value in self.weights.items()}
+
+    def states(self):
+        return {name: brainstate.ParamState(value) for name, value in self.arrays().items()}
+
+    def loss(self, weights, x, y):
+        for i in range(self.layers):
+            x = x @ weights[f"w{i}"] + weights[f"b{i}"]
+            x = jax.nn.relu(x) if i < self.layers - 1 else x
+        return optax.softmax_cross_entropy_with_integer_labels(x, y).mean()
+
+
+def optax_chain():
+    return optax.adamw(
+        optax.warmup_cosine_decay_schedule(0.0, PEAK, WARMUP, TOTAL), weight_decay=DECAY
+    )
+
+
+def hand_step(task, tx):
+    """The step of a hand-written loop, not yet compiled."""
+
+    def step(weights, state, x, y):
+        loss, grads = jax.value_and_grad(task.loss)(weights, x, y)
+        updates, state = tx.update(grads, state, weights)
+        return optax.apply_updates(weights, updates), state, loss
+
+    return step
+
+
+def by_hand(task):
+    """``jax.jit`` with donation, and a loop that carries weights and optimizer state along."""
+    tx = optax_chain()
+    step = jax.jit(hand_step(task, tx), donate_argnums=(0, 1))
+    weights = task.arrays()
+    carried = [weights, tx.init(weights)]
+
+    def run():
+        carried[0], carried[1], loss = step(*carried, task.x, task.y)
+        return loss
+
+    return run
+
+
+def lrax_parts(task):
+    states = task.states()
+    scheduler = lrax.WarmupCosineSchedule(PEAK, warmup_steps=WARMUP, total_steps=TOTAL)
+    optimizer = lrax.AdamW(lr=scheduler, weight_decay=DECAY)
+    optimizer.register_trainable_weights(states)
+    return states, optimizer, scheduler
+
+
+def braintools_parts(task):
+    states = task.states()
+    scheduler = braintools.optim.WarmupCosineSchedule(PEAK, warmup_steps=WARMUP, total_steps=TOTAL)
+    optimizer = braintools.optim.AdamW(lr=scheduler, weight_decay=DECAY)
+    optimizer.register_trainable_weights(states)
+    return states, optimizer, scheduler
+
+
+def with_states(task, parts, jit, *, inside=True):
+    """The same loop on brainstate States, with the scheduler stepped inside or outside the step."""
+    states, optimizer, scheduler = parts(task)
+
+    def step(x, y):
+        loss_fn = lambda: task.loss({k: s.value for k, s in states.items()}, x, y)  # noqa: E731
+        grads, loss = transform.grad(loss_fn, states, return_value=True)()
+        optimizer.step(grads)
+        if inside:
+            scheduler.step()
+        return loss
+
+    compiled = jit(step)
+
+    def run():
+        loss = compiled(task.x, task.y)
+        if not inside:
+            scheduler.step()
+        return loss
+
+    return run
+
+
+def train_steps(rounds: int) -> Iterator[Row]:
+    for layers, width, share in ((3, 128, 1), (250, 8, 3)):
+        task = Task(layers, width)
+        functions = {
+            "hand": by_hand(task),
+            "hand again": by_hand(task),
+            "inside": with_states(task, lrax_parts, lrax.jit),
+            "outside": with_states(task, lrax_parts, lrax.jit, inside=False),
+            "brainstate": with_states(task, lrax_parts, transform.jit),
+        }
+        if braintools is not None:
+            functions["braintools"] = with_states(task, braintools_parts, transform.jit)
+        found = interleaved(functions, rounds=max(3 * rounds // share, 7), block=True)
+        of = f"train step, {2 * layers} States"
+        hand, peer = found["hand"], "`jax.jit` + optax, donated"
+        yield Row(f"{of}: hand-written against itself", found["hand again"], hand, peer)
+        for where in ("inside", "outside"):
+            what = f"{of}: `lrax.jit`, scheduler stepped {where}"
+            yield Row(what, found[where], hand, peer, 1.15, extra=30e-6)
+        if braintools is not None:
+            what = f"{of}: `brainstate.transform.jit`"
+            yield Row(what, found["brainstate"], found["braintools"], "braintools", 1)
+
+
+def eager_steps(rounds: int) -> Iterator[Row]:
+    """``optimizer.step(grads)`` outside jit, with 50 weights."""
+    task = Task(25, 32)
+    grads = task.arrays()
+    functions = {}
+    parts = {"lrax": lrax_parts, "braintools": braintools_parts if braintools is not None else None}
+    for name, make in parts.items():
+        if make is None:
+            continue
+        _, optimizer, _ = make(task)
+        functions[name] = lambda optimizer=optimizer: optimizer.step(grads)
+    _, jitted, _ = lrax_parts(task)
+    step = lrax.jit(jitted.step)
+    functions["jitted"] = lambda: step(grads)
+    found = interleaved(functions, rounds=max(rounds // 2, 5), block=True)
+    what = "`optimizer.step(grads)` outside jit, 50 weights"
+    yield Row(what, found["lrax"], found["jitted"], "the same in `lrax.jit`", 2)
+    if braintools is not None:
+        yield Row(what, found["lrax"], found["braintools"], "braintools")
+
+
+def loops(rounds: int, steps: int = 10_000) -> Iterator[Row]:
+    """A whole training on the device."""
+    task = Task(3, 128)
+    tx = optax_chain()
+    step = hand_step(task, tx)
+
+    @jax.jit
+    def scan(weights, state):
+        def body(carry, _):
+            weights, state, loss = step(*carry, task.x, task.y)
+            return (weights, state), loss
+
+        return jax.lax.scan(body, (weights, state), length=steps)
+
+    weights = task.arrays()
+    state = tx.init(weights)
+    states, optimizer, scheduler = lrax_parts(task)
+
+    def one(_):
+        loss_fn = lambda: task.loss({k: s.value for k, s in states.items()}, task.x, task.y)  # noqa: E731
+        grads, loss = transform.grad(loss_fn, states, return_value=True)()
+        optimizer.step(grads)
+        scheduler.step()
+        return loss
+
+    run = lrax.jit(lambda: transform.for_loop(one, jnp.arange(steps)))
+    functions = {"lrax": run, "optax": lambda: scan(weights, state)[1]}
+    found = interleaved(functions, rounds=max(rounds // 4, 5), calls=1, block=True)
+    what = f"{steps} steps in `for_loop`"
+    yield Row(what, found["lrax"], found["optax"], "`lax.scan` + optax", 1.1)
+
+
+def sweeps(rounds: int, runs: int = 64, steps: int = 200) -> Iterator[Row]:
+    """Trainings that differ in learning rate and warmup: all in one program, and one after the other."""
+    task = Task(3, 32)
+    first = task.arrays()
+
+    def train(lr, warmup):
+        states = {name: brainstate.ParamState(value) for name, value in first.items()}
+        scheduler = lrax.WarmupCosineSchedule(lr, warmup_steps=warmup, total_steps=steps)
+        optimizer = lrax.AdamW(lr=scheduler, weight_decay=DECAY)
+        optimizer.register_trainable_weights(states)
+
+        def one(_):
+            loss_fn = lambda: task.loss({k: s.value for k, s in states.items()}, task.x, task.y)  # noqa: E731
+            grads, loss = transform.grad(loss_fn, states, return_value=True)()
+            optimizer.step(grads)
+            scheduler.step()
+            return loss
+
+        return transform.for_loop(one, jnp.arange(steps))
+
+    lrs = jnp.geomspace(1e-4, 1e-1, runs)
+    warmups = jnp.arange(runs) % 8 * 10
+    swept, single = jax.jit(transform.vmap(train)), jax.jit(train)
+    functions = {
+        "one program": lambda: swept(lrs, warmups),
+        "one by one": lambda: [single(lr, n) for lr, n in zip(lrs, warmups, strict=True)],
+    }
+    found = interleaved(functions, rounds=max(rounds // 6, 3), calls=1, block=True)
+    what = f"{runs} trainings in one program"
+    yield Row(what, found["one program"], found["one by one"], "one by one, compiled once", 1)

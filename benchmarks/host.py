@@ -103,7 +103,9 @@ def rows(rounds: int) -> Iterator[Row]:
             ours, peer = pairs()["CosineAnnealingLR"]
             step, fetch, before = after_a_jitted_step(attached(ours(), groups))
             functions = {"lrax": step, "fetch": fetch, "torch": attached_torch(peer, groups).step}
-            found = interleaved(functions, rounds=20 * rounds, calls=1, before=dict.fromkeys(functions, before))
+            found = interleaved(
+                functions, rounds=20 * rounds, calls=1, before=dict.fromkeys(functions, before)
+            )
             what = f"`CosineAnnealingLR.step()`, {groups} group{'s' * (groups > 1)}, after a jitted step"
             note = f" (without the fetch of the clock, {shown(median(found['fetch']))})"
             yield Row(what, found["lrax"] - found["fetch"], found["torch"], "torch", 2, note=note)

@@ -66,15 +66,25 @@ def hand_step(task, tx):
     return step
 
 
-def by_hand(task):
-    """``jax.jit`` with donation, and a loop that carries weights and optimizer state along."""
+def by_hand(task, counting=False):
+    """``jax.jit`` with donation, and a loop that carries weights and optimizer state along.
+
+    With `counting` the loop also knows its step, as one that logs or saves does. On a CPU with few
+    cores XLA runs a program with one more such scalar on another thread, which alone takes longer
+    than all that lrax adds.
+    """
     tx = optax_chain()
-    step = jax.jit(hand_step(task, tx), donate_argnums=(0, 1))
+
+    def step(weights, state, count, x, y):
+        weights, state, loss = hand_step(task, tx)(weights, state, x, y)
+        return weights, state, count + 1 if counting else None, loss
+
+    compiled = jax.jit(step, donate_argnums=(0, 1, 2))
     weights = task.arrays()
-    carried = [weights, tx.init(weights)]
+    carried = [weights, tx.init(weights), jnp.int32(0) if counting else None]
 
     def run():
-        carried[0], carried[1], loss = step(*carried, task.x, task.y)
+        *carried[:], loss = compiled(*carried, task.x, task.y)
         return loss
 
     return run
@@ -120,27 +130,31 @@ def with_states(task, parts, jit, *, inside=True):
 
 
 def train_steps(rounds: int) -> Iterator[Row]:
-    for layers, width, share in ((3, 128, 1), (250, 8, 3)):
+    """Many steps in a row, and steps whose loss is waited for one by one."""
+    for layers, width in ((3, 128), (250, 8)):
         task = Task(layers, width)
         functions = {
             "hand": by_hand(task),
-            "hand again": by_hand(task),
+            "counting": by_hand(task, counting=True),
             "inside": with_states(task, lrax_parts, lrax.jit),
             "outside": with_states(task, lrax_parts, lrax.jit, inside=False),
             "brainstate": with_states(task, lrax_parts, transform.jit),
         }
         if braintools is not None:
             functions["braintools"] = with_states(task, braintools_parts, transform.jit)
-        found = interleaved(functions, rounds=max(3 * rounds // share, 7), block=True)
-        of = f"train step, {2 * layers} States"
-        hand, peer = found["hand"], "`jax.jit` + optax, donated"
-        yield Row(f"{of}: hand-written against itself", found["hand again"], hand, peer)
-        for where in ("inside", "outside"):
-            what = f"{of}: `lrax.jit`, scheduler stepped {where}"
-            yield Row(what, found[where], hand, peer, 1.15, extra=30e-6)
-        if braintools is not None:
-            what = f"{of}: `brainstate.transform.jit`"
-            yield Row(what, found["brainstate"], found["braintools"], "braintools", 1)
+        for calls, how in ((None, "in a row"), (1, "one by one")):
+            few = 10 if calls is None and layers == 3 else 1
+            repeat = rounds if layers > 3 else rounds * 10 // few
+            found = interleaved(functions, rounds=repeat, calls=calls, block=True)
+            of = f"train step, {2 * layers} States, {how}"
+            hand, peer = found["hand"], "`jax.jit` + optax, donated"
+            yield Row(f"{of}: by hand, counting its steps", found["counting"], hand, peer)
+            for where in ("inside", "outside"):
+                what = f"{of}: `lrax.jit`, scheduler stepped {where}"
+                yield Row(what, found[where], hand, peer, 1.15, extra=30e-6)
+            if braintools is not None:
+                what = f"{of}: `brainstate.transform.jit`"
+                yield Row(what, found["brainstate"], found["braintools"], "braintools", 1)
 
 
 def eager_steps(rounds: int) -> Iterator[Row]:

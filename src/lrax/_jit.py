@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import _checks
-from ._state import read_all, tracing, write_all
+from ._state import all_direct, put_all, read_all, tracing, writes_as_is
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,64 +22,92 @@ class _Stale(Exception):
 
 
 class _Program:
-    """The function, traced for one signature of its arguments and compiled on flat lists of arrays."""
+    """The function, traced for one signature of its arguments and compiled on the values of its States."""
 
     def __init__(self, fn: Callable[..., Any], donate: bool, args: Any, kwargs: Any) -> None:
         stateful = brainstate.transform.StatefulFunction(fn, name="jit")
         self._jaxpr = stateful.get_jaxpr(*args, **kwargs)
         self._out_tree = stateful.get_out_treedef(*args, **kwargs)
         trace = stateful.get_state_trace(*args, **kwargs)
-        self._is_written = list(trace.been_writen)
-        pairs = list(zip(trace.states, self._is_written, strict=True))
-        self._written = [state for state, written in pairs if written]
-        self._read = [state for state, written in pairs if not written]
-        leaves, self._written_tree = jax.tree.flatten(read_all(self._written))
-        more, self._read_tree = jax.tree.flatten(read_all(self._read))
-        self._avals = [_aval(leaf) for leaf in leaves + more]
-        self._donate = donate
-        self._run = jax.jit(self._flat, donate_argnums=(0,) if donate else ())
+        states = list(trace.states)
+        before = read_all(states)
+        _, after = jax.tree.unflatten(self._out_tree, self._jaxpr.out_avals)
+        # A State whose new value has another shape cannot lend its memory to it.
+        lends = [
+            donate and written and _avals(old) == _avals(new)
+            for old, new, written in zip(before, after, trace.been_writen, strict=True)
+        ]
+        # Lenders first, then what else is written, then what is only read.
+        rank = [2 - written - lent for written, lent in zip(trace.been_writen, lends, strict=True)]
+        self._order = sorted(range(len(states)), key=lambda i: (rank[i], i))
+        self._states = [states[i] for i in self._order]
+        self._lenders = sum(lends)
+        self._written = self._states[: sum(trace.been_writen)]
+        self._as_is = all(map(writes_as_is, self._written))
+        ordered = [before[i] for i in self._order]
+        self._avals = _avals(ordered)
+        self._lent_shapes = {np.shape(x) for x in jax.tree.leaves(ordered[: self._lenders])}
+        self._last_lent: list[Any] = []
+        self._last_kept: list[Any] = []
+        self._run = jax.jit(self._flat, donate_argnums=(0,))
 
     def __call__(self, arguments: list[Any]) -> Any:
-        written, written_tree = jax.tree.flatten(read_all(self._written))
-        read, read_tree = jax.tree.flatten(read_all(self._read))
-        if written_tree != self._written_tree or read_tree != self._read_tree:
-            raise _Stale
-        if self._donate:
-            written = _exclusive(written, read + arguments)
+        fast = all_direct(self._states)
+        values = [s._value if fast else s.value for s in self._states]
+        lent, kept = values[: self._lenders], values[self._lenders :]
+        if lent and not self._is_exclusive(lent, kept, arguments):
+            lent = _exclusive(lent, (kept, arguments))
         try:
-            out, new = self._run(written, read, arguments)
+            out, new = self._run(lent, kept, arguments)
         except (RuntimeError, ValueError) as error:
-            leaves = (leaf for leaf in written + read + arguments if isinstance(leaf, jax.Array))
-            if any(leaf.is_deleted() for leaf in leaves):
+            leaves = jax.tree.leaves((lent, kept, arguments))
+            if any(leaf.is_deleted() for leaf in leaves if isinstance(leaf, jax.Array)):
                 raise RuntimeError(
                     "An array in a State or among the arguments is gone: an earlier call gave its memory to a new value. "
                     "Copy arrays that you take out of a State, or use lrax.jit(fn, donate=False)."
                 ) from error
             raise
-        write_all(self._written, written_tree.unflatten(new))
+        if fast and self._as_is:
+            put_all(self._written, new)
+        else:
+            for state, value in zip(self._written, new, strict=True):
+                state.value = value
+        self._last_lent, self._last_kept = new[: self._lenders], kept
         return out
 
-    def lower(self, arguments: list[Any]) -> jax.stages.Lowered:
-        written, read = (
-            jax.tree.leaves(read_all(self._written)),
-            jax.tree.leaves(read_all(self._read)),
-        )
-        return self._run.lower(written, read, arguments)
+    def _is_exclusive(self, lent: list[Any], kept: list[Any], arguments: list[Any]) -> bool:
+        """Whether it is known without looking at memory that nothing shares the buffers of `lent`.
 
-    def _flat(self, written: list[Any], read: list[Any], arguments: list[Any]) -> Any:
-        if [_aval(leaf) for leaf in written + read] != self._avals:
+        What a program returns shares nothing with what was there before. So it takes an array that
+        has come since, and it shares memory only with one of its own shape.
+        """
+        if len(self._last_lent) != len(lent) or not all(map(operator.is_, lent, self._last_lent)):
+            return False
+        come = [new for new, old in zip(kept, self._last_kept, strict=True) if new is not old]
+        shapes = self._lent_shapes
+        return not any(
+            isinstance(leaf, jax.Array) and leaf.shape in shapes
+            for leaf in jax.tree.leaves((come, arguments))
+        )
+
+    def lower(self, arguments: list[Any]) -> jax.stages.Lowered:
+        values = read_all(self._states)
+        return self._run.lower(values[: self._lenders], values[self._lenders :], arguments)
+
+    def _flat(self, lent: list[Any], kept: list[Any], arguments: list[Any]) -> Any:
+        if _avals(lent + kept) != self._avals:
             raise _Stale
-        new, old = self._written_tree.unflatten(written), self._read_tree.unflatten(read)
-        values = [(new if w else old).pop(0) for w in self._is_written]
-        leaves = [*arguments, *jax.tree.leaves(values)]
+        values = dict(zip(self._order, lent + kept, strict=True))
+        leaves = [*arguments, *jax.tree.leaves([values[i] for i in range(len(values))])]
         outs = jax.core.eval_jaxpr(self._jaxpr.jaxpr, self._jaxpr.consts, *leaves)  # pyright: ignore
         out, states = jax.tree.unflatten(self._out_tree, outs)
-        pairs = zip(states, self._is_written, strict=True)
-        return out, jax.tree.leaves([value for value, w in pairs if w])
+        return out, [states[i] for i in self._order[: len(self._written)]]
 
 
-def _aval(leaf: Any) -> Any:
-    return np.shape(leaf), jnp.result_type(leaf)
+def _avals(tree: Any) -> Any:
+    """Structure, shapes and dtypes."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, [(np.shape(leaf), jax.dtypes.result_type(leaf)) for leaf in leaves]
 
 
 def _signature_of(leaf: Any) -> Any:
@@ -103,19 +132,29 @@ def _buffer(leaf: jax.Array) -> int:
         return id(leaf)
 
 
-def _exclusive(written: list[Any], others: list[Any]) -> list[Any]:
-    """`written`, which will be donated, with copies of the arrays that appear twice or in `others`."""
+def _exclusive(lent: list[Any], others: Any) -> list[Any]:
+    """`lent`, which will be donated, with copies of the arrays that appear twice or in `others`."""
+    leaves, structure = jax.tree.flatten(lent)
+    rest = jax.tree.leaves(others)
+    try:
+        buffers = [
+            leaf.unsafe_buffer_pointer() for leaf in leaves + rest if isinstance(leaf, jax.Array)
+        ]
+        if len(set(buffers)) == len(buffers):
+            return lent
+    except (ValueError, RuntimeError, NotImplementedError):
+        pass  # one is gone, or on many devices
     taken = {
-        _buffer(leaf) for leaf in others if isinstance(leaf, jax.Array) and not leaf.is_deleted()
+        _buffer(leaf) for leaf in rest if isinstance(leaf, jax.Array) and not leaf.is_deleted()
     }
     own: list[Any] = []
-    for leaf in written:
+    for leaf in leaves:
         if isinstance(leaf, jax.Array) and not leaf.is_deleted():
             buffer = _buffer(leaf)
             leaf = jnp.copy(leaf) if buffer in taken else leaf
             taken.add(buffer)
         own.append(leaf)
-    return own
+    return structure.unflatten(own)
 
 
 def jit(

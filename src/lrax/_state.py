@@ -58,30 +58,23 @@ def tracing() -> bool:
     return _brainstate_traces() or _jax_traces()
 
 
-def _all_direct(states: Sequence[brainstate.State]) -> bool:
+def all_direct(states: Sequence[brainstate.State]) -> bool:
+    """:func:`direct` for several."""
     return bool(states) and direct(states[0]) and not any(s.hooks.has_hooks() for s in states)
 
 
 def read_all(states: Sequence[brainstate.State]) -> list[Any]:
     """``[state.value for state in states]``, at a fraction of its cost outside a trace."""
-    if _all_direct(states):
+    if all_direct(states):
         return [state._value for state in states]
     return [state.value for state in states]
 
 
-def write_all(states: Sequence[brainstate.State], values: Sequence[Any]) -> None:
-    """``state.value = value`` for each, likewise; a State's own ``_write_value`` is respected."""
-    if not _all_direct(states):
-        for state, value in zip(states, values, strict=True):
-            state.value = value
-        return
-    plain = brainstate.State._write_value
+def put_all(states: Sequence[brainstate.State], values: Sequence[Any]) -> None:
+    """Write what needs no conversion, where :func:`all_direct` and :func:`writes_as_is` hold."""
     for state, value in zip(states, values, strict=True):
-        attributes = vars(state)
-        if type(state)._write_value is plain:
-            attributes["_value"] = value
-        else:
-            state._write_value(value)
+        attributes: Any = state.__dict__
+        attributes["_value"] = value
         attributes["_been_writen"] = True
 
 
@@ -248,6 +241,14 @@ class LearningRates(brainstate.LongTermState):
         vars(self)["base_lrs"] = base_lrs + (None,) * (groups - len(base_lrs))
         vars(self)["no_own"] = all(lr is None for lr in base_lrs)
         vars(self)["_value"] = {**self._value, "lr": place(np.zeros(groups, np.float32), old)}
+
+
+_WRITERS = {c._write_value for c in (brainstate.State, Clock, Memory, LearningRates)}
+
+
+def writes_as_is(state: brainstate.State) -> bool:
+    """Whether the State keeps what a program that was traced with it returns, without a conversion."""
+    return type(state)._write_value in _WRITERS
 
 
 class View:

@@ -98,7 +98,7 @@ def main():
     args = parser.parse_args()
 
     steps, train = make_training(args.epochs)
-    warmups = np.int32(WARMUP_PARTS * steps)
+    warmups = (WARMUP_PARTS * steps).astype(np.int32)
     sweep = lrax.jit(jax.vmap(jax.vmap(train, in_axes=(None, 0)), in_axes=(0, None)))
     losses, scores = timed("all at once", sweep, LEARNING_RATES, warmups)
     if args.compare:
@@ -107,7 +107,7 @@ def main():
         error = np.abs(losses / np.array(timed("one after the other", loop)) - 1)
         print(f"equal losses         {np.sum(error < TOLERANCE)} of 64, apart by {error.max():.1e}")
 
-    best = np.unravel_index(np.nanargmin(losses), losses.shape)
+    best = divmod(int(np.nanargmin(losses)), len(warmups))
     lr, warmup = LEARNING_RATES[best[0]], warmups[best[1]]
     print(f"best configuration   learning rate {lr:.1e}, {warmup} steps of warmup")
     print(f"validation accuracy  {scores[best]:.2%}")

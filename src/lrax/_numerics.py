@@ -52,8 +52,8 @@ class Arithmetic(Protocol):
         ...
 
     def take(self, values: Sequence[Any], index: Any, /) -> Any: ...
-    def choose(self, index: Any, branch: Callable[[int], Any], branches: int, /) -> Any:
-        """``branch(index)``; all of the `branches` must be finite everywhere."""
+    def choose(self, starts: Sequence[Any], t: Any, branch: Callable[[int], Any], /) -> Any:
+        """``branch(count(starts, t))``; all branches must be finite everywhere."""
         ...
 
     def call(self, function: Callable[[Any], Any], t: Any, /) -> Any:
@@ -74,7 +74,7 @@ class _Host:
     floor_divide = staticmethod(lambda t, size: t // size)
     count = staticmethod(bisect.bisect_right)
     take = staticmethod(lambda values, index: values[index])
-    choose = staticmethod(lambda index, branch, branches: branch(index))
+    choose = staticmethod(lambda starts, t, branch: branch(bisect.bisect_right(starts, t)))
 
     @staticmethod
     def call(function: Callable[[Any], Any], t: Any) -> float:
@@ -110,8 +110,11 @@ class _Vector:
     def __init__(self, integer: bool) -> None:
         self._integer = integer
 
-    def choose(self, index: Any, branch: Callable[[int], Any], branches: int) -> Any:
-        return _chain(np.where, index, branch, branches)
+    def array(self, values: Any) -> Any:
+        return np.asarray(values, np.float64)
+
+    def choose(self, starts: Sequence[Any], t: Any, branch: Callable[[int], Any]) -> Any:
+        return _chain(np.where, starts, t, branch)
 
     def call(self, function: Callable[[Any], Any], t: Any) -> Any:
         number = int if self._integer else float
@@ -125,30 +128,48 @@ _NOT_TRACEABLE = (
 )
 
 
-class _Traced:
-    """jax arrays and tracers, inside ``wide()``."""
+def _folding(numpy_function: Callable[..., Any], jax_function: Callable[..., Any]) -> Any:
+    """The jax function, where there is anything to compile; what is known is worked out while tracing."""
 
-    where = staticmethod(jnp.where)
-    minimum = staticmethod(jnp.minimum)
-    maximum = staticmethod(jnp.maximum)
-    floor = staticmethod(jnp.floor)
-    log = staticmethod(jnp.log)
-    sin = staticmethod(jnp.sin)
-    power = staticmethod(jnp.power)
+    def function(*args: Any) -> Any:
+        known = not any(isinstance(arg, jax.Array) for arg in args)
+        return numpy_function(*args) if known else jax_function(*args)
+
+    return staticmethod(function)
+
+
+class _Traced:
+    """jax arrays and tracers, inside ``wide()``; what is not traced stays a number or a NumPy array."""
+
+    minimum = _folding(np.minimum, jnp.minimum)
+    maximum = _folding(np.maximum, jnp.maximum)
+    floor = _folding(np.floor, jnp.floor)
+    log = _folding(np.log, jnp.log)
+    sin = _folding(np.sin, jnp.sin)
+    power = _folding(np.power, jnp.power)
 
     def __init__(self, integer: bool) -> None:
         self._integer = integer
         self.dtype = jax.dtypes.canonicalize_dtype(np.float64)
 
     def array(self, values: Any) -> Any:
+        if not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(values)):
+            return np.asarray(values, self.dtype)
         if isinstance(values, tuple):
-            traced = any(isinstance(v, jax.Array) for v in values)
-            values = (
-                jnp.stack([self.array(v) for v in values])
-                if traced
-                else np.asarray(values, self.dtype)
-            )
+            return jnp.stack([jnp.asarray(value, self.dtype) for value in values])
         return jnp.asarray(values, self.dtype)
+
+    def where(self, condition: Any, a: Any, b: Any) -> Any:
+        if not isinstance(condition, jax.Array):
+            if np.all(condition):
+                return a
+            if not np.any(condition):
+                return b
+        # Not jnp.where, which is a function of its own in the program and takes as long to trace.
+        shape = np.broadcast_shapes(*map(np.shape, (condition, a, b)))
+        dtype = jnp.result_type(a, b)
+        parts = ((condition, np.bool_), (a, dtype), (b, dtype))
+        return jax.lax.select(*(jnp.broadcast_to(jnp.asarray(v, d), shape) for v, d in parts))
 
     def number(self, value: Any) -> Any:
         """A hyper-parameter as this arithmetic takes it."""
@@ -161,28 +182,29 @@ class _Traced:
         # t * (1 / size), which is what XLA makes of the quotient, can be just below a whole number.
         quotient = jnp.floor(t / size)
         rest = t - quotient * size
-        return jnp.where(rest < 0, quotient - 1, jnp.where(rest < size, quotient, quotient + 1))
+        return self.where(rest < 0, quotient - 1, self.where(rest < size, quotient, quotient + 1))
 
     def count(self, starts: Sequence[Any], t: Any) -> Any:
-        # One vector comparison beats a loop for a single epoch, binary search for many.
-        method = "compare_all" if t.size <= 64 else "scan"
-        return jnp.searchsorted(self.array(tuple(starts)), t, side="right", method=method)
+        table = self.array(tuple(starts))
+        if t.size > 64 and len(starts) > 64:
+            return jnp.searchsorted(table, t, side="right", method="scan")
+        return jnp.sum(table <= t[..., None], axis=-1)  # faster, unless both are many
 
     def take(self, values: Sequence[Any], index: Any) -> Any:
         table = self.array(tuple(values))
         if not is_traced(table):
-            return table[index]
+            return jnp.asarray(table)[index]
         # The gradient of indexing is a scatter that jax builds outside of `wide()`, in float32.
         chosen = index[..., None] == np.arange(len(values))
         return jnp.where(chosen, table, 0.0).sum(-1)
 
-    def choose(self, index: Any, branch: Callable[[int], Any], branches: int) -> Any:
-        return _chain(jnp.where, index, branch, branches)
+    def choose(self, starts: Sequence[Any], t: Any, branch: Callable[[int], Any]) -> Any:
+        return _chain(self.where, starts, t, branch)
 
     def call(self, function: Callable[[Any], Any], t: Any) -> Any:
         epoch = t.astype(int) if self._integer else t
         try:  # one epoch at a time: a function that was written for a number never sees an array
-            values = jax.vmap(lambda one: self.array(function(one)))(epoch.reshape(-1))
+            values = jax.vmap(lambda one: jnp.asarray(self.array(function(one))))(epoch.reshape(-1))
         except _NOT_TRACEABLE:
             return self._call_on_host(function, t)
         return values.reshape(t.shape)
@@ -207,11 +229,11 @@ class _Traced:
 
 
 def _chain(
-    where: Callable[..., Any], index: Any, branch: Callable[[int], Any], branches: int
+    where: Callable[..., Any], starts: Sequence[Any], t: Any, branch: Callable[[int], Any]
 ) -> Any:
     value = branch(0)
-    for i in range(1, branches):
-        value = where(index < i, value, branch(i))
+    for i, start in enumerate(starts, start=1):
+        value = where(t < start, value, branch(i))
     return value
 
 
@@ -283,8 +305,8 @@ def ratio(x: Arithmetic, base: Any, own: Any) -> Any:
 # --- Evaluation -------------------------------------------------------------------------------
 
 
-def _round(module: Any, value: Any) -> Any:
-    return module.where(value >= SMALLEST, module.minimum(value, LARGEST), 0.0).astype(np.float32)
+def _round(x: Any, value: Any) -> Any:
+    return x.where(value >= SMALLEST, x.minimum(value, LARGEST), 0.0).astype(np.float32)
 
 
 def evaluate_host(formulas: Sequence[Any], bases: Sequence[float], t: float) -> np.ndarray:
@@ -308,7 +330,7 @@ def _clip(value: float) -> float:
 def evaluate_vector(formulas: Sequence[Any], bases: Sequence[float], t: np.ndarray) -> np.ndarray:
     """The same for a NumPy array of epochs: float32, shape ``t.shape + (groups,)``."""
     x = _Vector(t.dtype.kind in "iu")
-    return _evaluate_array(np, x, formulas, np.asarray(bases, np.float64), t.astype(np.float64))
+    return _evaluate_array(np, x, formulas, bases, t.astype(np.float64))
 
 
 def evaluate_traced(formulas: Sequence[Any], bases: Sequence[Any], t: Any) -> jax.Array:
@@ -317,9 +339,7 @@ def evaluate_traced(formulas: Sequence[Any], bases: Sequence[Any], t: Any) -> ja
         t = jnp.asarray(t)
         x = _Traced(jnp.issubdtype(t.dtype, jnp.integer))
         formulas = [map_leaves(x.number, formula) for formula in formulas]
-        return _evaluate_array(
-            jnp, x, formulas, x.array(tuple(bases)), jnp.maximum(t.astype(x.dtype), 0)
-        )
+        return _evaluate_array(jnp, x, formulas, bases, jnp.maximum(t.astype(x.dtype), 0))
 
 
 def traced_integers(formula: Any, function: Callable[..., Any], t: Any) -> Any:
@@ -349,12 +369,15 @@ def is_concrete(tree: Any) -> bool:
     return not any(isinstance(leaf, jax.Array) for leaf in found)
 
 
-def _evaluate_array(module: Any, x: Any, formulas: Sequence[Any], bases: Any, t: Any) -> Any:
+def _evaluate_array(
+    module: Any, x: Any, formulas: Sequence[Any], bases: Sequence[Any], t: Any
+) -> Any:
     """One formula serves all groups at once; formulas that differ by group run one after the other."""
-    last = len(formulas) - 1
-    groups = [bases[g : g + 1] for g in range(bases.shape[0])] if last else [bases]
+    if len(formulas) == 1 and len(bases) > 1:
+        value = formulas[0].raw(t[..., None], x.array(tuple(bases)), x)
+        return module.broadcast_to(_round(x, value), (*t.shape, len(bases)))
     columns = []
-    for g, base in enumerate(groups):
-        value = formulas[min(g, last)].raw(t[..., None], base, x)
-        columns.append(module.broadcast_to(_round(module, value), t.shape + base.shape))
-    return module.concatenate(columns, axis=-1)
+    for group, base in enumerate(bases):
+        value = formulas[min(group, len(formulas) - 1)].raw(t, x.array(base), x)
+        columns.append(module.broadcast_to(_round(x, value), t.shape))
+    return module.stack(columns, axis=-1)

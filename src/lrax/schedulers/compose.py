@@ -43,9 +43,9 @@ class _Sequential(_Composite):
 
         def part(i: int) -> Any:
             piece, start = self.parts[i]
-            return piece.raw(x.maximum(t - start, 0), scale, x)
+            return piece.raw(x.maximum(t - start, 0) if i else t, scale, x)
 
-        return x.choose(x.count(self.milestones, t), part, len(self.parts))
+        return x.choose(self.milestones, t, part)
 
     @functools.cached_property
     def parts(self) -> tuple[tuple[_Piece, Number], ...]:

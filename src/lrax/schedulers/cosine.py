@@ -116,8 +116,8 @@ class _WarmRestarts(Formula):
         return t - x.floor_divide(t, self.T_0) * self.T_0, self.T_0
 
     def _growing_cycle(self, t: Any, x: Arithmetic) -> tuple[Any, Any]:
-        index = x.count(self.starts, t) - 1
-        return t - x.take(self.starts, index), x.take(self.lengths, index)
+        restarts = self.starts[1:]
+        return t - x.steps(restarts, t, self.starts), x.steps(restarts, t, self.lengths)
 
     def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
         t_cur, t_i = self.cycle(t, x)

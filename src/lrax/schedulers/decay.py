@@ -1,12 +1,13 @@
 """Decay: step, exponential and polynomial."""
 
 import dataclasses
+import functools
 from typing import Any
 
 from .. import _checks
 from .._checks import Number
 from .._formula import Formula
-from .._numerics import Arithmetic, growth, ramp, remainder_power, straight
+from .._numerics import HOST, Arithmetic, growth, ramp, remainder_power, straight
 from ._base import LRScheduler
 
 
@@ -79,7 +80,13 @@ class _MultiStep(Formula):
     gamma: Number
 
     def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
-        return base * growth(x, self.gamma, x.count(self.milestones, t))
+        if not isinstance(self.gamma, float):
+            return base * growth(x, self.gamma, x.count(self.milestones, t))
+        return base * x.steps(self.milestones, t, self.factors)
+
+    @functools.cached_property
+    def factors(self) -> tuple[float, ...]:
+        return tuple(growth(HOST, self.gamma, n) for n in range(len(self.milestones) + 1))
 
 
 class MultiStepLR(LRScheduler):

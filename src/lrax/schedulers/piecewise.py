@@ -17,7 +17,7 @@ class _PiecewiseConstant(Formula):
     values: tuple[Number, ...]
 
     def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
-        return x.take(self.values, x.count(self.boundaries, t)) * ratio(x, base, self.values[0])
+        return x.steps(self.boundaries, t, self.values) * ratio(x, base, self.values[0])
 
 
 class PiecewiseConstantSchedule(LRScheduler):

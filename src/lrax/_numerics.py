@@ -14,6 +14,7 @@ zero at ``t == T``. The pieces below therefore subtract whole epochs first (exac
 import bisect
 import dataclasses
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -77,7 +78,7 @@ class _Host:
     log = staticmethod(math.log)
     quarter_sine = staticmethod(lambda fraction: math.sin(fraction * (math.pi / 2)))
     power = staticmethod(math.pow)
-    floor_divide = staticmethod(lambda t, size: t // size)
+    floor_divide = staticmethod(operator.floordiv)
     count = staticmethod(bisect.bisect_right)
     steps = staticmethod(lambda starts, t, values: values[bisect.bisect_right(starts, t)])
     choose = staticmethod(lambda starts, t, branch: branch(bisect.bisect_right(starts, t)))
@@ -343,8 +344,9 @@ def _round(x: Any, value: Any) -> Any:
 
 def evaluate_host(formulas: Sequence[Any], bases: Sequence[float], t: float) -> np.ndarray:
     """Learning rates of all groups at one epoch, from Python numbers: float32, shape (groups,)."""
-    values = np.empty(len(bases), np.float32)
-    if len(formulas) == 1 and bases.count(bases[0]) == len(bases):  # as mostly
+    groups = len(bases)
+    values = np.empty(groups, np.float32)
+    if len(formulas) == 1 and (groups == 1 or bases.count(bases[0]) == groups):  # as mostly
         value = formulas[0].raw(t, bases[0], HOST)
         values.fill(value if SMALLEST <= value <= LARGEST else _clip(value))
         return values

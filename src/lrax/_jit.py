@@ -1,4 +1,4 @@
-"""A jit for functions that use States: donates what it writes, and costs what ``jax.jit`` costs."""
+"""A jit for functions that use States: donates what it writes, and costs little more than ``jax.jit``."""
 
 import functools
 import inspect
@@ -167,7 +167,7 @@ def jit(
     """Compile a function that reads and writes States, as ``brainstate.transform.jit`` does, and donate the States it writes.
 
     The buffers of the written States are reused for their new values, so that a training step needs
-    no second copy of weights and moments, and the cost per call is that of ``jax.jit``. Inside
+    no second copy of weights and moments, and a call costs little more than one of ``jax.jit``. Inside
     another transformation it is ``brainstate.transform.jit``.
 
     Parameters

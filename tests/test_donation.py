@@ -1,6 +1,8 @@
 """lrax.jit gives away the buffers of the States it writes, and nothing else."""
 
 import functools
+import subprocess
+import sys
 
 import brainstate
 import jax
@@ -186,6 +188,81 @@ def test_python_and_numpy_numbers_in_states(jit, first):
     assert not compiled
     expected = jax.tree.map(lambda v: -np.asarray(v, np.float32), first)
     assert_trees_equal(state.value, expected)
+
+
+# Between two calls: a shares an array with b, c or the argument, which are written, read and read.
+SHARED = {
+    "both are written": lambda a, b, c: setattr(b, "value", a.value),
+    "both are written, the other way": lambda a, b, c: setattr(a, "value", b.value),
+    "one is only read": lambda a, b, c: setattr(c, "value", a.value),
+    "one was only read": lambda a, b, c: setattr(a, "value", c.value),
+    "an argument": lambda a, b, c: a.value,
+    "an argument that is only read": lambda a, b, c: c.value,
+}
+WRITES = {
+    "sums": lambda a, b, c, x: (a + x, b + c),
+    "what was read": lambda a, b, c, x: (c, x * jnp.ones(3)),
+    "one value twice": lambda a, b, c, x: (a + c, a + c),
+    "each other's": lambda a, b, c, x: (b, a),
+}
+
+
+@pytest.mark.parametrize("shared", SHARED)
+@pytest.mark.parametrize("writes", WRITES)
+def test_sharing_between_two_calls(shared, writes):
+    results = {}
+    for donate in (True, False):
+        a, b, c = (brainstate.State(start + jnp.arange(3.0)) for start in (1.0, 10.0, 100.0))
+
+        @functools.partial(lrax.jit, donate=donate)
+        def step(x, a=a, b=b, c=c):
+            a.value, b.value = WRITES[writes](a.value, b.value, c.value, x)
+            return a.value
+
+        results[donate] = []
+        for call in range(6):
+            # A number, as an array of the States' shape would have their memory looked at anyway.
+            x = SHARED[shared](a, b, c) if call in (1, 2, 4) else None
+            outs = [step(0.5 if x is None else x)]
+            outs += [state.value for state in (a, b, c)]
+            results[donate].append(jax.tree.map(np.array, outs))
+    assert_trees_equal(results[True], results[False])
+
+
+def test_a_state_that_changes_its_shape_or_type_is_no_donor():
+    longer, number, turned = counter(), counter(), counter()
+    longer.value, number.value, turned.value = jnp.ones(2), jnp.arange(3), jnp.ones((2, 3))
+    steady = counter(1.0)
+
+    @lrax.jit
+    def step():
+        longer.value = jnp.concatenate([longer.value, 2 * longer.value])
+        number.value = number.value / 2
+        turned.value = turned.value.T + steady.value
+        steady.value = steady.value + 1
+
+    for _ in range(3):
+        old = steady.value
+        step()  # a donor whose memory is of no use would be a warning
+        assert old.is_deleted()
+    np.testing.assert_array_equal(longer.value, [1, 1, 2, 2, 2, 2, 4, 4, 2, 2, 4, 4, 4, 4, 8, 8])
+    np.testing.assert_array_equal(number.value, [0, 1 / 8, 1 / 4])
+    np.testing.assert_array_equal(turned.value, np.full((3, 2), 7.0))
+
+
+def test_random_numbers_under_vmap_in_a_new_process():
+    """The first of them turn brainstate's key into two integers."""
+    program = """
+import brainstate, jax.numpy as jnp, lrax
+f = lrax.jit(brainstate.transform.vmap(lambda x: x + brainstate.random.rand(1)[0]))
+for _ in range(2):
+    y = f(jnp.ones(2))
+    assert y.shape == (2,)
+    assert (y >= 1).all() and (y < 2).all(), y
+"""
+    command = [sys.executable, "-W", "error", "-c", program]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stderr
 
 
 def test_peak_memory_of_a_step():

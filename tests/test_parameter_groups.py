@@ -208,6 +208,18 @@ def two_groups(scheduler):
     return optimizer
 
 
+@pytest.mark.parametrize(
+    "values, own", [((0.5, 0.1, 0.25), (0.02, 0.004, 0.01)), ((0.0, 0.1, 0.25), (0.0, 0.1, 0.25))]
+)
+def test_a_table_is_scaled_to_the_first_rate_of_a_group(values, own):
+    scheduler = lrax.PiecewiseConstantSchedule(boundaries=[1, 2], values=values)
+    optimizer = two_groups(scheduler)
+    for rates in zip(values, own, strict=True):
+        assert_close(optimizer.get_last_lr(), rates)
+        assert_close(jax.jit(scheduler.lr_at)(scheduler.last_epoch.value), rates)
+        scheduler.step()
+
+
 def test_a_function_is_mapped_over_the_rates_until_the_next_step():
     scheduler = lrax.ConstantLR(0.1, factor=1.0, total_iters=0)
     optimizer = two_groups(scheduler)

@@ -302,6 +302,25 @@ def test_min_lr_and_eps_of_each_group(jitted):
     assert_close(np.transpose(rates), wanted)
 
 
+EDGES = [0.0, 5e-324, 1e-300, 1e-30, 0.1, 1e30, 1e300, 1.7e308]
+
+
+@pytest.mark.parametrize("factor", [5e-324, 1e-300, 0.5, 1 - 2**-53])
+def test_numbers_at_the_ends_of_float64(factor):
+    for base, min_lr, eps in itertools.product(EDGES, EDGES, EDGES):
+        scheduler = lrax.ReduceLROnPlateau(
+            base, factor=factor, patience=0, threshold=0, min_lr=min_lr, eps=eps
+        )
+        machine = Machine([base], "min", factor, 0, 0.0, "rel", 0, min_lr, eps)
+        for metric in (1.0, 2.0, 3.0):
+            scheduler.step(metric)
+            wanted = min(machine.step(metric)[0], float(np.finfo(np.float32).max))
+            wanted = wanted if wanted >= 2.0**-126 else 0.0
+            np.testing.assert_allclose(
+                scheduler.get_last_lr(), [wanted], rtol=1e-6, err_msg=str((base, min_lr, eps))
+            )
+
+
 @pytest.mark.parametrize("jitted", [False, True])
 def test_cooldown(jitted):
     """Metrics of the cooldown do not count as bad, and a good one among them is still the best."""

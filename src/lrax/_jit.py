@@ -124,12 +124,15 @@ def _signature_of(leaf: Any) -> Any:
     return type(leaf)
 
 
-def _buffer(leaf: jax.Array) -> int:
-    """What tells two arrays apart that share their memory; arrays on many devices go by identity."""
+def _buffers(leaf: jax.Array) -> set[Any]:
+    """What tells two arrays apart that share memory: where it is, on each device of this process."""
     try:
-        return leaf.unsafe_buffer_pointer()
+        return {
+            (shard.device.id, shard.data.unsafe_buffer_pointer())
+            for shard in leaf.addressable_shards
+        }
     except (ValueError, RuntimeError, NotImplementedError):
-        return id(leaf)
+        return {id(leaf)}
 
 
 def _exclusive(lent: list[Any], others: Any) -> list[Any]:
@@ -144,15 +147,16 @@ def _exclusive(lent: list[Any], others: Any) -> list[Any]:
             return lent
     except (ValueError, RuntimeError, NotImplementedError):
         pass  # one is gone, or on many devices
-    taken = {
-        _buffer(leaf) for leaf in rest if isinstance(leaf, jax.Array) and not leaf.is_deleted()
-    }
+    taken: set[Any] = set()
+    for leaf in rest:
+        if isinstance(leaf, jax.Array) and not leaf.is_deleted():
+            taken |= _buffers(leaf)
     own: list[Any] = []
     for leaf in leaves:
         if isinstance(leaf, jax.Array) and not leaf.is_deleted():
-            buffer = _buffer(leaf)
-            leaf = jnp.copy(leaf) if buffer in taken else leaf
-            taken.add(buffer)
+            buffers = _buffers(leaf)
+            leaf = jnp.copy(leaf) if buffers & taken else leaf
+            taken |= buffers
         own.append(leaf)
     return structure.unflatten(own)
 

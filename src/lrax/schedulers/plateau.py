@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,17 +39,17 @@ class _Plateau(Formula):
         right by at most one in either direction.
         """
         least = x.maximum(self.eps / (1 - self.factor), self.min_lr + self.eps)
+        least = x.minimum(least, sys.float_info.max)  # not infinite
         possible = (least > 0) & (base > 0)
-        exact = x.log(x.where(possible, base, 1) / x.where(possible, least, 1)) / -x.log(
-            self.factor
-        )
-        near = x.maximum(x.floor(exact), 0)
+        # As a difference of logarithms, which no two floats make infinite.
+        exact = x.log(x.where(possible, base, 1)) - x.log(x.where(possible, least, 1))
+        near = x.maximum(x.floor(exact / -x.log(self.factor)), 1)
         u = base * growth(x, self.factor, near - 1)
         v, w = u * self.factor, u * self.factor * self.factor
-        last = x.maximum(near - 1 + (u > least) + (v > least) + (w > least), 0)
+        last = near - 1 + (u > least) + (v > least) + (w > least)
         count = x.where(possible, x.minimum(self.reductions, last), self.reductions)
         reduced = x.maximum(base * growth(x, self.factor, count), self.min_lr)
-        return x.where(count > 0, reduced, base)
+        return x.where((count > 0) & (base > 0), reduced, base)
 
     def plateaus(self, start: Any = 0) -> tuple[tuple[Any, Any], ...]:
         return ((self, start),)

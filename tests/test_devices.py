@@ -58,7 +58,7 @@ def assert_in_place(found, rows):
     assert found["rows of a moment on a device"] == [rows, rows]
     assert len(found["scalars on the mesh"]) == 3
     assert all(found["scalars on the mesh"])
-    assert found["twins"] == [[2.0], [3.0]]
+    assert found["twins"] == [[3.0], [4.0]]
 
 
 def test_eight_devices():

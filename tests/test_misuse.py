@@ -4,6 +4,7 @@ import copy
 import math
 
 import brainstate
+import brainunit as u
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -231,3 +232,25 @@ def test_moments_that_do_not_fit():
                 owner.load_state_dict(changed(state, where, wrong))
             assert type(caught.value) is ValueError
             assert values(owner) == before
+
+
+REFUSED = {
+    "a unit": (lambda x: lrax.StepLR(0.1 * u.mV), "no unit"),
+    "a traced list": (lambda x: lrax.StepLR(0.1, gamma=x[None]), "traced value must be a real"),
+    "a traced bool": (lambda x: lrax.StepLR(0.1, gamma=x > 1), "traced value must be a real"),
+    "a traced epoch": (lambda x: lrax.StepLR(0.1).step(x), "Cast a traced epoch to int32"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_traced(what):
+    call, message = REFUSED[what]
+    with pytest.raises(TypeError, match=message):
+        brainstate.transform.jit(lambda x: (call(x), x)[1])(1.5)
+
+
+def test_a_gradient_that_is_no_array():
+    optimizer = lrax.SGD(lr=0.1)
+    optimizer.register_trainable_weights({"w": brainstate.ParamState(jnp.ones(2))})
+    with pytest.raises(TypeError, match="gradient of 'w' must be an array"):
+        brainstate.transform.jit(lambda: optimizer.step({"w": "steep"}))()

@@ -1,6 +1,7 @@
 """One learning rate, however it is asked for; gradients, traced hyper-parameters, float32 devices, graph size."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ import modes
 import registry
 import schedulers
 from exact import LARGEST, LAST_EPOCH, SMALLEST, Spec, spec
+from helpers import assert_same_bits, stepped
 
 LONG = {f"{label}, 1e9": s for label, s in registry.at_horizon(10**9 + 7).items()}
 OWN = {"a subclass": schedulers.Halving, "a formula": schedulers.KINDS["a formula"]}
@@ -345,3 +347,10 @@ def test_joined_pieces_share_a_graph():
         return equations(jax.make_jaxpr(lambda t: joined(t))(jnp.int32(0)).jaxpr)
 
     assert size(64) <= 2 * size(32)
+
+
+def test_a_function_in_jax_numpy_is_float64_on_the_host():
+    scheduler = lrax.LambdaLR(1.0, lambda t: jnp.exp(-jnp.asarray(t) / 30))
+    wanted = np.float32([math.exp(-t / 30) for t in range(100)])
+    assert_same_bits(stepped(scheduler, 100), wanted)
+    assert_same_bits(scheduler(np.arange(100)), wanted)

@@ -220,6 +220,53 @@ def test_a_table_is_scaled_to_the_first_rate_of_a_group(values, own):
         scheduler.step()
 
 
+def test_a_group_is_a_mapping():
+    optimizer = two_groups(lrax.ExponentialLR(0.5, 0.5))
+    group = optimizer.param_groups[1]
+    assert list(group) == list(group.keys()) == ["params", "lr", "weight_decay"]
+    assert list(dict(group)["params"]) == ["b"]
+    assert repr(group).startswith("ParamGroup(params={'b': ")
+    assert "lr=0.02, weight_decay=0.0" in repr(group)
+    with pytest.raises(KeyError, match="betas"):
+        group["betas"]
+    with pytest.raises(KeyError, match="only 'lr' can"):
+        group["weight_decay"] = 0.1
+    group["lr"] = 0.25
+    assert_close(optimizer.get_last_lr(), [0.5, 0.25])
+
+
+def test_a_view_is_its_number():
+    optimizer = two_groups(lrax.ExponentialLR(0.5, 0.5))
+    lr, count = optimizer.param_groups[0]["lr"], optimizer.step_count
+    lr.value = 0.25
+    assert (float(lr), f"{lr:.3f}", repr(lr)) == (0.25, "0.250", "0.25")
+    assert lr == 0.25
+    assert lr == optimizer.param_groups[0]["lr"]
+    assert lr != optimizer.param_groups[1]["lr"]
+    assert np.asarray(lr, np.float64) == 0.25
+    assert (int(count), [10, 20][count]) == (0, 10)
+    with pytest.raises(AttributeError, match="cannot be set"):
+        count.value = 3
+
+
+def test_a_complete_optimizer_has_no_decay_of_a_group():
+    optimizer = lrax.OptaxOptimizer(optax.sgd(0.1))
+    optimizer.register_trainable_weights({"a": new_states()["a"]})
+    with pytest.raises(ValueError, match="weight_decay of a group needs lr"):
+        optimizer.add_param_group({"b": new_states()["b"]}, weight_decay=0.1)
+
+
+def test_hooks_of_learning_rates_hear_of_each_step():
+    scheduler = lrax.ExponentialLR(0.5, 0.5)
+    two_groups(scheduler)
+    heard = []
+    rates = next(rates for rates, _ in scheduler._targets)
+    rates.register_hook("write_after", lambda context: heard.append(np.array(context.value["lr"])))
+    scheduler.step()
+    scheduler.step()
+    assert_close(heard, [[0.25, 0.01], [0.125, 0.005]])
+
+
 def test_a_function_is_mapped_over_the_rates_until_the_next_step():
     scheduler = lrax.ConstantLR(0.1, factor=1.0, total_iters=0)
     optimizer = two_groups(scheduler)

@@ -12,6 +12,7 @@ import pytest
 
 import lrax
 from helpers import assert_same_bits, assert_trees_equal, compiled_programs, last_lr, values_of
+from lrax._state import LearningRates
 from schedulers import KINDS, METRICS, step
 from test_parameter_groups import OPTIMIZERS, gradient_of, loss_of, new_states, schedule
 
@@ -271,3 +272,31 @@ def test_a_train_step_compiles_once(kind, inside):
         assert not compiled, event
         if not inside:
             assert np.float32(seen) == rate, event
+
+
+# --- Hooks ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["clock", "rates"])
+def test_a_hook_on_a_state_sees_every_step(which):
+    scheduler = lrax.ExponentialLR(base_lr=1.0, gamma=0.5)
+    states = brainstate.graph.states(scheduler).values()
+    kind = type(scheduler.last_epoch) if which == "clock" else LearningRates
+    (state,) = (s for s in states if type(s) is kind)
+    seen = []
+
+    def note(context):
+        value = context.value if which == "clock" else context.value["lr"].item()
+        seen.append(value)
+
+    scheduler.step()
+    state.register_hook("write_after", note)
+    for _ in range(3):
+        scheduler.step()
+    assert seen == ([2, 3, 4] if which == "clock" else [0.25, 0.125, 0.0625])
+    assert scheduler.get_last_lr() == [0.0625]
+    assert scheduler.last_epoch.value == 4
+    state.clear_hooks()
+    scheduler.step()
+    assert len(seen) == 3
+    assert scheduler.get_last_lr() == [0.03125]

@@ -227,7 +227,7 @@ def test_moments_that_do_not_fit():
     assert leaves
     for keys, leaf in leaves:
         where = ["opt_state", *(key.key for key in keys)]
-        for wrong in (None, jnp.ones(7), np.ones(np.shape(leaf), bool), "a", {}):
+        for wrong in (None, jnp.ones(7), np.ones(np.shape(leaf), bool), "a", {}, 3.0 * u.mV):
             with pytest.raises(ValueError, match="opt_state") as caught:
                 owner.load_state_dict(changed(state, where, wrong))
             assert type(caught.value) is ValueError
@@ -254,3 +254,12 @@ def test_a_gradient_that_is_no_array():
     optimizer.register_trainable_weights({"w": brainstate.ParamState(jnp.ones(2))})
     with pytest.raises(TypeError, match="gradient of 'w' must be an array"):
         brainstate.transform.jit(lambda: optimizer.step({"w": "steep"}))()
+
+
+def test_keys_that_are_no_strings():
+    owner = OWNERS["SGD"]()
+    before, state = values(owner), owner.state_dict()
+    for key in (None, 0, ("a", 1)):
+        with pytest.raises(ValueError, match=r"has unknown keys \["):
+            owner.load_state_dict({**state, "opt_state": {**state["opt_state"], key: {}, "a": {}}})
+    assert values(owner) == before

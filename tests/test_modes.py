@@ -354,3 +354,13 @@ def test_a_function_in_jax_numpy_is_float64_on_the_host():
     wanted = np.float32([math.exp(-t / 30) for t in range(100)])
     assert_same_bits(stepped(scheduler, 100), wanted)
     assert_same_bits(scheduler(np.arange(100)), wanted)
+
+
+@pytest.mark.parametrize("base_lr", [0, 0.5])
+def test_a_schedule_that_nothing_changes(base_lr):
+    """All of it is known while tracing, and still an array comes out."""
+    scheduler = lrax.MultiStepLR(base_lr, milestones=[])
+    for epochs in (jnp.int32(3), jnp.arange(3)):
+        for found in (scheduler(epochs), jax.jit(scheduler)(epochs)):
+            assert found.dtype == jnp.float32
+            np.testing.assert_array_equal(found, np.full(epochs.shape, base_lr, np.float32))

@@ -76,7 +76,7 @@ def check_keys(where: str, found: Any, expected: Any) -> None:
     if not isinstance(found, dict):
         raise ValueError(f"{where} must be a dict, got {type(found).__name__}.")
     expected = set(expected)
-    missing, unknown = sorted(expected - set(found)), sorted(set(found) - expected)
+    missing, unknown = sorted(expected - set(found)), sorted(set(found) - expected, key=repr)
     if missing or unknown:
         parts = [
             f"{what} {keys}"
@@ -179,7 +179,7 @@ def _check_shapes(where: str, saved: Any, own: Any) -> None:
         for key in own:
             _check_shapes(f"{where}.{key}", saved[key], own[key])
         return
-    if isinstance(saved, (dict, str, list, tuple)) or saved is None:
+    if not isinstance(saved, (jax.Array, np.ndarray, np.generic, numbers.Number)):
         raise ValueError(f"{where} must be an array of shape {np.shape(own)}, got {saved!r:.80}.")
     dtype = saved.dtype if hasattr(saved, "dtype") else np.asarray(saved).dtype
     kinds = (np.floating, np.integer, np.complexfloating, np.bool_)

@@ -338,8 +338,9 @@ def ratio(x: Arithmetic, base: Any, own: Any) -> Any:
 # --- Evaluation -------------------------------------------------------------------------------
 
 
-def _round(x: Any, value: Any) -> Any:
-    return x.where(value >= SMALLEST, x.minimum(value, LARGEST), 0.0).astype(np.float32)
+def _round(module: Any, x: Any, value: Any) -> Any:
+    clipped = x.where(value >= SMALLEST, x.minimum(value, LARGEST), 0.0)
+    return module.asarray(clipped).astype(np.float32)
 
 
 def evaluate_host(formulas: Sequence[Any], bases: Sequence[float], t: float) -> np.ndarray:
@@ -409,9 +410,9 @@ def _evaluate_array(
     """One formula serves all groups at once; formulas that differ by group run one after the other."""
     if len(formulas) == 1 and len(bases) > 1:
         value = formulas[0].raw(t[..., None], x.array(tuple(bases)), x)
-        return module.broadcast_to(_round(x, value), (*t.shape, len(bases)))
+        return module.broadcast_to(_round(module, x, value), (*t.shape, len(bases)))
     columns = []
     for group, base in enumerate(bases):
         value = formulas[min(group, len(formulas) - 1)].raw(t, x.array(base), x)
-        columns.append(module.broadcast_to(_round(x, value), t.shape))
+        columns.append(module.broadcast_to(_round(module, x, value), t.shape))
     return module.stack(columns, axis=-1)

@@ -179,7 +179,7 @@ def _check_shapes(where: str, saved: Any, own: Any) -> None:
         for key in own:
             _check_shapes(f"{where}.{key}", saved[key], own[key])
         return
-    if not isinstance(saved, (jax.Array, np.ndarray, np.generic, numbers.Number)):
+    if not isinstance(saved, (jax.Array, np.ndarray, np.generic, int, float, complex)):
         raise ValueError(f"{where} must be an array of shape {np.shape(own)}, got {saved!r:.80}.")
     dtype = saved.dtype if hasattr(saved, "dtype") else np.asarray(saved).dtype
     kinds = (np.floating, np.integer, np.complexfloating, np.bool_)

@@ -181,7 +181,7 @@ def _check_shapes(where: str, saved: Any, own: Any) -> None:
         return
     if not isinstance(saved, (jax.Array, np.ndarray, np.generic, int, float, complex)):
         raise ValueError(f"{where} must be an array of shape {np.shape(own)}, got {saved!r:.80}.")
-    dtype = saved.dtype if hasattr(saved, "dtype") else np.asarray(saved).dtype
+    dtype = jnp.result_type(saved)
     kinds = (np.floating, np.integer, np.complexfloating, np.bool_)
     alike = [jnp.issubdtype(dtype, k) == jnp.issubdtype(own.dtype, k) for k in kinds]
     if np.shape(saved) != np.shape(own) or not all(alike):

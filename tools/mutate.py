@@ -4,7 +4,7 @@
     PYTHONPATH=tests python tools/mutate.py _Cosine     # one formula
 
 The mutants of a formula: the learning rate times 1.001, the epoch one more and one less, each `where`
-with its branches swapped, each `choose` with its branches reversed, each clamp (`minimum`, `maximum`)
+with its branches swapped, each `choose` and `steps` reversed, each clamp (`minimum`, `maximum`)
 dropped. A mutant is killed by the first test that fails. One that survives makes the exit status 1,
 unless it is listed below with the reason why it gives the same learning rates.
 """
@@ -63,6 +63,9 @@ class Tampered:
     def choose(self, starts: Any, t: Any, branch: Any) -> Any:
         backwards = lambda i: branch(len(starts) - i)  # noqa: E731
         return self._x.choose(starts, t, backwards if self._hit(REVERSED) else branch)
+
+    def steps(self, starts: Any, t: Any, values: Any) -> Any:
+        return self._x.steps(starts, t, values[::-1] if self._hit(REVERSED) else values)
 
     def minimum(self, a: Any, b: Any) -> Any:
         return a if self._hit(DROPPED) else self._x.minimum(a, b)

@@ -302,6 +302,19 @@ def test_min_lr_and_eps_of_each_group(jitted):
     assert_close(np.transpose(rates), wanted)
 
 
+@pytest.mark.parametrize("jitted", [False, True])
+@pytest.mark.parametrize("mode, sign", [("min", 1), ("max", -1)])
+def test_a_metric_that_no_float32_can_hold(mode, sign, jitted):
+    """It may be taken for infinity, and must not keep the next ones from being better."""
+    scheduler = lrax.ReduceLROnPlateau(1.0, mode, 0.5, patience=1)
+    step = brainstate.transform.jit(scheduler.step) if jitted else scheduler.step
+    with jax.enable_x64(True):
+        for metric in (1e300, 5.0, 4.0, 3.0, 2.0):
+            step(sign * metric)
+    assert scheduler.get_last_lr() == [1.0]
+    assert scheduler.best.value == sign * 2.0
+
+
 EDGES = [0.0, 5e-324, 1e-300, 1e-30, 0.1, 1e30, 1e300, 1.7e308]
 
 

@@ -121,7 +121,7 @@ def differences(saved: Any, own: Any, name: str = "") -> list[str]:
     if isinstance(saved, dict) and isinstance(own, dict):
         return [
             line
-            for key in sorted(set(saved) | set(own))
+            for key in sorted(set(saved) | set(own), key=repr)
             for line in differences(
                 saved.get(key, "nothing"), own.get(key, "nothing"), f"{name}.{key}" if name else key
             )
@@ -179,12 +179,16 @@ def _check_shapes(where: str, saved: Any, own: Any) -> None:
         for key in own:
             _check_shapes(f"{where}.{key}", saved[key], own[key])
         return
-    if not isinstance(saved, (jax.Array, np.ndarray, np.generic, int, float, complex)):
+    arrays = (jax.Array, np.ndarray, np.generic)
+    if not isinstance(saved, (*arrays, int, float, complex)):
         raise ValueError(f"{where} must be an array of shape {np.shape(own)}, got {saved!r:.80}.")
-    dtype = jnp.result_type(saved)
+    dtype = saved.dtype if isinstance(saved, arrays) else np.asarray(saved).dtype
     kinds = (np.floating, np.integer, np.complexfloating, np.bool_)
     alike = [jnp.issubdtype(dtype, k) == jnp.issubdtype(own.dtype, k) for k in kinds]
     if np.shape(saved) != np.shape(own) or not all(alike):
         raise ValueError(
             f"{where} must be {own.dtype} of shape {np.shape(own)}, got {dtype} of shape {np.shape(saved)}."
         )
+    if isinstance(saved, int) and own.dtype.kind in "iu":
+        bounds = jnp.iinfo(own.dtype)
+        check_number(where, saved, low=bounds.min, high=bounds.max)

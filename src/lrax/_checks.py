@@ -48,8 +48,8 @@ def _scalar(name: str, requirement: str, value: Any) -> Number:
     if isinstance(value, (np.ndarray, np.generic, jax.Array)):
         if np.shape(value) != ():
             raise _fail(TypeError, name, requirement, value)
-        value = np.asarray(value)[()]
-        value = float(value) if value.dtype.name == "bfloat16" else value.item()
+        array = np.asarray(value)
+        value = float(array) if array.dtype.name == "bfloat16" else array.item()
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         kind = type(value).__name__
         remedy = ""

@@ -365,7 +365,8 @@ def _clip(value: float) -> float:
 def evaluate_vector(formulas: Sequence[Any], bases: Sequence[float], t: np.ndarray) -> np.ndarray:
     """The same for a NumPy array of epochs: float32, shape ``t.shape + (groups,)``."""
     x = _Vector(t.dtype.kind in "iu")
-    return _evaluate_array(np, x, formulas, bases, t.astype(np.float64))
+    with np.errstate(over="ignore"):  # in a branch that is not taken
+        return _evaluate_array(np, x, formulas, bases, t.astype(np.float64))
 
 
 def evaluate_traced(formulas: Sequence[Any], bases: Sequence[Any], t: Any) -> jax.Array:

@@ -164,10 +164,12 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
                     "formula must be an lrax.Formula or a list of at least one, got []."
                 )
             for f in formulas:
-                if not isinstance(f, Formula):
-                    raise TypeError(f"formula must be an lrax.Formula, got {f!r}.")
+                if not isinstance(f, Formula) or type(f).raw is Formula.raw:
+                    raise TypeError(f"formula must be an lrax.Formula with a raw(), got {f!r}.")
         groups = _checks.group_count(base_lr=bases, formula=formulas)
-        if np.ndim(last_epoch) == 0 and not _checks.is_traced(last_epoch) and last_epoch == -1:
+        known = isinstance(last_epoch, (int, float, np.ndarray, np.generic, jax.Array))
+        known = known and not _checks.is_traced(last_epoch) and np.ndim(last_epoch) == 0
+        if known and last_epoch == -1:
             last_epoch = 0
         self._bases = bases
         self._formulas = formulas

@@ -14,7 +14,7 @@ from .. import _checks
 from .._checkpoint import check_keys, check_number
 from .._checks import Number
 from .._formula import Formula
-from .._numerics import HOST, Arithmetic, growth, wide
+from .._numerics import HOST, LARGEST, Arithmetic, growth, wide
 from .._state import LAST_EPOCH, View
 from ._base import LRScheduler
 
@@ -135,11 +135,13 @@ class _Plateau(Formula):
         return metric < bar if self.mode == "min" else metric > bar
 
 
-# The best metric is kept as a sum of three float32: exact for every Python float, in any mode.
+# The best metric is kept as a sum of three float32: exact, in any mode, for all that one float32 can
+# come near; what is larger is infinite.
 
 
 def _split_host(value: float) -> np.ndarray:
     parts = np.zeros(3, np.float32)
+    value = value if abs(value) <= LARGEST else math.copysign(math.inf, value)
     for i in range(3):
         parts[i] = value
         value = value - parts[i].item() if math.isfinite(value) else 0.0
@@ -148,6 +150,7 @@ def _split_host(value: float) -> np.ndarray:
 
 def _split_traced(value: Any) -> Any:
     parts, rest = [], jnp.asarray(value, float)
+    rest = jnp.where(jnp.abs(rest) <= LARGEST, rest, jnp.copysign(jnp.inf, rest))
     for _ in range(3):
         # Not a cast there and back, which XLA would drop.
         parts.append(jax.lax.reduce_precision(rest, exponent_bits=8, mantissa_bits=23))

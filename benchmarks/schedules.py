@@ -2,11 +2,11 @@
 
     python benchmarks/schedules.py [--rounds 41]
 
-Everything is measured in turns, and ratios are of medians (of compile times: of tenth percentiles, since they
-are long and a busy machine only ever adds to them). A bound that is missed makes the exit status 1.
+Everything is measured in turns. A bound that is missed makes the exit status 1.
 """
 
 import argparse
+import functools
 import itertools
 import sys
 
@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from timing import interleaved, low, median, shown
+from report import HEAD, Row, limit
+from timing import interleaved, low
 
 import lrax
 
@@ -118,27 +119,7 @@ def evaluating(make, epochs):
     return lambda: program(epochs)
 
 
-class Table:
-    def __init__(self):
-        self.met = True
-        print("| what | lrax | peer | ratio | bound | met |")
-        print("|---|---|---|---|---|---|")
-
-    def row(self, what, ours, peer, bound, *, form=shown):
-        ratio = ours / peer
-        met = ratio <= bound
-        self.met &= met
-        print(
-            f"| {what} | {form(ours)} | {form(peer)} | {ratio:.2f} | {bound:g} | {'yes' if met else '**no**'} |",
-            flush=True,
-        )
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=41)
-    rounds = parser.parse_args().rounds
-    table = Table()
+def rows(rounds):
     for name, (ours, peer) in PAIRS.items():
         step = jnp.int32(T // 3)
         found = interleaved(
@@ -146,14 +127,9 @@ def main():
             rounds=rounds * 5,
             block=True,
         )
-        table.row(
-            f"one evaluation in jit, {name}", median(found["lrax"]), median(found["optax"]), 1.2
-        )
+        yield Row(f"one evaluation in jit, {name}", found["lrax"], found["optax"], "optax", 1.2)
     for name, (ours, peer) in PAIRS.items():
-        found = interleaved(
-            {"lrax": compiling(ours), "optax": compiling(peer)}, rounds=rounds, calls=1
-        )
-        table.row(f"compile, {name}", low(found["lrax"]), low(found["optax"]), 1.2)
+        yield compiled(f"compile, {name}", ours, peer, "optax", 1.2, rounds)
     epochs = jnp.arange(EPOCHS, dtype=jnp.int32) % (T + T // 10)
     for name, (ours, peer) in PAIRS.items():
         try:
@@ -161,28 +137,33 @@ def main():
             found = interleaved(functions, rounds=max(rounds // 6, 3), calls=1, block=True)
         except TypeError:  # optax.cosine_onecycle_schedule takes no arrays
             continue
-        table.row(f"1e7 epochs at once, {name}", median(found["lrax"]), median(found["optax"]), 3)
+        yield Row(f"1e7 epochs at once, {name}", found["lrax"], found["optax"], "optax", 3)
     for name, make in GROWING.items():
-        found = interleaved(
-            {"many": compiling(lambda make=make: make(1000)), "one": compiling(lambda make=make: make(1))},
-            rounds=rounds, calls=1,
-        )  # fmt: skip
-        table.row(f"compile 1000 {name}, beside 1", low(found["many"]), low(found["one"]), 3)
+        many, one = functools.partial(make, 1000), functools.partial(make, 1)
+        yield compiled(f"compile 1000 {name}", many, one, "1 of them", 3, rounds)
     for label, pieces in (("lines", joined), ("pieces of three kinds", mixed)):
         for n in (2, 10, 100):
-            ours, peer = pieces(n)
-            found = interleaved(
-                {"lrax": compiling(ours), "optax": compiling(peer)},
-                rounds=max(rounds * 2 // (n + 2), 3),
-                calls=1,
-            )
-            table.row(
-                f"compile {n} joined {label}",
-                low(found["lrax"]),
-                low(found["optax"]),
-                1.05,  # 1, and what two runs of the same differ by
-            )
-    sys.exit(not table.met)
+            few = max(rounds * 2 // (n + 2), 3)
+            noise = 1.05  # the bound is 1, and that is what two runs of the same differ by
+            yield compiled(f"compile {n} joined {label}", *pieces(n), "optax", noise, few)
+
+
+def compiled(what, ours, peer, peer_name, bound, rounds):
+    """Compile times by their tenth percentiles: they are long, and a busy machine only ever adds to them."""
+    functions = {"ours": compiling(ours), "peer": compiling(peer)}
+    found = interleaved(functions, rounds=rounds, calls=1)
+    return Row(what, limit(low(found["ours"])), limit(low(found["peer"])), peer_name, bound)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=41)
+    met = True
+    print(HEAD)
+    for row in rows(parser.parse_args().rounds):
+        print(row, flush=True)
+        met &= row.met
+    sys.exit(not met)
 
 
 if __name__ == "__main__":

@@ -91,9 +91,9 @@ def by_hand(task, counting=False):
     return run
 
 
-def lrax_parts(task):
+def lrax_parts(task, peak=PEAK, warmup=WARMUP, total=TOTAL):
     states = task.states()
-    scheduler = lrax.WarmupCosineSchedule(PEAK, warmup_steps=WARMUP, total_steps=TOTAL)
+    scheduler = lrax.WarmupCosineSchedule(peak, warmup_steps=warmup, total_steps=total)
     optimizer = lrax.AdamW(lr=scheduler, weight_decay=DECAY)
     optimizer.register_trainable_weights(states)
     return states, optimizer, scheduler
@@ -107,19 +107,24 @@ def braintools_parts(task):
     return states, optimizer, scheduler
 
 
-def with_states(task, parts, jit, *, inside=True):
-    """The same loop on brainstate States, with the scheduler stepped inside or outside the step."""
-    states, optimizer, scheduler = parts(task)
+def state_step(task, states, optimizer, scheduler=None):
+    """The step of a loop on brainstate States, not yet compiled; it steps the scheduler that it is given."""
 
     def step(x, y):
         loss_fn = lambda: task.loss({k: s.value for k, s in states.items()}, x, y)  # noqa: E731
         grads, loss = transform.grad(loss_fn, states, return_value=True)()
         optimizer.step(grads)
-        if inside:
+        if scheduler is not None:
             scheduler.step()
         return loss
 
-    compiled = jit(step)
+    return step
+
+
+def with_states(task, parts, jit, *, inside=True):
+    """The same loop on brainstate States, with the scheduler stepped inside or outside the step."""
+    states, optimizer, scheduler = parts(task)
+    compiled = jit(state_step(task, states, optimizer, scheduler if inside else None))
 
     def run():
         loss = compiled(task.x, task.y)
@@ -144,8 +149,7 @@ def train_steps(rounds: int) -> Iterator[Row]:
         if braintools is not None:
             functions["braintools"] = with_states(task, braintools_parts, transform.jit)
         for calls, how in ((None, "in a row"), (1, "one by one")):
-            few = 10 if calls is None and layers == 3 else 1
-            repeat = rounds if layers > 3 else rounds * 10 // few
+            repeat = 10 * rounds if layers == 3 and calls == 1 else rounds
             found = interleaved(functions, rounds=repeat, calls=calls, block=True)
             of = f"train step, {2 * layers} States, {how}"
             hand, peer = found["hand"], "`jax.jit` + optax, donated"
@@ -195,16 +199,8 @@ def loops(rounds: int, steps: int = 10_000) -> Iterator[Row]:
 
     weights = task.arrays()
     state = tx.init(weights)
-    states, optimizer, scheduler = lrax_parts(task)
-
-    def one(_):
-        loss_fn = lambda: task.loss({k: s.value for k, s in states.items()}, task.x, task.y)  # noqa: E731
-        grads, loss = transform.grad(loss_fn, states, return_value=True)()
-        optimizer.step(grads)
-        scheduler.step()
-        return loss
-
-    run = lrax.jit(lambda: transform.for_loop(one, jnp.arange(steps)))
+    one = state_step(task, *lrax_parts(task))
+    run = lrax.jit(lambda: transform.for_loop(lambda _: one(task.x, task.y), jnp.arange(steps)))
     functions = {"lrax": run, "optax": lambda: scan(weights, state)[1]}
     found = interleaved(functions, rounds=max(rounds // 4, 5), calls=1, block=True)
     what = f"{steps} steps in `for_loop`"
@@ -214,22 +210,10 @@ def loops(rounds: int, steps: int = 10_000) -> Iterator[Row]:
 def sweeps(rounds: int, runs: int = 64, steps: int = 200) -> Iterator[Row]:
     """Trainings that differ in learning rate and warmup: all in one program, and one after the other."""
     task = Task(3, 32)
-    first = task.arrays()
 
     def train(lr, warmup):
-        states = {name: brainstate.ParamState(value) for name, value in first.items()}
-        scheduler = lrax.WarmupCosineSchedule(lr, warmup_steps=warmup, total_steps=steps)
-        optimizer = lrax.AdamW(lr=scheduler, weight_decay=DECAY)
-        optimizer.register_trainable_weights(states)
-
-        def one(_):
-            loss_fn = lambda: task.loss({k: s.value for k, s in states.items()}, task.x, task.y)  # noqa: E731
-            grads, loss = transform.grad(loss_fn, states, return_value=True)()
-            optimizer.step(grads)
-            scheduler.step()
-            return loss
-
-        return transform.for_loop(one, jnp.arange(steps))
+        one = state_step(task, *lrax_parts(task, lr, warmup, steps))
+        return transform.for_loop(lambda _: one(task.x, task.y), jnp.arange(steps))
 
     lrs = jnp.geomspace(1e-4, 1e-1, runs)
     warmups = jnp.arange(runs) % 8 * 10

@@ -1,6 +1,7 @@
 """What several test files share: comparisons that cannot pass by accident, ways to run a scheduler."""
 
 import contextlib
+import socket
 
 import brainstate
 import jax
@@ -8,6 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
 
 
 def assert_close(actual, expected, rtol=1e-6, floor=1e-7):

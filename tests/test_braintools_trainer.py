@@ -1,5 +1,6 @@
 """In programs of braintools: its Trainer with our optimizers, its optimizers with our schedulers."""
 
+import importlib.metadata
 import inspect
 import subprocess
 import sys
@@ -46,6 +47,8 @@ SCHEDULERS = {
     "a subclass": lambda: Halving(0.02),
 }
 EPOCHS = 8
+COMPLETE = importlib.metadata.version("braintools") >= "0.4"
+"""Whether a checkpoint of the trainer counts its epochs and holds its schedulers."""
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(24, 4)).astype(np.float32)
 Y = (X @ RNG.normal(size=(4, 1)) + 0.5).astype(np.float32)
@@ -169,12 +172,12 @@ def test_a_checkpoint_of_the_trainer_is_resumed(optimizer, tmp_path):
     resumed = Model(optimizer, kind)
     # The last file is that of epoch 4, written before its scheduler was stepped.
     trainer = Trainer(
-        max_epochs=EPOCHS - 5,
+        max_epochs=EPOCHS if COMPLETE else EPOCHS - 5,
         logger=False,
         enable_progress_bar=False,
         enable_checkpointing=False,
         default_root_dir=str(tmp_path),
-        callbacks=[SteppedOnceMore(resumed.scheduler)],
+        callbacks=[] if COMPLETE else [SteppedOnceMore(resumed.scheduler)],
     )
     trainer.fit(resumed, data(), ckpt_path=str(tmp_path / "saved" / "4.ckpt"))
     assert int(resumed.optimizer.step_count.value) == 3 * EPOCHS

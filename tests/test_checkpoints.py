@@ -134,7 +134,15 @@ def assert_plain(tree, arrays=False):
         assert isinstance(tree, allowed), type(tree)
 
 
-@pytest.mark.parametrize("way", [*ANY, through_json, through_msgpack], ids=name_of)
+def through_lists(tree, like, folder):
+    """As the trainer of braintools hands on what it read: dicts with the keys of a list are lists."""
+    if not isinstance(tree, dict):
+        return tree
+    tree = {key: through_lists(value, like, folder) for key, value in tree.items()}
+    return list(tree.values()) if list(tree) == list(map(str, range(len(tree)))) else tree
+
+
+@pytest.mark.parametrize("way", [*ANY, through_json, through_msgpack, through_lists], ids=name_of)
 def test_state_dicts_of_schedulers(way, tmp_path):
     old = {kind: make() for kind, make in SCHEDULERS.items()}
     for i, scheduler in enumerate(old.values()):

@@ -3,13 +3,12 @@
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 
 import numpy as np
 
-from helpers import assert_close, assert_same_bits
+from helpers import assert_close, assert_same_bits, free_port
 
 SCRIPT = pathlib.Path(__file__).with_name("devices.py")
 
@@ -74,9 +73,7 @@ def test_eight_devices():
 
 
 def test_two_processes():
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     first, second = finish(*(start(2, port, process, 2) for process in range(2)))
     (one,) = finish(start(1))
     assert len(first) == 4

@@ -4,11 +4,12 @@ import multiprocessing
 import os
 import re
 import runpy
-import socket
 import sys
 from pathlib import Path
 
 import pytest
+
+from helpers import free_port
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -89,9 +90,7 @@ def test_a_sweep_at_once_equals_its_trainings_one_by_one(examples, tmp_path):
 
 
 def test_digits_on_many_devices_and_in_two_processes(examples):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
+    address = f"localhost:{free_port()}"
     short = ["--epochs", 4]
     both = [*short, "--fully-sharded", "--coordinator", address, "--processes", 2, "--process"]
     (one,) = examples(("data_parallel.py", short))

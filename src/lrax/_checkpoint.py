@@ -63,7 +63,9 @@ def restored(value: Any) -> Any:
 
 
 def unwrap(tree: Any) -> Any:
-    """The same for a dict that came back from disk."""
+    """The same for a dict that came back from disk, perhaps with lists again."""
+    if isinstance(tree, (list, tuple)):
+        tree = dict(enumerate(tree))
     if isinstance(tree, dict):
         return {str(key): unwrap(value) for key, value in tree.items()}
     if isinstance(tree, (np.generic, np.ndarray, jax.Array)) and np.ndim(tree) == 0:

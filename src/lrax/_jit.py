@@ -4,7 +4,7 @@ import functools
 import inspect
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import brainstate
 import jax
@@ -13,8 +13,6 @@ import numpy as np
 
 from . import _checks
 from ._state import all_direct, put_all, read_all, tracing, writes_as_is
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Stale(Exception):

@@ -222,7 +222,7 @@ class _Traced:
         return jnp.sum(self.where(index[..., None] == np.arange(len(table)), table, 0.0), axis=-1)
 
     def quarter_sine(self, fraction: Any) -> Any:
-        if fraction.size == 1:
+        if np.size(fraction) == 1:
             return jnp.sin(fraction * (math.pi / 2))
         # That is the shorter program, but takes five times as long. This one is 3 * 2**-53 off.
         fraction = self.minimum(self.maximum(fraction, 0.0), 1.0)
@@ -257,8 +257,8 @@ class _Traced:
         bits = jax.lax.bitcast_convert_type(t, np.int32).reshape(*t.shape, -1)
         result = jax.ShapeDtypeStruct(bits.shape, np.int32)
         bits = jax.pure_callback(on_host, result, bits, vmap_method="expand_dims")
-        wide = bits if self.dtype == np.float64 else bits[..., 0]
-        return jax.lax.bitcast_convert_type(wide, self.dtype)
+        words = bits if self.dtype == np.float64 else bits[..., 0]
+        return jax.lax.bitcast_convert_type(words, self.dtype)
 
 
 def _chain(

@@ -23,6 +23,8 @@ try:
     from brainstate._state_global_hooks import GlobalHookRegistry
     from jax._src.core import trace_ctx
 
+    _ = TRACE_CONTEXT.state_stack, trace_ctx.is_top_level, GlobalHookRegistry._instance
+
     def _brainstate_traces() -> bool:
         return bool(TRACE_CONTEXT.state_stack)
 
@@ -38,7 +40,7 @@ try:
             or ((registry := GlobalHookRegistry._instance) and registry.has_hooks())
         )
 
-except ImportError:  # pragma: no cover
+except (ImportError, AttributeError):  # pragma: no cover
 
     def _brainstate_traces() -> bool:
         return True
@@ -159,8 +161,7 @@ class Clock(brainstate.LongTermState):
         """Set the epoch, where ``direct(self)``."""
         attributes: Any = self.__dict__
         old, new = attributes["_value"], np.int32(epoch)
-        at_home = type(old) is np.int32 or not old.committed
-        attributes["_value"] = new if at_home else place(new, old)
+        attributes["_value"] = new if type(old) is np.int32 else place(new, old)
         attributes["_been_writen"] = True
 
 
@@ -168,7 +169,7 @@ _HOST_TYPES = {np.ndarray, np.int32}
 
 
 class Memory(brainstate.LongTermState):
-    """A nested dict of NumPy numbers and arrays, each with the dtype it had at first."""
+    """A nested dict of numbers and arrays, each with the dtype it had at first."""
 
     def _write_value(self, v: Any) -> None:
         self._value = jax.tree.map(lambda new, old: strong(new, old.dtype, old), v, self._value)
@@ -220,7 +221,7 @@ class LearningRates(brainstate.LongTermState):
         """Publish, where ``direct(self)``."""
         attributes: Any = self.__dict__
         old = attributes["_value"]
-        if type(old["lr"]) is not np.ndarray and old["lr"].committed:
+        if type(old["lr"]) is not np.ndarray:
             lr = place(lr, old["lr"])
         attributes["_value"] = {"lr": lr, "owner": old["owner"]}
         attributes["_been_writen"] = True

@@ -97,9 +97,7 @@ def _adapter_class() -> type:
                 return
             self.optimizer._current_lr.value = rates[0]
             for group, rate in zip(self.optimizer.param_groups, rates, strict=False):
-                if isinstance(
-                    group["lr"], brainstate.State
-                ):  # a number, if it was given to the group
+                if isinstance(group["lr"], brainstate.State):  # else the group has its own
                     group["lr"].value = rate
 
         def attach_optimizer(self, optimizer: Any) -> None:

@@ -217,9 +217,7 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
 
     def get_lr(self) -> list[Any]:
         """The learning rates at the epoch of the clock, one for each parameter group."""
-        rates = self._formula_lrs(
-            self._bound_formulas(self._learned()), self.last_epoch.value, self._targets[0][0]
-        )
+        rates = self._formula_lrs(self.last_epoch.value, self._targets[0][0])
         return (
             list(rates)
             if rates.ndim == 1
@@ -435,11 +433,11 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
                 for key, plateau, start in self._plateaus
             }
             memory.poke(learned)
-            counts = [learned[key]["reductions"] for key, *_ in self._plateaus]
+            counts = self._reductions(learned)
             if counts != self._bound[0]:
-                vars(self)["_bound"] = counts, self._bound_formulas(learned)
+                vars(self)["_bound"] = counts, self._bind(counts)
             formulas = self._bound[1]
-        now = now + 1 if now < LAST_EPOCH else now
+        now += now < LAST_EPOCH
         clock.poke(now)
         for rates, slot in self._targets:
             lr = evaluate_host(formulas, self._group_bases(rates), now)
@@ -457,24 +455,24 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
         last = len(own) - 1
         return tuple([own[min(g, last)] if lr is None else lr for g, lr in enumerate(groups)])
 
-    def _bound_formulas(self, memory: dict[str, Any] | None) -> tuple[Formula, ...]:
+    def _reductions(self, memory: dict[str, Any]) -> list[Any]:
+        """How often each plateau has reduced the learning rate."""
+        return [memory[key]["reductions"] for key, *_ in self._plateaus]
+
+    def _bind(self, reductions: list[Any]) -> tuple[Formula, ...]:
         """The formulas with what was learned from metrics filled in."""
-        if memory is None:
-            return self._formulas
-        counts = [memory[key]["reductions"] for key, *_ in self._plateaus]
-        return tuple([f.with_reductions(iter(counts)) for f in self._formulas])
+        return tuple([f.with_reductions(iter(reductions)) for f in self._formulas])
 
-    def _learned(self) -> dict[str, Any] | None:
-        return None if self._memory is None else self._memory.value
-
-    def _formula_lrs(self, formulas: tuple[Formula, ...], epoch: Any, rates: LearningRates) -> Any:
-        bases = self._group_bases(rates)
-        concrete = self._concrete and (self._memory is None or is_concrete(formulas))
+    def _formula_lrs(self, epoch: Any, rates: LearningRates) -> Any:
+        bases, formulas, concrete = self._group_bases(rates), self._formulas, self._concrete
+        if self._memory is not None:
+            formulas = self._bind(self._reductions(self._memory.value))
+            concrete = concrete and is_concrete(formulas)
         return evaluate(formulas, bases, epoch, concrete=concrete and is_concrete(bases))
 
     def _lrs_at(self, epoch: Any, rates: LearningRates) -> Any:
         if type(self).get_lr is LRScheduler.get_lr:
-            return self._formula_lrs(self._bound_formulas(self._learned()), epoch, rates)
+            return self._formula_lrs(epoch, rates)
         formulas = tuple(_FromGetLR(self, group) for group in range(len(rates.base_lrs)))
         return evaluate(formulas, (1.0,) * len(formulas), epoch, concrete=self._concrete)
 

@@ -80,7 +80,7 @@ class _MultiStep(Formula):
     gamma: Number
 
     def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
-        if not isinstance(self.gamma, float):
+        if not isinstance(self.gamma, float):  # traced: no table of its powers
             return base * growth(x, self.gamma, x.count(self.milestones, t))
         return base * x.steps(self.milestones, t, self.factors)
 

@@ -63,14 +63,19 @@ def restored(value: Any) -> Any:
 
 
 def unwrap(tree: Any) -> Any:
-    """The same for a dict that came back from disk, perhaps with lists again."""
-    if isinstance(tree, (list, tuple)):
-        tree = dict(enumerate(tree))
+    """The same for a dict that came back from disk."""
+    if isinstance(tree, list):
+        return [unwrap(value) for value in tree]
     if isinstance(tree, dict):
         return {str(key): unwrap(value) for key, value in tree.items()}
     if isinstance(tree, (np.generic, np.ndarray, jax.Array)) and np.ndim(tree) == 0:
         return np.asarray(tree).item()
     return tree
+
+
+def as_dict(value: Any) -> Any:
+    """What :func:`plain` made of a list, where whoever read the file has made a list of it again."""
+    return {str(i): entry for i, entry in enumerate(value)} if isinstance(value, list) else value
 
 
 def check_keys(where: str, found: Any, expected: Any) -> None:
@@ -120,6 +125,8 @@ def check_number(
 
 def differences(saved: Any, own: Any, name: str = "") -> list[str]:
     """Where two configurations differ, with both values."""
+    if isinstance(own, dict):
+        saved = as_dict(saved)
     if isinstance(saved, dict) and isinstance(own, dict):
         return [
             line

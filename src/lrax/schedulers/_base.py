@@ -15,6 +15,7 @@ from brainstate.graph import Node
 from .. import _checks
 from .._checkpoint import (
     VERSION,
+    as_dict,
     check_keys,
     check_number,
     check_version,
@@ -385,9 +386,10 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
         memory = None
         if self._memory is not None and (not different or "plateaus" in found):
             check_keys("state_dict", found, {"version", "last_epoch", "plateaus", *saved})
-            check_keys("plateaus", found["plateaus"], self._memory.value)
+            plateaus = as_dict(found["plateaus"])
+            check_keys("plateaus", plateaus, self._memory.value)
             memory = {
-                key: plateau.from_numbers(f"plateaus.{key}", found["plateaus"][key])
+                key: plateau.from_numbers(f"plateaus.{key}", plateaus[key])
                 for key, plateau, _ in self._plateaus
             }
         elif strict:

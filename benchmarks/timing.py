@@ -18,18 +18,21 @@ def interleaved(
 ) -> dict[str, np.ndarray]:
     """Seconds per call of each function in each round; the functions take turns in every round.
 
-    `calls` is how often a function runs in its turn; None: for some two milliseconds. With `block`
-    a turn ends when the last result is there. What is in `before` runs before a turn and is not
-    timed.
+    `calls` is how often each function runs in its turn; None: so that the slowest takes some two
+    milliseconds. With `block` a turn ends when the last result is there. What is in `before` runs
+    before a turn and is not timed.
     """
-    counts, before = {}, before or {}
-    for name, function in functions.items():
-        wait = jax.block_until_ready if block else (lambda result: result)
-        wait(function())
-        begin = time.perf_counter()
-        wait(function())
-        once = time.perf_counter() - begin
-        counts[name] = calls or int(np.clip(2e-3 / max(once, 1e-9), 1, 1000))
+    before, slowest = before or {}, 0.0
+    wait = jax.block_until_ready if block else (lambda result: result)
+    for function in functions.values():
+        for _ in range(
+            3
+        ):  # the first compiles, and the second may still meet values of other kinds
+            begin = time.perf_counter()
+            wait(function())
+            once = time.perf_counter() - begin
+        slowest = max(slowest, once)
+    calls = calls or int(np.clip(2e-3 / slowest, 1, 1000))
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():
@@ -37,11 +40,11 @@ def interleaved(
             if name in before:
                 jax.block_until_ready(before[name]())
             begin = time.perf_counter()
-            for _ in range(counts[name]):
+            for _ in range(calls):
                 result = function()
             if block:
                 jax.block_until_ready(result)
-            seconds[name].append((time.perf_counter() - begin) / counts[name])
+            seconds[name].append((time.perf_counter() - begin) / calls)
     return {name: np.array(values) for name, values in seconds.items()}
 
 

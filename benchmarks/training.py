@@ -148,7 +148,7 @@ def train_steps(rounds: int) -> Iterator[Row]:
         }
         if braintools is not None:
             functions["braintools"] = with_states(task, braintools_parts, transform.jit)
-        for calls, how in ((None, "in a row"), (1, "one by one")):
+        for calls, how in ((100 if layers == 3 else 10, "in a row"), (1, "one by one")):
             repeat = 10 * rounds if layers == 3 and calls == 1 else rounds
             found = interleaved(functions, rounds=repeat, calls=calls, block=True)
             of = f"train step, {2 * layers} States, {how}"

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import _checks
-from ._state import all_direct, put_all, read_all, tracing, writes_as_is
+from ._state import Bundle, tracing, writes_as_is
 
 
 class _Stale(Exception):
@@ -28,7 +28,7 @@ class _Program:
         self._out_tree = stateful.get_out_treedef(*args, **kwargs)
         trace = stateful.get_state_trace(*args, **kwargs)
         states = list(trace.states)
-        before = read_all(states)
+        before = [state.value for state in states]
         _, after = jax.tree.unflatten(self._out_tree, self._jaxpr.out_avals)
         # A State whose new value has another shape cannot lend its memory to it.
         lends = [
@@ -38,9 +38,9 @@ class _Program:
         # Lenders first, then what else is written, then what is only read.
         rank = [2 - written - lent for written, lent in zip(trace.been_writen, lends, strict=True)]
         self._order = sorted(range(len(states)), key=lambda i: (rank[i], i))
-        self._states = [states[i] for i in self._order]
+        self._bundle = Bundle([states[i] for i in self._order])
         self._lenders = sum(lends)
-        self._written = self._states[: sum(trace.been_writen)]
+        self._written = self._bundle.states[: sum(trace.been_writen)]
         self._as_is = all(map(writes_as_is, self._written))
         ordered = [before[i] for i in self._order]
         self._avals = _avals(ordered)
@@ -50,8 +50,8 @@ class _Program:
         self._run = jax.jit(self._flat, donate_argnums=(0,))
 
     def __call__(self, arguments: list[Any]) -> Any:
-        fast = all_direct(self._states)
-        values = [s._value if fast else s.value for s in self._states]
+        fast = self._bundle.direct()
+        values = self._bundle.peek() if fast else [s.value for s in self._bundle.states]
         lent, kept = values[: self._lenders], values[self._lenders :]
         if lent and not self._is_exclusive(lent, kept, arguments):
             lent = _exclusive(lent, (kept, arguments))
@@ -66,7 +66,7 @@ class _Program:
                 ) from error
             raise
         if fast and self._as_is:
-            put_all(self._written, new)
+            self._bundle.poke(new)
         else:
             for state, value in zip(self._written, new, strict=True):
                 state.value = value
@@ -89,7 +89,7 @@ class _Program:
         )
 
     def lower(self, arguments: list[Any]) -> jax.stages.Lowered:
-        values = read_all(self._states)
+        values = [state.value for state in self._bundle.states]
         return self._run.lower(values[: self._lenders], values[self._lenders :], arguments)
 
     def _flat(self, lent: list[Any], kept: list[Any], arguments: list[Any]) -> Any:

@@ -3,6 +3,11 @@
 import copy
 import json
 import pickle
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import brainstate
 import jax
@@ -300,3 +305,23 @@ def test_a_hook_on_a_state_sees_every_step(which):
     scheduler.step()
     assert len(seen) == 3
     assert scheduler.get_last_lr() == [0.03125]
+
+
+def test_without_the_internals_that_save_time():
+    """The tests of what depends on them, as if a later brainstate had them no more."""
+    program = """
+        import sys
+        import brainstate, pytest
+        sys.modules["brainstate._state_global_hooks"] = None
+        import lrax._state
+        assert not lrax._state.direct(brainstate.State(0.0))
+        chosen = "under_plain or given_away or is_gone or static_argument or other_shapes"
+        options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "-k", chosen]
+        sys.exit(pytest.main([*options, *sys.argv[1:]]))
+    """
+    files = [Path(__file__).with_name(f"test_{name}.py") for name in ("misuse", "donation", "jit")]
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), *files], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert int(re.search(r"(\d+) passed", run.stdout)[1]) > 60

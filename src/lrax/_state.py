@@ -4,8 +4,8 @@ A weakly typed or Python value in a State makes the next jitted call compile aga
 brainstate's own trace cache does not notice. The States here write one dtype, always strong.
 On the host they hold NumPy scalars, which cost nanoseconds where a device array costs microseconds.
 
-This is the only file that touches brainstate's (and jax's) internals. Where they are missing,
-``direct`` is never true and every access takes the ordinary, slower way through ``State.value``.
+This is the only file that touches brainstate's (and jax's) internals. Without those that only save
+time ``direct`` is never true, and every access takes the ordinary, slower way through ``State.value``.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,19 +15,16 @@ import brainstate
 import jax
 import jax.numpy as jnp
 import numpy as np
+from brainstate._state import TRACE_CONTEXT
 
 from ._checks import is_traced
 
 try:
-    from brainstate._state import TRACE_CONTEXT
     from brainstate._state_global_hooks import GlobalHookRegistry
     from jax._src.core import trace_ctx
 
-    _ = TRACE_CONTEXT.state_stack, trace_ctx.is_top_level, GlobalHookRegistry._instance
+    _ = trace_ctx.is_top_level, GlobalHookRegistry._instance
     _ = [brainstate.State.__annotations__[k] for k in ("_value", "_been_writen", "_hooks_manager")]
-
-    def _brainstate_traces() -> bool:
-        return bool(TRACE_CONTEXT.state_stack)
 
     def _jax_traces() -> bool:
         return not trace_ctx.is_top_level()
@@ -41,13 +38,11 @@ try:
             or ((registry := GlobalHookRegistry._instance) and registry.has_hooks())
         )
 
-except (ImportError, AttributeError, KeyError):  # pragma: no cover
-
-    def _brainstate_traces() -> bool:
-        return True
+except (ImportError, AttributeError, KeyError):
+    _top_level = brainstate.util.StateJaxTracer()
 
     def _jax_traces() -> bool:
-        return True
+        return not _top_level.is_valid()
 
     def direct(state: brainstate.State) -> bool:
         return False
@@ -58,7 +53,7 @@ LAST_EPOCH = 2**31 - 1
 
 def tracing() -> bool:
     """Whether brainstate or jax is tracing the code that runs now."""
-    return _brainstate_traces() or _jax_traces()
+    return bool(TRACE_CONTEXT.state_stack) or _jax_traces()
 
 
 class Bundle:
@@ -89,7 +84,7 @@ class Bundle:
 
 def refuse_foreign_trace(state: brainstate.State, what: str) -> None:
     """Stop a stateful call under a plain jax transformation, which would run once and be forgotten."""
-    if _brainstate_traces() or not _jax_traces():
+    if TRACE_CONTEXT.state_stack or not _jax_traces():
         return
     state.check_valid_trace(
         lambda: (

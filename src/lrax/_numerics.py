@@ -343,13 +343,18 @@ def _round(module: Any, x: Any, value: Any) -> Any:
     return module.asarray(clipped).astype(np.float32)
 
 
+_FLOAT32 = np.dtype(np.float32)  # np.empty takes it in a third less time than the class
+
+
 def evaluate_host(formulas: Sequence[Any], bases: Sequence[float], t: float) -> np.ndarray:
     """Learning rates of all groups at one epoch, from Python numbers: float32, shape (groups,)."""
     groups = len(bases)
-    values = np.empty(groups, np.float32)
+    values = np.empty(groups, _FLOAT32)
     if len(formulas) == 1 and (groups == 1 or bases.count(bases[0]) == groups):  # as mostly
         value = formulas[0].raw(t, bases[0], HOST)
-        values.fill(value if SMALLEST <= value <= LARGEST else _clip(value))
+        values[0] = value if SMALLEST <= value <= LARGEST else _clip(value)
+        if groups > 1:
+            values.fill(values[0])
         return values
     last = len(formulas) - 1
     for group, base in enumerate(bases):

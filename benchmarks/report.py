@@ -89,7 +89,7 @@ def versions() -> str:
 def write(rows: list[Row], remarks: list[str]) -> None:
     """Replace the section of this machine in RESULTS.md."""
     text = RESULTS.read_text() if RESULTS.exists() else ""
-    sections = dict(re.findall(r"^## (.*)\n\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    sections = dict(re.findall(r"^## ([^\n]*)\n\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     facts = f"{datetime.date.today()}{load}; {versions()}."
     body = [facts, *remarks, "\n".join([HEAD, *map(str, rows)])]

@@ -70,9 +70,7 @@ def hand_step(task, tx):
 def by_hand(task, counting=False):
     """``jax.jit`` with donation, and a loop that carries weights and optimizer state along.
 
-    With `counting` the loop also knows its step, as one that logs or saves does. On a CPU with few
-    cores XLA runs a program with one more such scalar on another thread, which alone takes longer
-    than all that lrax adds.
+    With `counting` the loop also knows its step, as one that logs or saves does.
     """
     tx = optax_chain()
 
@@ -149,7 +147,7 @@ def train_steps(rounds: int) -> Iterator[Row]:
         if braintools is not None:
             functions["braintools"] = with_states(task, braintools_parts, transform.jit)
         for calls, how in ((100 if layers == 3 else 10, "in a row"), (1, "one by one")):
-            repeat = 10 * rounds if layers == 3 and calls == 1 else rounds
+            repeat = 10 * rounds if layers == 3 and calls == 1 else 2 * rounds
             found = interleaved(functions, rounds=repeat, calls=calls, block=True)
             of = f"train step, {2 * layers} States, {how}"
             hand, peer = found["hand"], "`jax.jit` + optax, donated"

@@ -44,7 +44,7 @@ class _Program:
         self._as_is = all(map(writes_as_is, self._written))
         ordered = [before[i] for i in self._order]
         self._avals = _avals(ordered)
-        self._lent_shapes = {np.shape(x) for x in jax.tree.leaves(ordered[: self._lenders])}
+        self._lent_kinds = set(_avals(ordered[: self._lenders])[1])
         self._last_lent: list[Any] = []
         self._last_kept: list[Any] = []
         self._run = jax.jit(self._flat, donate_argnums=(0,))
@@ -77,14 +77,14 @@ class _Program:
         """Whether it is known without looking at memory that nothing shares the buffers of `lent`.
 
         What a program returns shares nothing with what was there before. So it takes an array that
-        has come since, and it shares memory only with one of its own shape.
+        has come since, and it shares memory only with one of its own shape and dtype.
         """
         if len(self._last_lent) != len(lent) or not all(map(operator.is_, lent, self._last_lent)):
             return False
         come = [new for new, old in zip(kept, self._last_kept, strict=True) if new is not old]
-        shapes = self._lent_shapes
+        kinds = self._lent_kinds
         return not any(
-            isinstance(leaf, jax.Array) and leaf.shape in shapes
+            isinstance(leaf, jax.Array) and (leaf.shape, leaf.dtype) in kinds
             for leaf in jax.tree.leaves((come, arguments))
         )
 

@@ -119,6 +119,40 @@ def test_an_array_that_is_gone_is_an_error_with_a_remedy():
     assert state.value == 6.0
 
 
+def test_an_array_in_the_function_is_gone_too():
+    state = counter(1.0)
+    first = state.value
+
+    @lrax.jit
+    def back(x):
+        state.value = state.value + 0.1 * (first - state.value) + x.sum()
+
+    back(np.ones(2))
+    back(np.ones(2))
+    with pytest.raises(RuntimeError, match=r"in the function is gone.*donate=False"):
+        back(np.ones(3))  # another trace
+
+
+def test_a_call_that_fails_says_why_and_what_is_lost():
+    def rate(epoch):
+        if epoch >= 2:
+            raise ValueError(f"no learning rate for epoch {int(epoch)}")
+        return 1.0
+
+    scheduler = lrax.LambdaLR(0.1, rate)
+    state = counter(1.0)
+
+    @lrax.jit
+    def step():
+        state.value = 2 * state.value
+        scheduler.step()
+
+    step()
+    with pytest.raises(RuntimeError, match="no learning rate for epoch 2") as caught:
+        step()
+    assert "their values are lost" in "".join(caught.value.__notes__)
+
+
 def alias(array):
     """Another array with the same buffer."""
     twin = jax.device_put(array, jax.devices()[0])

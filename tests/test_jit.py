@@ -496,3 +496,16 @@ def test_a_state_that_writes_in_its_own_way():
         add()
         halves[name] = float(state.value)
     assert halves["lrax"] == halves["brainstate"]
+
+
+def test_static_values_of_another_type_are_other_values():
+    kind = lrax.jit(lambda x, n: x * (2 if isinstance(n, bool) else 5), static_argnames="n")
+    assert [float(kind(1.0, n=n)) for n in (True, 1, 1.0)] == [2, 5, 5]
+
+
+@pytest.mark.parametrize(
+    "options", [{"static_argnames": "trainning"}, {"static_argnums": 2}, {"static_argnums": [0, 9]}]
+)
+def test_static_arguments_that_are_none(options):
+    with pytest.raises(ValueError, match=r"static_arg\w+ must .*(training|2)"):
+        lrax.jit(lambda x, training: x, **options)

@@ -396,3 +396,57 @@ def test_a_model_of_many_layers():
 
     brainstate.transform.for_loop(body, jnp.arange(40))
     assert float(jnp.mean((model(X) - Y) ** 2)) < before / 2
+
+
+GRADIENTS = {
+    "a Python int": 2,
+    "a Python float": 2.0,
+    "whole numbers of NumPy": np.array(2),
+    "whole numbers of jax": jnp.array(2),
+    "True": np.array(True),
+}
+
+
+@pytest.mark.parametrize("label", GRADIENTS)
+@pytest.mark.parametrize("clip", [None, 0.5])
+@pytest.mark.parametrize("jit", [lambda f: f, lrax.jit])
+def test_a_gradient_of_whole_numbers(label, clip, jit):
+    weight = brainstate.ParamState(jnp.float32(1.0))
+    optimizer = lrax.SGD(lr=0.1, clip_norm=clip).register_trainable_weights({"w": weight})
+    jit(lambda: optimizer.step({"w": GRADIENTS[label]}))()
+    assert_close(weight.value, 1 - 0.1 * (clip or float(GRADIENTS[label])))
+    assert weight.value.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("dtype, gradient", [(jnp.float16, 1000.0), (jnp.bfloat16, 1.0)])
+def test_the_norm_of_small_types_is_a_float32(dtype, gradient):
+    states = {str(i): brainstate.ParamState(jnp.zeros((), dtype)) for i in range(1000)}
+    optimizer = lrax.SGD(lr=1.0, clip_norm=10.0).register_trainable_weights(states)
+    optimizer.step(dict.fromkeys(states, jnp.asarray(gradient, dtype)))
+    found = np.array([state.value for state in states.values()], np.float64)
+    assert states["0"].value.dtype == dtype
+    np.testing.assert_allclose(found, -10 / np.sqrt(1000), rtol=4e-3)
+
+
+def test_weights_of_whole_numbers_are_refused():
+    with pytest.raises(TypeError, match="floating-point numbers, got int32 in 'table'"):
+        lrax.SGD().register_trainable_weights({"table": brainstate.ParamState(jnp.arange(3))})
+
+
+def test_loading_before_registration_is_refused():
+    trained = lrax.Adam(lr=0.1).register_trainable_weights(new_states())
+    with pytest.raises(ValueError, match="register_trainable_weights"):
+        lrax.Adam(lr=0.1).load_state_dict(trained.state_dict())
+
+
+def test_numbers_in_states_are_numbers():
+    optimizer = lrax.SGD(lr=0.5).register_trainable_weights(new_states())
+    count, group = optimizer.step_count, optimizer.param_groups[0]
+    assert not count
+    optimizer.step(START)
+    assert count
+    assert [count + 1, 1 + count, 3 - count, 2 * count, count % 2, 7 // count] == [2, 2, 2, 2, 1, 7]
+    assert [count < 2, count >= 2, count != 1, count == count, 2**count] == [1, 0, 0, 1, 2]
+    group["lr"] *= 0.5
+    assert group["lr"] / 2 == 0.125
+    assert optimizer.current_lr == 0.25

@@ -134,10 +134,10 @@ def function(name: str, value: Any) -> Callable[[Any], Any]:
 
 
 def sequence(name: str, value: Any, check: Callable[[str, Any], T], *, of: str) -> tuple[T, ...]:
-    """A tuple of checked entries, from a list, a tuple or a one-dimensional array."""
+    """A tuple of checked entries, from a list, a tuple, a range or a one-dimensional array."""
     if isinstance(value, (np.ndarray, jax.Array)) and np.ndim(value) == 1:
         value = list(value)
-    if not isinstance(value, (list, tuple)):
+    if not isinstance(value, (list, tuple, range)):
         raise _fail(TypeError, name, f"a list or tuple of {of}", value)
     return tuple(check(f"{name}[{i}]", entry) for i, entry in enumerate(value))
 

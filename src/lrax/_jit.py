@@ -19,6 +19,10 @@ class _Stale(Exception):
     """A State has another shape than when the function was traced."""
 
 
+def _is_about_a_gone_array(error: Exception) -> bool:
+    return any(text in str(error) for text in ("has been deleted", "deleted or donated"))
+
+
 class _Program:
     """The function, traced for one signature of its arguments and compiled on the values of its States."""
 
@@ -58,12 +62,12 @@ class _Program:
         try:
             out, new = self._run(lent, kept, arguments)
         except (RuntimeError, ValueError) as error:
-            leaves = jax.tree.leaves((lent, kept, arguments))
-            if any(leaf.is_deleted() for leaf in leaves if isinstance(leaf, jax.Array)):
-                raise RuntimeError(
-                    "An array in a State or among the arguments is gone: an earlier call gave its memory to a new value. "
-                    "Copy arrays that you take out of a State, or use lrax.jit(fn, donate=False)."
-                ) from error
+            leaves = [leaf for leaf in jax.tree.leaves(lent) if isinstance(leaf, jax.Array)]
+            if not _is_about_a_gone_array(error) and any(leaf.is_deleted() for leaf in leaves):
+                error.add_note(
+                    "The call failed after it was given the memory of the States that it writes: their values are lost. "
+                    "Restore them from a checkpoint, or use lrax.jit(fn, donate=False)."
+                )
             raise
         if fast and self._as_is:
             self._bundle.poke(new)
@@ -185,7 +189,8 @@ def jit(
     Raises
     ------
     ValueError
-        If a State is an argument or a return value, or a static argument is not hashable.
+        If a State is an argument or a return value, a static argument is not hashable, or one that
+        the function does not have is said to be static.
 
     Examples
     --------
@@ -223,23 +228,24 @@ def jit(
     def prepare(args: Any, kwargs: Any) -> tuple[list[_Program], list[Any], Callable[[], _Program]]:
         """Programs for arguments of this kind, the arguments as a flat list, and how to trace one more."""
         fixed: tuple[Any, ...] = ()
+        kinds: tuple[type, ...] = ()
         bound = fn
         if numbers or names:
             fixed = (*((i, args[i]) for i in numbers if i < len(args)),)
             fixed += (*((name, kwargs[name]) for name in names if name in kwargs),)
+            kinds = tuple(type(value) for _, value in fixed)  # 1 == 1.0 == True
             bound = _bind(fn, dict(fixed))
             args = tuple(arg for i, arg in enumerate(args) if i not in numbers)
             kwargs = {name: value for name, value in kwargs.items() if name not in names}
         leaves, structure = jax.tree.flatten((args, kwargs))
-        key = (structure, fixed, jax.config.jax_enable_x64, *map(_signature_of, leaves))  # pyright: ignore
+        key = (structure, fixed, kinds, jax.config.jax_enable_x64, *map(_signature_of, leaves))  # pyright: ignore
         try:
             known = programs.setdefault(key, [])
         except TypeError:
             raise ValueError(f"Static arguments must be hashable, got {fixed!r}.") from None
         return known, leaves, lambda: _Program(bound, donate, args, kwargs)
 
-    @functools.wraps(fn)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def run(args: Any, kwargs: Any) -> Any:
         if tracing() or jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
             return nested(*args, **kwargs)
         known, leaves, trace = prepare(args, kwargs)
@@ -256,6 +262,18 @@ def jit(
         known.insert(0, program)
         return out
 
+    @functools.wraps(fn)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return run(args, kwargs)
+        except (RuntimeError, ValueError) as error:
+            if _is_about_a_gone_array(error):
+                raise RuntimeError(
+                    "An array in a State, among the arguments or in the function is gone: an earlier call gave its memory to a "
+                    "new value. Copy arrays that you take out of a State, or use lrax.jit(fn, donate=False)."
+                ) from error
+            raise
+
     def lower(*args: Any, **kwargs: Any) -> jax.stages.Lowered:
         _, leaves, trace = prepare(args, kwargs)
         return trace().lower(leaves)
@@ -270,9 +288,20 @@ def _both_ways(
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Static arguments by position and by name, whichever way they were given."""
     try:
-        parameters = list(inspect.signature(fn).parameters)
+        found = inspect.signature(fn).parameters
     except (TypeError, ValueError):
         return numbers, names
+    parameters, kinds = list(found), {p.kind for p in found.values()}
+    if inspect.Parameter.VAR_KEYWORD not in kinds and not {*names} <= {*parameters}:
+        raise ValueError(
+            f"static_argnames must name arguments of the function, {parameters}, got {list(names)}."
+        )
+    if inspect.Parameter.VAR_POSITIONAL not in kinds and max(numbers, default=-1) >= len(
+        parameters
+    ):
+        raise ValueError(
+            f"static_argnums must be less than the number of arguments, {len(parameters)}, got {list(numbers)}."
+        )
     all_names = {*names, *(parameters[i] for i in numbers if i < len(parameters))}
     all_numbers = {*numbers, *(parameters.index(name) for name in names if name in parameters)}
     return tuple(sorted(all_numbers)), tuple(sorted(all_names))

@@ -130,13 +130,6 @@ class _Vector:
         return np.vectorize(lambda v: HOST.call(function, number(v)), otypes=[np.float64])(t)
 
 
-_NOT_TRACEABLE = (
-    jax.errors.ConcretizationTypeError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError,
-)
-
-
 def _folding(numpy_function: Callable[..., Any], jax_function: Callable[..., Any]) -> Any:
     """The jax function, where there is anything to compile; what is known is worked out while tracing."""
 
@@ -235,10 +228,11 @@ class _Traced:
         return _chain(self.where, starts, t, branch)
 
     def call(self, function: Callable[[Any], Any], t: Any) -> Any:
-        epoch = t.astype(int) if self._integer else t
-        try:  # one epoch at a time: a function that was written for a number never sees an array
-            values = jax.vmap(lambda one: jnp.asarray(self.array(function(one))))(epoch.reshape(-1))
-        except _NOT_TRACEABLE:
+        # As a float: 10 ** -epoch and epoch**5 are what they are in Python, and not what integers of
+        # 64 bits make of them. One at a time: a function of a number never sees an array.
+        try:
+            values = jax.vmap(lambda one: jnp.asarray(self.array(function(one))))(t.reshape(-1))
+        except Exception:  # a dict, `if`, math.exp; it has run on the host, so it is the tracer
             return self._call_on_host(function, t)
         return values.reshape(t.shape)
 

@@ -8,6 +8,7 @@ This is the only file that touches brainstate's (and jax's) internals. Without t
 time ``direct`` is never true, and every access takes the ordinary, slower way through ``State.value``.
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -279,8 +280,8 @@ class View:
     def __format__(self, spec: str) -> str:
         return format(self.value, spec)
 
-    def __eq__(self, other: object) -> Any:
-        return self.value == (other.value if isinstance(other, View) else other)
+    def __bool__(self) -> bool:
+        return bool(self.value)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -298,3 +299,17 @@ class View:
     def __reduce__(self) -> tuple[Any, ...]:
         value = np.asarray(self.value)
         return (int if value.dtype.kind in "iu" else float), (value.item(),)
+
+
+def _of_values(function: Callable[[Any, Any], Any]) -> Callable[[View, Any], Any]:
+    return lambda view, other: function(
+        view.value, other.value if isinstance(other, View) else other
+    )
+
+
+for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
+    setattr(View, f"__{_name}__", _of_values(getattr(operator, _name)))
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
+    _function = getattr(operator, _name)
+    setattr(View, f"__{_name}__", _of_values(_function))
+    setattr(View, f"__r{_name}__", _of_values(lambda a, b, f=_function: f(b, a)))

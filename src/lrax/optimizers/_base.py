@@ -299,6 +299,11 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
                 )
             if id(state) in known:
                 continue
+            for leaf in jax.tree.leaves(state.value):
+                if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
+                    raise TypeError(
+                        f"Weights must hold floating-point numbers, got {jnp.result_type(leaf)} in {name!r}. Leave it out."
+                    )
             if name in self._weights or name in new:
                 raise ValueError(
                     f"There is another weight named {name!r}. Register both in one nested dict."
@@ -422,21 +427,16 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
                     f"The gradient of {name!r} must have the structure of the weight, {jax.tree.structure(value)}, "
                     f"got {jax.tree.structure(grads[name])}."
                 )
-            for gradient, weight in zip(
-                jax.tree.leaves(grads[name]), jax.tree.leaves(value), strict=True
-            ):
-                if not hasattr(gradient, "dtype") and not isinstance(gradient, (int, float)):
-                    raise TypeError(
-                        f"The gradient of {name!r} must be an array, got {gradient!r:.80}."
-                    )
-                if np.shape(gradient) != np.shape(weight):
-                    raise ValueError(
-                        f"The gradient of {name!r} must have the weight's shape {np.shape(weight)}, got {np.shape(gradient)}."
-                    )
+        grads = {
+            name: jax.tree.map(functools.partial(_as_gradient, name), grads[name], value)
+            for name, value in values.items()
+        }
         if self.grad_clip_norm is not None:
-            grads, _ = optax.clip_by_global_norm(self.grad_clip_norm).update(
-                grads, optax.EmptyState()
-            )
+            # The squares of a thousand float16 overflow, and their sum in bfloat16 stands still.
+            wide = jax.tree.map(lambda g: g.astype(jnp.promote_types(g.dtype, jnp.float32)), grads)
+            clip = optax.clip_by_global_norm(self.grad_clip_norm)
+            wide, _ = clip.update(wide, optax.EmptyState())
+            grads = jax.tree.map(lambda clipped, g: clipped.astype(g.dtype), wide, grads)
         if self.grad_clip_value is not None:
             grads, _ = optax.clip(self.grad_clip_value).update(grads, optax.EmptyState())
         new, states = {}, {}
@@ -474,6 +474,10 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
         refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.load_state_dict()")
         strict = _checks.flag("strict", strict)
         check_version("state_dict", state_dict)
+        if not self._weights and state_dict.get("opt_state"):
+            raise ValueError(
+                "register_trainable_weights(...) must be called before load_state_dict(...)."
+            )
         check_keys(
             "state_dict", state_dict, ("version", "step_count", "lr", "opt_state", "lr_scheduler")
         )
@@ -540,6 +544,19 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
                 "tx must be a direction when lr=... is given (for example optax.scale_by_adam()), but this one already "
                 "descends, and would ascend when scaled by -lr. Pass it without lr to use it as it is."
             )
+
+
+def _as_gradient(name: str, gradient: Any, weight: Any) -> Any:
+    """A checked gradient as a floating-point array; one of whole numbers gets the dtype of the weight."""
+    if not hasattr(gradient, "dtype") and not isinstance(gradient, (int, float)):
+        raise TypeError(f"The gradient of {name!r} must be an array, got {gradient!r:.80}.")
+    if np.shape(gradient) != np.shape(weight):
+        raise ValueError(
+            f"The gradient of {name!r} must have the weight's shape {np.shape(weight)}, got {np.shape(gradient)}."
+        )
+    if isinstance(gradient, (int, float)) or not jnp.issubdtype(gradient.dtype, jnp.inexact):
+        return jnp.asarray(gradient, jnp.result_type(weight))
+    return gradient
 
 
 def _descend(lr: Any, update: Any) -> Any:

@@ -167,6 +167,11 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
             for f in formulas:
                 if not isinstance(f, Formula) or type(f).raw is Formula.raw:
                     raise TypeError(f"formula must be an lrax.Formula with a raw(), got {f!r}.")
+                if "__init__" in vars(type(f)) and "__dataclass_params__" not in vars(type(f)):
+                    raise TypeError(
+                        f"formula must be a frozen dataclass, but {type(f).__name__} has its own __init__. "
+                        "Give it fields, and decorate it with @dataclasses.dataclass(frozen=True)."
+                    )
         groups = _checks.group_count(base_lr=bases, formula=formulas)
         known = isinstance(last_epoch, (int, float, np.ndarray, np.generic, jax.Array))
         known = known and not _checks.is_traced(last_epoch) and np.ndim(last_epoch) == 0
@@ -197,6 +202,11 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
     @property
     def current_lrs(self) -> View:
         """The published learning rates: ``current_lrs.value[i]``."""
+        if isinstance(self.last_epoch, _FixedClock):
+            raise TypeError(
+                f"get_lr() of {type(self).__name__} must be a function of last_epoch, but reads the current learning rates. "
+                "Work them out from self.base_lrs and self.last_epoch.value."
+            )
         rates = self._targets[0][0]
 
         def put(values: Any) -> None:
@@ -292,7 +302,11 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
             )
 
     def attach_optimizer(self, optimizer: "OptaxOptimizer") -> None:
-        """From now on `optimizer` follows this scheduler, and no longer the one before."""
+        """From now on `optimizer` follows this scheduler, and no longer the one before.
+
+        A compiled function that calls ``step()`` of the one before goes on doing so: step this one
+        outside of the function, or compile it again.
+        """
         if isinstance(optimizer, type) or not hasattr(optimizer, "add_scheduler"):
             raise TypeError(
                 f"optimizer must be an lrax optimizer, got {optimizer!r:.80}. "

@@ -97,8 +97,8 @@ class SequentialLR(LRScheduler):
                                                  start = milestones[i - 1], or 0 for i = 0
 
     The last scheduler goes on as it does by itself. A milestone that is listed twice leaves out the
-    scheduler in between. A parameter group with a base learning rate of its own follows the same
-    curve, scaled by the ratio to the first scheduler's.
+    scheduler in between. For a parameter group with a base learning rate of its own those of all
+    `schedulers` are scaled by its ratio to the first's; an `eta_min` or `warmup_start_lr` stays.
 
     There is one clock, this scheduler's own: those of `schedulers` are neither read nor moved. They
     may be composites themselves. With a ReduceLROnPlateau among them every step needs a metric,

@@ -38,6 +38,14 @@ def complete():
     return lrax.OptaxOptimizer(optax.adam(1e-3)).register_trainable_weights({"w": weight(3)})
 
 
+class OwnInit(lrax.Formula):
+    def __init__(self, rate):
+        object.__setattr__(self, "rate", rate)
+
+    def raw(self, t, base, x):
+        return base / (1 + self.rate * t)
+
+
 MISTAKES = {  # what is wrong: the call, and what its message holds
     "a plateau without a metric": (lambda: plateau().step(), "metric", "step(metric=...)"),
     "a plateau inside, without a metric": (lambda: lrax.ChainedScheduler([STEP, plateau()]).step(), "metric", "step(metric=...)"),
@@ -54,7 +62,12 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "functions for other groups": (lambda: lrax.LambdaLR([0.1, 0.2], [abs] * 3), "base_lr", "2", "3"),
     "members for other groups": (lambda: lrax.ChainedScheduler([lrax.StepLR([0.1, 0.2]), lrax.StepLR([0.1] * 3)]), "schedulers[0]", "schedulers[1]", "2", "3"),
     "warmup beyond the total": (lambda: lrax.WarmupCosineSchedule(warmup_steps=20, total_steps=10), "total_steps", "20", "warmup_steps + n"),
-    "a cycle upside down": (lambda: lrax.CyclicLR(0.5, 0.1), "max_lr", "0.5", "0.1", "Swap"),
+    "a cycle upside down": (lambda: lrax.CyclicLR(0.5, 0.1), "max_lr", "0.5", "0.1", "swap"),
+    "an optimizer in a scheduler": (lambda: lrax.StepLR(optimizer(), 30), "base_lr", "SGD(lr=StepLR("),
+    "a class of schedulers": (lambda: lrax.SGD(lr=lrax.StepLR), "lr", "StepLR(...)"),
+    "a model": (lambda: lrax.SGD().register_trainable_weights(brainstate.nn.Linear(2, 2)), "Linear", "model.states("),
+    "an infinite rate": (lambda: setattr(optimizer(), "current_lr", 1e39), "lr", "3.40282e+38", "1e+39"),
+    "a formula that is no dataclass": (lambda: lrax.LRScheduler(0.1, formula=OwnInit(2)), "formula", "OwnInit", "frozen=True"),
     "a length twice": (lambda: lrax.OneCycleLR(total_steps=5, epochs=5), "total_steps=5", "epochs=5", "either"),
     "half a length": (lambda: lrax.OneCycleLR(epochs=5), "steps_per_epoch=None", "total_steps"),
     "no length": (lambda: lrax.OneCycleLR(), "total_steps", "epochs"),

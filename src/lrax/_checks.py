@@ -53,7 +53,11 @@ def _scalar(name: str, requirement: str, value: Any) -> Number:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         kind = type(value).__name__
         remedy = ""
-        if kind == "Quantity":
+        if isinstance(value, type):
+            remedy = f"Construct it: {value.__name__}(...)."
+        elif hasattr(value, "param_groups"):
+            remedy = "The optimizer takes the scheduler: SGD(lr=StepLR(0.1, step_size=30))."
+        elif kind == "Quantity":
             remedy = "A learning rate has no unit: strip it first."
         elif callable(value) and not hasattr(value, "get_lr"):
             remedy = "A function of the epoch becomes a scheduler as LambdaLR(1.0, function)."

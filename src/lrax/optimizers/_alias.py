@@ -144,8 +144,8 @@ class Adam(OptaxOptimizer):
 
     Notes
     -----
-    - torch: the same values for real weights (complex ones are as in optax: v takes ``abs(g) ** 2``),
-      but with ``amsgrad=True`` it takes the largest v and then divides by
+    - torch: the same values for real weights (complex ones are as in optax: v takes
+      ``abs(g) ** 2``), but with ``amsgrad=True`` it takes the largest v and then divides by
       ``1 - beta2 ** n``; here it is the largest quotient, as in optax and braintools.
     - optax: ``chain(add_decayed_weights(weight_decay), adam(lr, *betas, eps))``.
 
@@ -223,8 +223,8 @@ class AdamW(OptaxOptimizer):
 
     Notes
     -----
-    - torch, braintools: the same values for real weights (complex ones are as in optax), and the same
-      default decay; torch also has amsgrad.
+    - torch, braintools: the same values for real weights (complex ones are as in optax), and the
+      same default decay; torch also has amsgrad.
     - optax: ``adamw(lr, *betas, eps, weight_decay=weight_decay)``, whose default decay is 1e-4.
 
     References

@@ -182,7 +182,7 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
     def _set_lr(self, group: int, value: Any) -> None:
         refuse_foreign_trace(self.opt_state, "Setting the learning rate")
         self._refuse_complete("the learning rate")
-        value = _checks.non_negative("lr", value)
+        value = _checks.real("lr", value, low=0, high=LARGEST)
         old = self._rates.value
         if isinstance(old["lr"], np.ndarray) and not _checks.is_traced(value):
             lr = old["lr"].copy()
@@ -295,7 +295,8 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
             )
             if not is_state(state):
                 raise TypeError(
-                    f"param_states must hold brainstate.State objects, got {type(state).__name__} at {name!r}."
+                    f"param_states must hold brainstate.State objects, got {type(state).__name__} at {name!r}. "
+                    "Of a model they are model.states(brainstate.ParamState)."
                 )
             if id(state) in known:
                 continue

@@ -109,10 +109,10 @@ class LambdaLR(LRScheduler):
         lr(t) = base_lr * lr_lambda(t)      0 where that is negative or NaN
 
     It ends where the function does. On the host the function is called with a Python number: an
-    int, or a float for a fractional epoch. In a compiled program, a function that works with a traced
-    float is compiled into it; one with ``if``, ``math``, a dict or ``table[epoch]`` is called back on
-    the host at every step, which is slower (``table[jnp.int32(epoch)]`` is compiled). The numbers are
-    the same, as long as the function does not ask for the type of the epoch.
+    int, or a float for a fractional epoch. In a compiled program, a function that works with a
+    traced float is compiled into it; one with ``if``, ``math``, a dict or ``table[epoch]`` is
+    called back on the host at every step, which is slower (``table[jnp.int32(epoch)]`` is
+    compiled). The numbers are the same, as long as the function does not ask for the epoch's type.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ TITLE = """# What lrax costs
 
 Written by `python benchmarks/run.py`, one section for each machine. Functions take turns, and ratios
 are within one run: of the medians, and in brackets of the tenth percentiles, which a busy machine
-disturbs less.
+disturbs less. Two runs of the same function differ by some five percent.
 
 """
 HEAD = "| what | lrax | peer | | ratio | bound | met |\n|---|---|---|---|---|---|---|"

@@ -25,9 +25,8 @@ def interleaved(
     before, slowest = before or {}, 0.0
     wait = jax.block_until_ready if block else (lambda result: result)
     for function in functions.values():
-        for _ in range(
-            3
-        ):  # the first compiles, and the second may still meet values of other kinds
+        # The first call compiles, and the second may still meet values of other kinds.
+        for _ in range(3):
             begin = time.perf_counter()
             wait(function())
             once = time.perf_counter() - begin

@@ -47,7 +47,7 @@ SCHEDULERS = {
     "a subclass": lambda: Halving(0.02),
 }
 EPOCHS = 8
-COMPLETE = importlib.metadata.version("braintools") >= "0.4"
+COMPLETE = [int(n) for n in importlib.metadata.version("braintools").split(".")[:2]] >= [0, 4]
 """Whether a checkpoint of the trainer counts its epochs and holds its schedulers."""
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(24, 4)).astype(np.float32)

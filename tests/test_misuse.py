@@ -62,7 +62,7 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "functions for other groups": (lambda: lrax.LambdaLR([0.1, 0.2], [abs] * 3), "base_lr", "2", "3"),
     "members for other groups": (lambda: lrax.ChainedScheduler([lrax.StepLR([0.1, 0.2]), lrax.StepLR([0.1] * 3)]), "schedulers[0]", "schedulers[1]", "2", "3"),
     "warmup beyond the total": (lambda: lrax.WarmupCosineSchedule(warmup_steps=20, total_steps=10), "total_steps", "20", "warmup_steps + n"),
-    "a cycle upside down": (lambda: lrax.CyclicLR(0.5, 0.1), "max_lr", "0.5", "0.1", "swap"),
+    "a cycle upside down": (lambda: lrax.CyclicLR(0.5, 0.1), "max_lr", "0.5", "0.1", "Swap"),
     "an optimizer in a scheduler": (lambda: lrax.StepLR(optimizer(), 30), "base_lr", "SGD(lr=StepLR("),
     "a class of schedulers": (lambda: lrax.SGD(lr=lrax.StepLR), "lr", "StepLR(...)"),
     "a model": (lambda: lrax.SGD().register_trainable_weights(brainstate.nn.Linear(2, 2)), "Linear", "model.states("),

@@ -437,16 +437,3 @@ def test_loading_before_registration_is_refused():
     trained = lrax.Adam(lr=0.1).register_trainable_weights(new_states())
     with pytest.raises(ValueError, match="register_trainable_weights"):
         lrax.Adam(lr=0.1).load_state_dict(trained.state_dict())
-
-
-def test_numbers_in_states_are_numbers():
-    optimizer = lrax.SGD(lr=0.5).register_trainable_weights(new_states())
-    count, group = optimizer.step_count, optimizer.param_groups[0]
-    assert not count
-    optimizer.step(START)
-    assert count
-    assert [count + 1, 1 + count, 3 - count, 2 * count, count % 2, 7 // count] == [2, 2, 2, 2, 1, 7]
-    assert [count < 2, count >= 2, count != 1, count == count, 2**count] == [1, 0, 0, 1, 2]
-    group["lr"] *= 0.5
-    assert group["lr"] / 2 == 0.125
-    assert optimizer.current_lr == 0.25

@@ -249,6 +249,19 @@ def test_a_view_is_its_number():
         count.value = 3
 
 
+def test_a_view_calculates_as_its_number():
+    optimizer = two_groups(lrax.ExponentialLR(0.5, 0.5))
+    count, group = optimizer.step_count, optimizer.param_groups[0]
+    assert not count
+    optimizer.step({name: jnp.zeros_like(s.value) for name, s in optimizer.param_states.items()})
+    assert count
+    assert [count + 1, 1 + count, 3 - count, 2 * count, count % 2, 7 // count] == [2, 2, 2, 2, 1, 7]
+    assert [count < 2, count >= 2, count != 1, count == count, 2**count] == [1, 0, 0, 1, 2]
+    group["lr"] *= 0.5
+    assert group["lr"] / 2 == 0.125
+    assert optimizer.current_lr == 0.25
+
+
 def test_a_complete_optimizer_has_no_decay_of_a_group():
     optimizer = lrax.OptaxOptimizer(optax.sgd(0.1))
     optimizer.register_trainable_weights({"a": new_states()["a"]})

@@ -125,9 +125,7 @@ def check_number(
 
 def differences(saved: Any, own: Any, name: str = "") -> list[str]:
     """Where two configurations differ, with both values."""
-    if isinstance(own, dict):
-        saved = as_dict(saved)
-    if isinstance(saved, dict) and isinstance(own, dict):
+    if isinstance(own, dict) and isinstance(saved := as_dict(saved), dict):
         return [
             line
             for key in sorted(set(saved) | set(own), key=repr)

@@ -210,7 +210,8 @@ class _Traced:
             return self.choose(starts, t, values.__getitem__)
         table, index = self.array(tuple(values)), self.count(starts, t)
         if not is_traced(table):
-            return jnp.asarray(table)[index]
+            get = jnp.asarray(table).at[index].get
+            return get(mode="promise_in_bounds", wrap_negative_indices=False)
         # The gradient of indexing is a scatter that jax builds outside of `wide()`, in float32.
         return jnp.sum(self.where(index[..., None] == np.arange(len(table)), table, 0.0), axis=-1)
 

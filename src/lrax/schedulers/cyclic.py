@@ -138,7 +138,7 @@ class CyclicLR(LRScheduler):
             )
             if not (_checks.is_traced(low) or _checks.is_traced(high)) and high < low:
                 raise ValueError(
-                    f"max_lr must be >= base_lr, got {high} < {low}. Pass max_lr=..., or swap them."
+                    f"max_lr must be >= base_lr, got {high} < {low}. Swap them, or pass max_lr=..."
                 )
         super().__init__(
             base_lr, last_epoch, formula=[_Cyclic(max_lr, *rest) for max_lr in max_lrs]

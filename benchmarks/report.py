@@ -15,9 +15,9 @@ from timing import low, median, shown
 RESULTS = pathlib.Path(__file__).with_name("RESULTS.md")
 TITLE = """# What lrax costs
 
-Written by `python benchmarks/run.py`, one section for each machine. Functions take turns, and ratios
-are within one run: of the medians, and in brackets of the tenth percentiles, which a busy machine
-disturbs less. Two runs of the same function differ by some five percent.
+Written by `python benchmarks/run.py`, one section for each machine. Functions take turns, and a ratio
+is the median of those of the single rounds: what slows the machine down slows both. In brackets is
+the ratio of the tenth percentiles.
 
 """
 HEAD = "| what | lrax | peer | | ratio | bound | met |\n|---|---|---|---|---|---|---|"
@@ -37,13 +37,13 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        return median(self.ours) / median(self.peer)
+        return median(self.ours / self.peer)
 
     @property
     def met(self) -> bool:
         if self.bound is None:
             return True
-        return self.ratio <= self.bound or median(self.ours) - median(self.peer) <= self.extra
+        return self.ratio <= self.bound or median(self.ours - self.peer) <= self.extra
 
     def __str__(self) -> str:
         bound = "" if self.bound is None else f"{self.bound:g}"

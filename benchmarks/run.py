@@ -19,7 +19,7 @@ import training
 
 THREADS = """In the step of 6 States nine kernels can begin at once when it is written by hand. XLA's CPU runtime
 hands a part of the work to other threads from ten on, which costs such a small step some 50 µs: one
-more counter in the hand-written loop does it, and so does a scheduler that is stepped inside."""
+more counter in the hand-written loop does it. lrax keeps its counters in one array."""
 
 
 def main():

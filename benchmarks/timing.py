@@ -18,6 +18,8 @@ def interleaved(
 ) -> dict[str, np.ndarray]:
     """Seconds per call of each function in each round; the functions take turns in every round.
 
+    Each round begins with another one, since what ran before leaves its garbage.
+
     `calls` is how often each function runs in its turn; None: so that the slowest takes some two
     milliseconds. With `block` a turn ends when the last result is there. What is in `before` runs
     before a turn and is not timed.
@@ -33,9 +35,11 @@ def interleaved(
         slowest = max(slowest, once)
     calls = calls or int(np.clip(2e-3 / slowest, 1, 1000))
     seconds: dict[str, list[float]] = {name: [] for name in functions}
+    names = list(functions)
     for _ in range(rounds):
-        for name, function in functions.items():
-            result = None
+        names.append(names.pop(0))
+        for name in names:
+            function, result = functions[name], None
             if name in before:
                 jax.block_until_ready(before[name]())
             begin = time.perf_counter()

@@ -96,9 +96,8 @@ def train(weights, jit):
     replaced = [params["w"].value, params["b"].value, *jax.tree.leaves(optimizer.opt_state.value)]
     epoch()
 
-    moments = optimizer.opt_state.value["groups"]["0"]
-    scalars = [leaf for leaf in jax.tree.leaves(moments) if leaf.ndim == 0]
-    scalars += [scheduler.last_epoch.value, optimizer.opt_state.value["step_count"]]
+    moments = optimizer.opt_state.value["moments"]
+    scalars = [scheduler.last_epoch.value, optimizer.opt_state.value["counts"]]
     arrays = {
         name: [leaf for leaf in jax.tree.leaves(moments) if leaf.shape == state.value.shape]
         for name, state in params.items()
@@ -127,7 +126,9 @@ def train(weights, jit):
         "rows of a moment on a device": [
             leaf.addressable_shards[0].data.shape[0] for leaf in arrays["w"]
         ],
-        "scalars on the mesh": [leaf.sharding.is_equivalent_to(everywhere, 0) for leaf in scalars],
+        "scalars on the mesh": [
+            leaf.sharding.is_equivalent_to(everywhere, leaf.ndim) for leaf in scalars
+        ],
         "twins": twins(jit, where),
         "given away": all(leaf.is_deleted() for leaf in replaced),
     }

@@ -55,7 +55,7 @@ def assert_in_place(found, rows):
     assert found["moments"] == {"w": 2, "b": 2}
     assert found["moments stay"]
     assert found["rows of a moment on a device"] == [rows, rows]
-    assert len(found["scalars on the mesh"]) == 3
+    assert len(found["scalars on the mesh"]) == 2  # clock, counts
     assert all(found["scalars on the mesh"])
     assert found["twins"] == [[3.0], [4.0]]
 

@@ -21,24 +21,68 @@ def test_written_states_are_given_away_and_others_are_not():
     run = Training(lrax.jit, inside=False)
     run.step(*run.batch)
     old, rates = run.written(), run.optimizer.get_last_lr()
-    assert len(old) == 2 + 5 + 1  # weights, moments with their count, step count
+    assert len(old) == 2 + 4 + 1  # weights, moments, counts
     run.step(*run.batch)
     assert all(leaf.is_deleted() for leaf in old)
     assert not any(leaf.is_deleted() for leaf in [*run.written(), *run.batch])
     np.testing.assert_array_equal(rates, run.optimizer.get_last_lr())
 
 
-def test_the_scheduler_is_given_away_when_it_is_stepped_inside():
+def test_what_a_scheduler_holds_is_kept_for_whoever_logs_it():
     run = Training(lrax.jit)
-    for _ in range(3):
+    epochs, rates = [], []
+    for _ in range(4):
         run.step(*run.batch)
-        last = [run.scheduler.last_epoch.value, run.scheduler.current_lrs.value]
-    run.step(*run.batch)
-    assert all(leaf.is_deleted() for leaf in last)
-    assert int(run.scheduler.last_epoch.value) == 4
+        epochs.append(run.scheduler.last_epoch.value)
+        rates.append(run.scheduler.current_lrs.value)
+    assert [int(epoch) for epoch in epochs] == [1, 2, 3, 4]
+    np.testing.assert_array_equal(np.ravel(rates), run.scheduler(np.arange(1, 5)))
     run.scheduler.step()
+    old = run.written()
     run.step(*run.batch)
+    assert all(leaf.is_deleted() for leaf in old)
     assert int(run.scheduler.last_epoch.value) == 6
+
+
+def test_what_a_plateau_remembers_is_kept():
+    scheduler = lrax.ReduceLROnPlateau(0.1, factor=0.5, patience=0)
+    step = lrax.jit(scheduler.step)
+    best = []
+    for metric in (3.0, 2.0, 5.0):
+        step(metric)
+        best.append(jax.tree.leaves(scheduler._memory.value))
+    assert not any(leaf.is_deleted() for leaves in best for leaf in leaves)
+    assert scheduler.best.value == 2.0
+    assert float(scheduler.current_lrs.value[0]) == np.float32(0.05)
+
+
+def test_a_leaf_that_is_written_back_as_it_was_is_neither_given_away_nor_replaced():
+    pair = brainstate.State({"mean": jnp.zeros(3), "count": jnp.zeros(3), "scale": jnp.ones(3)})
+
+    @lrax.jit
+    def step(x):
+        pair.value = {**pair.value, "mean": pair.value["mean"] + x * pair.value["scale"]}
+
+    step(1.0)
+    before = pair.value
+    step(1.0)
+    assert before["mean"].is_deleted()
+    assert pair.value["count"] is before["count"]
+    assert pair.value["scale"] is before["scale"]
+    np.testing.assert_array_equal(pair.value["mean"], [2, 2, 2])
+
+
+def test_keys_of_a_state_are_part_of_its_structure():
+    state = brainstate.State({"a": jnp.zeros(2)})
+
+    @lrax.jit
+    def double():
+        state.value = {key: 2 * value + 1 for key, value in state.value.items()}
+
+    double()
+    state.value = {"b": jnp.ones(2)}
+    double()
+    assert_trees_equal(state.value, {"b": np.float32([3, 3])})
 
 
 @pytest.mark.parametrize("jit", [functools.partial(lrax.jit, donate=False), transform.jit])

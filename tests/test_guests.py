@@ -276,7 +276,7 @@ def test_weights_that_are_registered_after_the_step_was_compiled(jit):
 
     @jit
     def rate():
-        return optimizer.current_lr, optimizer.opt_state.value["step_count"]
+        return optimizer.current_lr, optimizer.step_count.value
 
     rate()
     optimizer.register_trainable_weights(states)

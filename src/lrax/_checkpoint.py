@@ -158,8 +158,32 @@ def nested(tree: Any) -> dict[str, Any]:
     return nested
 
 
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _numbers(leaf: Any) -> Any:
+    """A leaf, or what a typed random key is made of."""
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def saved_leaves(tree: Any) -> dict[str, Any]:
+    """The leaves of a pytree for a state dict: copies, since a donating step would take the arrays away."""
+    return nested(jax.tree.map(lambda leaf: jnp.copy(_numbers(leaf)), tree))
+
+
 def load_leaves(saved: Any, own: Any) -> Any:
-    """The pytree `own` with the leaves that `_nested` put into `saved`."""
+    """The pytree `own` with the leaves that :func:`saved_leaves` put into `saved`."""
+
+    def like(numbers: Any, old: Any) -> Any:
+        if not _is_key(old):
+            return numbers
+        return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(old))
+
+    return jax.tree.map(like, _load_numbers(saved, jax.tree.map(_numbers, own)), own)
+
+
+def _load_numbers(saved: Any, own: Any) -> Any:
     leaves, structure = jax.tree_util.tree_flatten_with_path(own)
     _check_shapes("opt_state", saved, nested(own))
     loaded = []

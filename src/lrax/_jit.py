@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import itertools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import _checks
-from ._state import Bundle, tracing, writes_as_is
+from ._state import NEVER_LENT, Bundle, tracing, writes_as_is
 
 
 class _Stale(Exception):
@@ -24,92 +25,127 @@ def _is_about_a_gone_array(error: Exception) -> bool:
 
 
 class _Program:
-    """The function, traced for one signature of its arguments and compiled on the values of its States."""
+    """The function, traced for one signature of its arguments and compiled on the leaves of its States."""
 
     def __init__(self, fn: Callable[..., Any], donate: bool, args: Any, kwargs: Any) -> None:
         stateful = brainstate.transform.StatefulFunction(fn, name="jit")
         self._jaxpr = stateful.get_jaxpr(*args, **kwargs)
-        self._out_tree = stateful.get_out_treedef(*args, **kwargs)
+        out_tree = stateful.get_out_treedef(*args, **kwargs)
         trace = stateful.get_state_trace(*args, **kwargs)
-        states = list(trace.states)
-        before = [state.value for state in states]
-        _, after = jax.tree.unflatten(self._out_tree, self._jaxpr.out_avals)
-        # A State whose new value has another shape cannot lend its memory to it.
-        lends = [
-            donate and written and _avals(old) == _avals(new)
-            for old, new, written in zip(before, after, trace.been_writen, strict=True)
-        ]
-        # Lenders first, then what else is written, then what is only read.
-        rank = [2 - written - lent for written, lent in zip(trace.been_writen, lends, strict=True)]
-        self._order = sorted(range(len(states)), key=lambda i: (rank[i], i))
-        self._bundle = Bundle([states[i] for i in self._order])
-        self._lenders = sum(lends)
-        self._written = self._bundle.states[: sum(trace.been_writen)]
+        # States that are written first.
+        order = sorted(range(len(trace.states)), key=lambda i: not trace.been_writen[i])
+        written = order[: sum(trace.been_writen)]
+        self._bundle = Bundle([trace.states[i] for i in order])
+        self._written = self._bundle.states[: len(written)]
         self._as_is = all(map(writes_as_is, self._written))
-        ordered = [before[i] for i in self._order]
-        self._avals = _avals(ordered)
-        self._lent_kinds = set(_avals(ordered[: self._lenders])[1])
-        self._last_lent: list[Any] = []
-        self._last_kept: list[Any] = []
+
+        # The leaves of the States, as places among the inputs and outputs of the jaxpr.
+        inputs, outputs = self._jaxpr.jaxpr.invars, self._jaxpr.jaxpr.outvars
+        leaves, structure = jax.tree.flatten([state.value for state in trace.states])
+        places = range(len(inputs) - len(leaves), len(inputs))
+        kinds = dict(zip(places, map(_kind, leaves), strict=True))
+        before = structure.unflatten(places)
+        self._out, after = out_tree.unflatten(range(len(outputs)))
+        old, self._before = jax.tree.flatten([before[i] for i in order])
+        new, self._after = jax.tree.flatten([after[i] for i in written])
+        never = [before[i] for i in written if isinstance(trace.states[i], NEVER_LENT)]
+        never = set(jax.tree.leaves(never))
+        pairs = list(zip(old, new, strict=False))  # those that are written
+
+        same = [outputs[b] is inputs[a] for a, b in pairs]
+        lends = [
+            # What has another shape afterwards cannot lend its memory to it.
+            donate and not unchanged and a not in never and kinds[a] == _kind(outputs[b].aval)
+            for (a, b), unchanged in zip(pairs, same, strict=True)
+        ]
+        self._unchanged = [n for n, unchanged in enumerate(same) if unchanged]
+        self._changed = [b for b, unchanged in zip(new, same, strict=True) if not unchanged]
+        self._held = [n for n, lent in enumerate(lends) if not lent][::-1]
+        lent, kept = self._split(old)
+        self._taken = lent + kept
+        self._kinds = [kinds[a] for a in self._taken]
+        self._lent_kinds = set(self._kinds[: len(lent)])
+        self._last: list[Any] = []
         self._run = jax.jit(self._flat, donate_argnums=(0,))
 
     def __call__(self, arguments: list[Any]) -> Any:
         fast = self._bundle.direct()
-        values = self._bundle.peek() if fast else [s.value for s in self._bundle.states]
-        lent, kept = values[: self._lenders], values[self._lenders :]
-        if lent and not self._is_exclusive(lent, kept, arguments):
+        leaves = self._leaves(self._bundle.peek() if fast else None)
+        lent, kept = self._split(leaves)
+        if lent and not self._is_exclusive(leaves, arguments):
             lent = _exclusive(lent, (kept, arguments))
         try:
             out, new = self._run(lent, kept, arguments)
         except (RuntimeError, ValueError) as error:
-            leaves = [leaf for leaf in jax.tree.leaves(lent) if isinstance(leaf, jax.Array)]
-            if not _is_about_a_gone_array(error) and any(leaf.is_deleted() for leaf in leaves):
+            given = [leaf for leaf in lent if isinstance(leaf, jax.Array)]
+            if not _is_about_a_gone_array(error) and any(leaf.is_deleted() for leaf in given):
                 error.add_note(
                     "The call failed after it was given the memory of the States that it writes: their values are lost. "
                     "Restore them from a checkpoint, or use lrax.jit(fn, donate=False)."
                 )
             raise
+        for n in self._unchanged:
+            leaf = leaves[n]
+            new.insert(n, leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf))
+        self._last = new + leaves[len(new) :]
+        values = self._after.unflatten(new)
         if fast and self._as_is:
-            self._bundle.poke(new)
+            self._bundle.poke(values)
         else:
-            for state, value in zip(self._written, new, strict=True):
+            for state, value in zip(self._written, values, strict=True):
                 state.value = value
-        self._last_lent, self._last_kept = new[: self._lenders], kept
         return out
 
-    def _is_exclusive(self, lent: list[Any], kept: list[Any], arguments: list[Any]) -> bool:
-        """Whether it is known without looking at memory that nothing shares the buffers of `lent`.
+    def _leaves(self, values: list[Any] | None = None) -> list[Any]:
+        """What the States hold, those that are written first."""
+        if values is None:
+            values = [state.value for state in self._bundle.states]
+        leaves, structure = jax.tree.flatten(values)
+        if structure != self._before:
+            raise _Stale
+        return leaves
+
+    def _split(self, leaves: list[Any]) -> tuple[list[Any], list[Any]]:
+        """Leaves that are lent, and others."""
+        written = self._after.num_leaves
+        lent, kept = leaves[:written], leaves[written:]
+        for n in self._held:
+            kept.append(lent.pop(n))
+        return lent, kept
+
+    def _is_exclusive(self, leaves: list[Any], arguments: list[Any]) -> bool:
+        """Whether it is known without looking at memory that nothing shares the buffers of what is lent.
 
         What a program returns shares nothing with what was there before. So it takes an array that
         has come since, and it shares memory only with one of its own shape and dtype.
         """
-        if len(self._last_lent) != len(lent) or not all(map(operator.is_, lent, self._last_lent)):
+        if len(self._last) != len(leaves):
             return False
-        come = [new for new, old in zip(kept, self._last_kept, strict=True) if new is not old]
-        kinds = self._lent_kinds
+        come = itertools.compress(leaves, map(operator.is_not, leaves, self._last))
         return not any(
-            isinstance(leaf, jax.Array) and (leaf.shape, leaf.dtype) in kinds
-            for leaf in jax.tree.leaves((come, arguments))
+            isinstance(leaf, jax.Array) and (leaf.shape, leaf.dtype) in self._lent_kinds
+            for leaf in (*come, *arguments)
         )
 
     def lower(self, arguments: list[Any]) -> jax.stages.Lowered:
-        values = [state.value for state in self._bundle.states]
-        return self._run.lower(values[: self._lenders], values[self._lenders :], arguments)
+        return self._run.lower(*self._split(self._leaves()), arguments)
 
     def _flat(self, lent: list[Any], kept: list[Any], arguments: list[Any]) -> Any:
-        if _avals(lent + kept) != self._avals:
+        leaves = lent + kept
+        if [*map(_kind, leaves)] != self._kinds:
             raise _Stale
-        values = dict(zip(self._order, lent + kept, strict=True))
-        leaves = [*arguments, *jax.tree.leaves([values[i] for i in range(len(values))])]
-        outs = jax.core.eval_jaxpr(self._jaxpr.jaxpr, self._jaxpr.consts, *leaves)  # pyright: ignore
-        out, states = jax.tree.unflatten(self._out_tree, outs)
-        return out, [states[i] for i in self._order[: len(self._written)]]
+        states = [
+            leaf
+            for _, leaf in sorted(zip(self._taken, leaves, strict=True), key=operator.itemgetter(0))
+        ]
+        outs = jax.core.eval_jaxpr(  # pyright: ignore
+            self._jaxpr.jaxpr, self._jaxpr.consts, *arguments, *states
+        )
+        return jax.tree.map(outs.__getitem__, self._out), [outs[b] for b in self._changed]
 
 
-def _avals(tree: Any) -> Any:
-    """Structure, shapes and dtypes."""
-    leaves, structure = jax.tree.flatten(tree)
-    return structure, [(np.shape(leaf), jax.dtypes.result_type(leaf)) for leaf in leaves]
+def _kind(leaf: Any) -> Any:
+    return np.shape(leaf), jax.dtypes.result_type(leaf)
 
 
 def _signature_of(leaf: Any) -> Any:

@@ -326,6 +326,8 @@ def remainder_power(x: Arithmetic, done: Any, length: Any, power: Any) -> Any:
 
 def ratio(x: Arithmetic, base: Any, own: Any) -> Any:
     """``base / own``: how far a group's base learning rate scales a schedule; 1 where `own` is 0."""
+    if base is own:  # as mostly
+        return 1.0
     known = own > 0
     return x.where(known, base / x.where(known, own, 1), 1.0)
 

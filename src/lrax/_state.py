@@ -22,19 +22,19 @@ from ._checks import is_traced
 
 try:
     from brainstate._state_global_hooks import GlobalHookRegistry
-    from jax._src.core import trace_ctx
+    from jax._src.core import eval_trace, trace_ctx
 
-    _ = trace_ctx.is_top_level, GlobalHookRegistry._instance
+    _ = trace_ctx.trace, GlobalHookRegistry._instance
     _ = [brainstate.State.__annotations__[k] for k in ("_value", "_been_writen", "_hooks_manager")]
 
     def _jax_traces() -> bool:
-        return not trace_ctx.is_top_level()
+        return trace_ctx.trace is not eval_trace
 
     def direct(state: brainstate.State) -> bool:
         """Whether the State may be read and written without the bookkeeping of ``State.value``."""
         return not (
             TRACE_CONTEXT.state_stack
-            or not trace_ctx.is_top_level()
+            or trace_ctx.trace is not eval_trace
             or state.hooks.has_hooks()
             or ((registry := GlobalHookRegistry._instance) and registry.has_hooks())
         )
@@ -50,6 +50,8 @@ except (ImportError, AttributeError, KeyError):
 
 
 LAST_EPOCH = 2**31 - 1
+
+_INT32 = np.int32  # looking it up takes as long as making one
 
 
 def tracing() -> bool:
@@ -131,7 +133,7 @@ class Clock(brainstate.LongTermState):
         if isinstance(v, jax.Array):
             if v.dtype.kind not in "iu":
                 raise TypeError(f"last_epoch must be a whole number, got {v!r}. Cast it to int32.")
-            if v.dtype.name in ("uint32", "int64", "uint64"):
+            if v.dtype != np.int32 and not np.can_cast(v.dtype, np.int32):
                 v = jnp.minimum(v, LAST_EPOCH)
         else:
             host = np.asarray(v)
@@ -156,15 +158,15 @@ class Clock(brainstate.LongTermState):
     def peek(self) -> int | None:
         """The epoch, where ``direct(self)``; None for many of them."""
         value = self._value
-        if type(value) is np.int32:
+        if type(value) is _INT32:
             return int(value)
         return np.asarray(value).item() if value.ndim == 0 else None
 
     def poke(self, epoch: int) -> None:
         """Set the epoch, where ``direct(self)``."""
         attributes: Any = self.__dict__
-        old, new = attributes["_value"], np.int32(epoch)
-        attributes["_value"] = new if type(old) is np.int32 else place(new, old)
+        old, new = attributes["_value"], _INT32(epoch)
+        attributes["_value"] = new if type(old) is _INT32 else place(new, old)
         attributes["_been_writen"] = True
 
 
@@ -209,8 +211,7 @@ class LearningRates(brainstate.LongTermState):
         old = self._value
         owner, kept = v["owner"], old["owner"]
         if not (is_traced(owner) or is_traced(kept)) and np.shape(owner) == np.shape(kept):
-            donated = isinstance(kept, jax.Array) and kept.is_deleted()
-            owner = owner if donated else kept
+            owner = kept
         self._value = {"lr": strong(v["lr"], np.dtype(np.float32), old["lr"]), "owner": owner}
 
     def publish(self, lr: Any, slot: int | None) -> None:
@@ -233,6 +234,8 @@ class LearningRates(brainstate.LongTermState):
         """Make the scheduler in `slot` the owner."""
         old = self._value["owner"]
         owner = place(np.full(np.shape(old), slot, np.int32)[()], old)
+        if not tracing():
+            owner = jnp.asarray(owner)  # a compiled step takes it in a fraction of the time
         vars(self)["_value"] = {**self._value, "owner": owner}
 
     def move(self, put: Callable[[Any], Any]) -> None:
@@ -246,6 +249,9 @@ class LearningRates(brainstate.LongTermState):
         vars(self)["no_own"] = all(lr is None for lr in base_lrs)
         vars(self)["_value"] = {**self._value, "lr": place(np.zeros(groups, np.float32), old)}
 
+
+NEVER_LENT = (Clock, Memory, LearningRates)
+"""A few bytes that people log, and that a step reads to its end: given away, they had to be copied first."""
 
 _WRITERS = {c._write_value for c in (brainstate.State, Clock, Memory, LearningRates)}
 

@@ -18,17 +18,18 @@ from .._checkpoint import (
     check_number,
     check_version,
     load_leaves,
-    nested,
     plain_key,
+    saved_leaves,
     single,
     unwrap,
 )
 from .._numerics import LARGEST
-from .._state import LAST_EPOCH, LearningRates, View, refuse_foreign_trace, strong, tracing
+from .._state import LAST_EPOCH, LearningRates, View, place, refuse_foreign_trace, tracing
 from ..interop import register_with_braintools
 from ..schedulers._base import LRScheduler, ShowsArguments
 from ..schedulers.decay import ConstantLR
 from ._groups import Group, ParamGroup
+from ._packing import Layout, layout_of, pack, unpack
 
 Path = tuple[Any, ...]
 
@@ -105,7 +106,8 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
         self._weights: dict[str, brainstate.State] = {}
         self._paths: dict[str, Path] = {}
         self._groups: tuple[Group, ...] = ()
-        self.opt_state = brainstate.LongTermState({"step_count": np.int32(0), "groups": {}})
+        self._layouts: tuple[Layout, ...] = ()
+        self.opt_state = brainstate.LongTermState(pack(np.int32(0), [], []))
         self._complete = lr is None and tx is not None
         if self._complete and not (isinstance(self.weight_decay, float) and self.weight_decay == 0):
             raise ValueError(
@@ -213,7 +215,7 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
     @property
     def step_count(self) -> View:
         """Number of updates made."""
-        return View(lambda: self.opt_state.value["step_count"])
+        return View(lambda: self.opt_state.value["counts"][..., 0])
 
     def register_trainable_weights(self, param_states: Any) -> "OptaxOptimizer":
         """Train the weights in `param_states`, a pytree of States such as ``model.states(brainstate.ParamState)``.
@@ -228,7 +230,7 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
             )
         if not new:
             return self
-        if self._groups and int(self.opt_state.value["step_count"]) > 0:
+        if self._groups and int(self.step_count) > 0:
             raise ValueError(
                 "Training has begun, and registering further weights would reset the moments of the first group. "
                 "Use add_param_group(...) for them."
@@ -320,17 +322,18 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
     def _values(self, group: Group) -> dict[str, Any]:
         return {name: self._weights[name].value for name in group.names}
 
+    def _unpacked(self) -> tuple[Any, list[Any]]:
+        """The number of steps, and the optax state of each group."""
+        return unpack(self.opt_state.value, self._layouts)
+
     def _begin_group(self, index: int) -> None:
         """Fresh moments for a group, and our numbers where its weights live."""
-        values = self._values(self._groups[index])
-        opt = self.opt_state.value
-        begun = {
-            **opt,
-            "groups": {
-                **opt["groups"],
-                str(index): self._transform(self._groups[index]).init(values),
-            },
-        }
+        group = self._groups[index]
+        values = self._values(group)
+        step_count, states = self._unpacked()
+        states[index:] = [self._transform(group).init(values), *states[index + 1 :]]
+        self._layouts = tuple(map(layout_of, states))
+        begun = pack(step_count, states, self._layouts)
         leaves = [
             leaf
             for leaf in jax.tree.leaves(values)
@@ -440,29 +443,29 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
             grads = jax.tree.map(lambda clipped, g: clipped.astype(g.dtype), wide, grads)
         if self.grad_clip_value is not None:
             grads, _ = optax.clip(self.grad_clip_value).update(grads, optax.EmptyState())
-        new, states = {}, {}
+        step_count, states = unpack(opt, self._layouts)
+        new = {}
         for i, group in enumerate(self._groups):
             weights = {name: values[name] for name in group.names}
             own = {name: grads[name] for name in group.names}
-            updates, states[str(i)] = self._transform(group).update(
-                own, opt["groups"][str(i)], weights, **extra_args
+            updates, states[i] = self._transform(group).update(
+                own, states[i], weights, **extra_args
             )
             if not self._complete:
                 updates = jax.tree.map(functools.partial(_descend, lrs[i]), updates)
             new.update(optax.apply_updates(weights, updates))  # pyright: ignore
-        return new, {"step_count": opt["step_count"] + np.int32(1), "groups": states}
+        return new, pack(step_count + np.int32(1), states, self._layouts)
 
     # --- Checkpoints --------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Moments, counts and the scheduler's state: a nested dict of numbers and arrays with str keys."""
-        opt = self.opt_state.value
+        step_count, states = self._unpacked()
         return {
             "version": VERSION,
-            "step_count": single("step_count", opt["step_count"]),
+            "step_count": single("step_count", step_count),
             "lr": {str(i): float(lr) for i, lr in enumerate(np.asarray(self._rates.value["lr"]))},
-            # Copies: a donating step would take the arrays away.
-            "opt_state": nested(jax.tree.map(jnp.copy, opt["groups"])),
+            "opt_state": saved_leaves(_by_group(states)),
             "lr_scheduler": self.lr.state_dict(),
         }
 
@@ -488,13 +491,14 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
         groups = len(self._rates.base_lrs)
         check_keys("lr", saved, map(str, range(groups)))
         lrs = [check_number(f"lr.{i}", saved[str(i)], low=0, high=LARGEST) for i in range(groups)]
-        opt = self.opt_state.value
-        loaded = load_leaves(state_dict["opt_state"], opt["groups"])
+        _, states = self._unpacked()
+        loaded = load_leaves(state_dict["opt_state"], _by_group(states))
         checked = self.lr._checked(state_dict["lr_scheduler"], strict)
 
         self.lr._load(checked)
-        counted = strong(count, np.dtype(np.int32), opt["step_count"])
-        self.opt_state.value = {"step_count": counted, "groups": loaded}
+        opt = pack(count, list(loaded.values()), self._layouts)
+        opt["counts"] = place(opt["counts"], self.opt_state.value["counts"])
+        self.opt_state.value = opt
         if strict:
             self._rates.value = {**self._rates.value, "lr": np.array(lrs, np.float32)}
 
@@ -545,6 +549,10 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
                 "tx must be a direction when lr=... is given (for example optax.scale_by_adam()), but this one already "
                 "descends, and would ascend when scaled by -lr. Pass it without lr to use it as it is."
             )
+
+
+def _by_group(states: list[Any]) -> dict[str, Any]:
+    return {str(i): state for i, state in enumerate(states)}
 
 
 def _as_gradient(name: str, gradient: Any, weight: Any) -> Any:

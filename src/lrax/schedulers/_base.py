@@ -466,8 +466,11 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
     def _group_bases(self, rates: LearningRates) -> tuple[Any, ...]:
         """The base learning rate of each group that `rates` serves."""
         own, groups = self._bases, rates.base_lrs
-        if rates.no_own and len(own) in (1, len(groups)):
-            return own if len(own) == len(groups) else own * len(groups)
+        if rates.no_own:
+            if len(own) == len(groups):
+                return own
+            if len(own) == 1:
+                return own * len(groups)
         last = len(own) - 1
         return tuple([own[min(g, last)] if lr is None else lr for g, lr in enumerate(groups)])
 

@@ -1,0 +1,82 @@
+"""Optax states as a few flat arrays: whole numbers in one, the rest in a tuple.
+
+A compiled step hands each array over and counts each scalar up in a kernel of its own, and jax sorts
+the keys of a nested dict whenever it flattens it. A small step feels all of that.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._checks import is_traced
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How one optax state is taken apart and put together again."""
+
+    structure: Any
+    counted: tuple[bool, ...]
+    """For each leaf whether it is a whole number."""
+
+    def apart(self, state: Any) -> tuple[list[Any], tuple[Any, ...]]:
+        """Its whole numbers, and the other leaves."""
+        leaves, structure = jax.tree.flatten(state)
+        if structure != self.structure:
+            raise ValueError(
+                f"tx.update must return a state like the one of tx.init, {self.structure}, got {structure}."
+            )
+        pairs = list(zip(leaves, self.counted, strict=True))
+        counts = [leaf for leaf, counted in pairs if counted]
+        for count in counts:
+            if not jnp.issubdtype(jnp.result_type(count), np.integer):
+                raise ValueError(
+                    f"tx.update must return whole numbers where tx.init does, got {jnp.result_type(count)}."
+                )
+        return counts, tuple(leaf for leaf, counted in pairs if not counted)
+
+    def together(self, counts: Sequence[Any], moments: Sequence[Any]) -> Any:
+        """The state, from what :meth:`apart` gave."""
+        numbers, others = iter(counts), iter(moments)
+        return self.structure.unflatten(
+            next(numbers if counted else others) for counted in self.counted
+        )
+
+
+def layout_of(state: Any) -> Layout:
+    leaves, structure = jax.tree.flatten(state)
+    return Layout(
+        structure,
+        tuple(np.shape(leaf) == () and jnp.result_type(leaf) == np.int32 for leaf in leaves),
+    )
+
+
+def pack(step_count: Any, states: Sequence[Any], layouts: Sequence[Layout]) -> dict[str, Any]:
+    """The number of steps and the optax state of each group, as an optimizer's State holds them."""
+    counts, moments = [step_count], []
+    for state, layout in zip(states, layouts, strict=True):
+        own, rest = layout.apart(state)
+        counts += own
+        moments.append(rest)
+    if any(map(is_traced, counts)):
+        # Not jnp.stack, which under vmap would put the mapped axis last.
+        numbers = jnp.concatenate([jnp.asarray(count, np.int32).reshape(1) for count in counts])
+    else:
+        numbers = np.stack(counts, dtype=np.int32)
+    return {"counts": numbers, "moments": tuple(moments)}
+
+
+def unpack(packed: dict[str, Any], layouts: Sequence[Layout]) -> tuple[Any, list[Any]]:
+    """What :func:`pack` was given."""
+    counts = packed["counts"]
+    step_count, *numbers = (counts[..., i] for i in range(counts.shape[-1]))
+    states = []
+    for layout, moments in zip(layouts, packed["moments"], strict=True):
+        own = sum(layout.counted)
+        states.append(layout.together(numbers[:own], moments))
+        numbers = numbers[own:]
+    return step_count, states

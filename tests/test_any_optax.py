@@ -1,0 +1,145 @@
+"""Whatever optax offers trains in OptaxOptimizer as it does by itself, eagerly and compiled, and resumes."""
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import lrax
+from helpers import assert_trees_close, assert_trees_equal, compiled_programs
+
+START = {
+    "w": np.linspace(-1.0, 1.0, 12, dtype=np.float32).reshape(3, 4),
+    "b": np.linspace(0.5, 1.5, 4, dtype=np.float32),
+}
+STEPS = 7
+
+SCHEDULE = optax.cosine_decay_schedule(0.1, 20)
+COMPLETE = {
+    "adam with a schedule": optax.adam(SCHEDULE),
+    "sgd with momentum": optax.sgd(0.1, momentum=0.9, nesterov=True),
+    "adafactor": optax.adafactor(0.1),
+    "lion": optax.lion(0.01),
+    "lamb": optax.lamb(SCHEDULE),
+    "yogi, clipped": optax.chain(optax.clip_by_global_norm(0.5), optax.yogi(0.1)),
+    "every third step": optax.MultiSteps(optax.adam(0.1), every_k_schedule=3).gradient_transformation(),
+    "finite only": optax.apply_if_finite(optax.adam(0.1), max_consecutive_errors=3),
+    "hyper-parameters in the state": optax.inject_hyperparams(optax.adamw)(SCHEDULE),
+    "masked by name": optax.chain(
+        optax.masked(optax.adam(0.1), {"w": True, "b": False}),
+        optax.masked(optax.set_to_zero(), {"w": False, "b": True}),
+    ),
+    "partitioned by name": optax.partition(
+        {"fast": optax.adam(SCHEDULE), "slow": optax.sgd(1e-3)}, {"w": "fast", "b": "slow"}
+    ),
+    "schedule-free": optax.contrib.schedule_free_sgd(0.1),
+    "moving average": optax.chain(optax.adam(0.1), optax.ema(0.9)),
+    "noise": optax.chain(optax.sgd(0.1), optax.add_noise(0.1, 0.5, 0)),
+    "plateau": optax.chain(optax.adam(0.1), optax.contrib.reduce_on_plateau(patience=1, factor=0.5)),
+    "dog": optax.contrib.dog(1.0),
+    "prodigy": optax.contrib.prodigy(0.1),
+    "moments in bfloat16": optax.adam(0.1, mu_dtype=jnp.bfloat16),
+}  # fmt: skip
+
+
+def loss_of(weights):
+    return sum(jnp.sum((leaf - 0.3) ** 2) for leaf in jax.tree.leaves(weights))
+
+
+def extras(tx, loss):
+    return {"value": loss} if tx is COMPLETE["plateau"] else {}
+
+
+def by_itself(tx, steps=STEPS):
+    tx = optax.with_extra_args_support(tx)
+
+    @jax.jit
+    def step(weights, state):
+        loss, grads = jax.value_and_grad(loss_of)(weights)
+        updates, state = tx.update(grads, state, weights, **extras(tx, loss))
+        return optax.apply_updates(weights, updates), state
+
+    weights = jax.tree.map(jnp.asarray, START)
+    state = tx.init(weights)
+    for _ in range(steps):
+        weights, state = step(weights, state)
+    return weights
+
+
+class Training:
+    def __init__(self, tx):
+        self.states = {name: brainstate.ParamState(jnp.asarray(v)) for name, v in START.items()}
+        self.optimizer = lrax.OptaxOptimizer(tx)
+        self.optimizer.register_trainable_weights(self.states)
+        self.tx = tx
+
+    def step(self):
+        grads, loss = brainstate.transform.grad(
+            lambda: loss_of(self.values()), self.states, return_value=True
+        )()
+        self.optimizer.step(grads, **extras(self.tx, loss))
+
+    def values(self):
+        return {name: state.value for name, state in self.states.items()}
+
+
+@pytest.mark.parametrize("jit", [None, lrax.jit, brainstate.transform.jit])
+@pytest.mark.parametrize("name", COMPLETE)
+def test_trains_as_by_itself(name, jit):
+    run = Training(COMPLETE[name])
+    step = run.step if jit is None else jit(run.step)
+    for _ in range(STEPS):
+        step()
+    assert_trees_close(run.values(), by_itself(COMPLETE[name]), rtol=2e-5)
+    assert run.optimizer.step_count == STEPS
+    assert not np.array_equal(run.values()["w"], START["w"])
+    with compiled_programs() as compiled:
+        step()
+    assert not compiled
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+def test_resumes_to_the_same_bits(name):
+    whole, first, second = (Training(COMPLETE[name]) for _ in range(3))
+    for _ in range(STEPS):
+        whole.step()
+    for _ in range(4):
+        first.step()
+    for path, state in second.states.items():
+        state.value = first.states[path].value
+    second.optimizer.load_state_dict(jax.tree.map(np.asarray, first.optimizer.state_dict()))
+    for _ in range(STEPS - 4):
+        second.step()
+    assert_trees_equal(second.values(), whole.values())
+
+
+def test_whole_numbers_are_one_array_and_arrays_one_tuple():
+    run = Training(optax.inject_hyperparams(optax.adam)(SCHEDULE))
+    run.optimizer.add_param_group({"c": brainstate.ParamState(jnp.ones(2))})
+    run.optimizer.step({**START, "c": jnp.ones(2)})
+    value = run.optimizer.opt_state.value
+    assert value["counts"].dtype == np.int32
+    assert [int(count) for count in value["counts"]] == [1] * len(value["counts"])
+    assert len(value["counts"]) > 2
+    assert [type(moments) for moments in value["moments"]] == [tuple, tuple]
+
+
+def changing(update):
+    return optax.GradientTransformation(lambda _: {"n": jnp.zeros([], jnp.int32)}, update)
+
+
+@pytest.mark.parametrize(
+    "tx, message",
+    [
+        (changing(lambda g, s, p=None: (g, {"m": s["n"]})), r"tx\.update must return a state like"),
+        (changing(lambda g, s, p=None: (g, {"n": s["n"] * 0.5})), r"whole numbers.*float32"),
+    ],
+    ids=["another structure", "no whole number any more"],
+)
+def test_a_transformation_whose_state_changes_is_refused(tx, message):
+    run = Training(tx)
+    with pytest.raises(ValueError, match=message):
+        run.step()
+    assert_trees_equal(run.values(), START)

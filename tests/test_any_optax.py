@@ -143,3 +143,20 @@ def test_a_transformation_whose_state_changes_is_refused(tx, message):
     with pytest.raises(ValueError, match=message):
         run.step()
     assert_trees_equal(run.values(), START)
+
+
+def test_arrays_of_the_transformation_are_not_given_away():
+    """Its init may return what it needs again: the seed of optax.add_noise up to 0.2.5, for one."""
+    first = jnp.arange(4.0)
+
+    def update(grads, state, params=None):
+        return jax.tree.map(lambda g: -0.1 * g * state["n"][0], grads), {"n": state["n"] + first}
+
+    run = Training(optax.GradientTransformation(lambda _: {"n": first}, update))
+    step = lrax.jit(run.step)
+    for _ in range(3):
+        step()
+    assert not first.is_deleted()
+    twin = Training(run.tx)
+    twin.optimizer.step(START)
+    np.testing.assert_array_equal(twin.optimizer.opt_state.value["moments"][0][0], [0, 2, 4, 6])

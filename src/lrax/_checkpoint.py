@@ -167,6 +167,18 @@ def _numbers(leaf: Any) -> Any:
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 
+def copied(leaf: Any) -> Any:
+    """Another array with the same numbers, or another key."""
+    return _like(jnp.copy(_numbers(leaf)), leaf)
+
+
+def _like(numbers: Any, old: Any) -> Any:
+    """What :func:`_numbers` was given, if it was like `old`."""
+    if not _is_key(old):
+        return numbers
+    return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(old))
+
+
 def saved_leaves(tree: Any) -> dict[str, Any]:
     """The leaves of a pytree for a state dict: copies, since a donating step would take the arrays away."""
     return nested(jax.tree.map(lambda leaf: jnp.copy(_numbers(leaf)), tree))
@@ -174,13 +186,7 @@ def saved_leaves(tree: Any) -> dict[str, Any]:
 
 def load_leaves(saved: Any, own: Any) -> Any:
     """The pytree `own` with the leaves that :func:`saved_leaves` put into `saved`."""
-
-    def like(numbers: Any, old: Any) -> Any:
-        if not _is_key(old):
-            return numbers
-        return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(old))
-
-    return jax.tree.map(like, _load_numbers(saved, jax.tree.map(_numbers, own)), own)
+    return jax.tree.map(_like, _load_numbers(saved, jax.tree.map(_numbers, own)), own)
 
 
 def _load_numbers(saved: Any, own: Any) -> Any:

@@ -17,6 +17,7 @@ from .._checkpoint import (
     check_keys,
     check_number,
     check_version,
+    copied,
     load_leaves,
     plain_key,
     saved_leaves,
@@ -331,7 +332,11 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
         group = self._groups[index]
         values = self._values(group)
         step_count, states = self._unpacked()
-        states[index:] = [self._transform(group).init(values), *states[index + 1 :]]
+        # Copies: what tx may need again must not be given away by a donating step.
+        fresh, structure = jax.tree.flatten(self._transform(group).init(values))
+        for i, leaf in enumerate(fresh):  # one by one, for the sake of memory
+            fresh[i] = copied(leaf)
+        states[index:] = [structure.unflatten(fresh), *states[index + 1 :]]
         self._layouts = tuple(map(layout_of, states))
         begun = pack(step_count, states, self._layouts)
         leaves = [

@@ -96,8 +96,8 @@ def train(weights, jit):
     replaced = [params["w"].value, params["b"].value, *jax.tree.leaves(optimizer.opt_state.value)]
     epoch()
 
-    moments = optimizer.opt_state.value["moments"]
-    scalars = [scheduler.last_epoch.value, optimizer.opt_state.value["counts"]]
+    moments = optimizer.opt_state.value.moments
+    scalars = [scheduler.last_epoch.value, optimizer.opt_state.value.counts]
     arrays = {
         name: [leaf for leaf in jax.tree.leaves(moments) if leaf.shape == state.value.shape]
         for name, state in params.items()

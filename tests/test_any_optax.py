@@ -120,10 +120,10 @@ def test_whole_numbers_are_one_array_and_arrays_one_tuple():
     run.optimizer.add_param_group({"c": brainstate.ParamState(jnp.ones(2))})
     run.optimizer.step({**START, "c": jnp.ones(2)})
     value = run.optimizer.opt_state.value
-    assert value["counts"].dtype == np.int32
-    assert [int(count) for count in value["counts"]] == [1] * len(value["counts"])
-    assert len(value["counts"]) > 2
-    assert [type(moments) for moments in value["moments"]] == [tuple, tuple]
+    assert value.counts.dtype == np.int32
+    assert [int(count) for count in value.counts] == [1] * len(value.counts)
+    assert len(value.counts) > 2
+    assert [type(moments) for moments in value.moments] == [tuple, tuple]
 
 
 def changing(update):
@@ -159,4 +159,4 @@ def test_arrays_of_the_transformation_are_not_given_away():
     assert not first.is_deleted()
     twin = Training(run.tx)
     twin.optimizer.step(START)
-    np.testing.assert_array_equal(twin.optimizer.opt_state.value["moments"][0][0], [0, 2, 4, 6])
+    np.testing.assert_array_equal(twin.optimizer.opt_state.value.moments[0][0], [0, 2, 4, 6])

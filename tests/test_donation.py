@@ -72,6 +72,47 @@ def test_a_leaf_that_is_written_back_as_it_was_is_neither_given_away_nor_replace
     np.testing.assert_array_equal(pair.value["mean"], [2, 2, 2])
 
 
+def test_an_array_that_is_put_into_the_dict_of_a_state():
+    """In place, without a write to the State."""
+    pair, other = brainstate.State({"a": jnp.zeros(3), "b": jnp.ones(3)}), counter()
+    other.value = jnp.full(3, 5.0)
+
+    @lrax.jit
+    def step():
+        pair.value = jax.tree.map(lambda leaf: leaf + 1, pair.value)
+        other.value = 2 * other.value
+
+    step()
+    pair.value["a"] = other.value
+    step()
+    pair.value["b"] = pair.value["a"]
+    step()
+    assert_trees_equal(
+        pair.value, {"a": np.full(3, 12.0, np.float32), "b": np.full(3, 12.0, np.float32)}
+    )
+    np.testing.assert_array_equal(other.value, np.full(3, 40.0))
+
+
+def test_a_leaf_that_becomes_its_neighbour():
+    pair = brainstate.State({"a": jnp.zeros(3), "b": jnp.arange(3.0)})
+
+    @lrax.jit
+    def follow():
+        pair.value = {**pair.value, "a": pair.value["b"]}
+        return pair.value["a"]
+
+    @lrax.jit
+    def add():
+        pair.value = {**pair.value, "a": pair.value["a"] + 1}
+
+    for _ in range(3):
+        seen = follow()
+        add()
+        add()
+    np.testing.assert_array_equal(seen, [0, 1, 2])
+    assert_trees_equal(pair.value, {"a": np.float32([2, 3, 4]), "b": np.float32([0, 1, 2])})
+
+
 def test_keys_of_a_state_are_part_of_its_structure():
     state = brainstate.State({"a": jnp.zeros(2)})
 

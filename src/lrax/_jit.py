@@ -220,7 +220,8 @@ def jit(
         Arguments that are constants; every new value is compiled for.
     donate : bool
         Give up the old buffers of the States that are written. An array that you took out of such a
-        State before the call (``w = weight.value``) is gone after it; copy it, or pass False.
+        State before the call (``w = weight.value``) is gone after it; copy it, or pass False. Clocks
+        and learning rates are a few bytes that people log, and stay.
 
     Raises
     ------

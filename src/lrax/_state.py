@@ -25,7 +25,8 @@ try:
     from jax._src.core import eval_trace, trace_ctx
 
     _ = trace_ctx.trace, GlobalHookRegistry._instance
-    _ = [brainstate.State.__annotations__[k] for k in ("_value", "_been_writen", "_hooks_manager")]
+    _ = [brainstate.State.__annotations__[k] for k in ("_value", "_been_writen")]
+    _ = brainstate.State(0).hooks.__dict__["_has_hooks"]
 
     def _jax_traces() -> bool:
         return trace_ctx.trace is not eval_trace
@@ -65,13 +66,14 @@ class Bundle:
     def __init__(self, states: Sequence[brainstate.State]) -> None:
         self.states = states
         self._attributes: list[Any] = [vars(state) for state in states]
+        self._hooks = [getattr(state.hooks, "__dict__", {}) for state in states]
 
     def direct(self) -> bool:
         """:func:`direct` for all of them."""
         return (
             bool(self.states)
             and direct(self.states[0])
-            and not any(a["_hooks_manager"].has_hooks() for a in self._attributes)
+            and not any(map(operator.itemgetter("_has_hooks"), self._hooks))
         )
 
     def peek(self) -> list[Any]:

@@ -216,7 +216,7 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
     @property
     def step_count(self) -> View:
         """Number of updates made."""
-        return View(lambda: self.opt_state.value["counts"][..., 0])
+        return View(lambda: self.opt_state.value.counts[..., 0])
 
     def register_trainable_weights(self, param_states: Any) -> "OptaxOptimizer":
         """Train the weights in `param_states`, a pytree of States such as ``model.states(brainstate.ParamState)``.
@@ -502,8 +502,8 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
 
         self.lr._load(checked)
         opt = pack(count, list(loaded.values()), self._layouts)
-        opt["counts"] = place(opt["counts"], self.opt_state.value["counts"])
-        self.opt_state.value = opt
+        counts = place(opt.counts, self.opt_state.value.counts)
+        self.opt_state.value = opt._replace(counts=counts)
         if strict:
             self._rates.value = {**self._rates.value, "lr": np.array(lrs, np.float32)}
 

@@ -6,7 +6,7 @@ the keys of a nested dict whenever it flattens it. A small step feels all of tha
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +47,16 @@ class Layout:
         )
 
 
+class Packed(NamedTuple):
+    """What the State of an optimizer holds."""
+
+    counts: Any
+    """The number of steps, then the whole numbers of each group: int32."""
+
+    moments: tuple[tuple[Any, ...], ...]
+    """The other leaves of each group."""
+
+
 def layout_of(state: Any) -> Layout:
     leaves, structure = jax.tree.flatten(state)
     return Layout(
@@ -55,7 +65,7 @@ def layout_of(state: Any) -> Layout:
     )
 
 
-def pack(step_count: Any, states: Sequence[Any], layouts: Sequence[Layout]) -> dict[str, Any]:
+def pack(step_count: Any, states: Sequence[Any], layouts: Sequence[Layout]) -> Packed:
     """The number of steps and the optax state of each group, as an optimizer's State holds them."""
     counts, moments = [step_count], []
     for state, layout in zip(states, layouts, strict=True):
@@ -67,15 +77,15 @@ def pack(step_count: Any, states: Sequence[Any], layouts: Sequence[Layout]) -> d
         numbers = jnp.concatenate([jnp.asarray(count, np.int32).reshape(1) for count in counts])
     else:
         numbers = np.stack(counts, dtype=np.int32)
-    return {"counts": numbers, "moments": tuple(moments)}
+    return Packed(numbers, tuple(moments))
 
 
-def unpack(packed: dict[str, Any], layouts: Sequence[Layout]) -> tuple[Any, list[Any]]:
+def unpack(packed: Packed, layouts: Sequence[Layout]) -> tuple[Any, list[Any]]:
     """What :func:`pack` was given."""
-    counts = packed["counts"]
+    counts = packed.counts
     step_count, *numbers = (counts[..., i] for i in range(counts.shape[-1]))
     states = []
-    for layout, moments in zip(layouts, packed["moments"], strict=True):
+    for layout, moments in zip(layouts, packed.moments, strict=True):
         own = sum(layout.counted)
         states.append(layout.together(numbers[:own], moments))
         numbers = numbers[own:]

@@ -7,6 +7,7 @@ import os
 import pathlib
 import platform
 import re
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -25,7 +26,7 @@ HEAD = "| what | lrax | peer | | ratio | bound | met |\n|---|---|---|---|---|---
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """`ours` and `peer` are seconds in each round; `bound` is on their ratio, or on what lrax adds."""
+    """`ours` and `peer` are seconds in each round (or what `show` shows); `bound` is on their ratio, or on what lrax adds."""
 
     what: str
     ours: np.ndarray
@@ -34,6 +35,7 @@ class Row:
     bound: float | None = None
     extra: float = 0.0
     note: str = ""
+    show: Callable[[float], str] = shown
 
     @property
     def ratio(self) -> float:
@@ -48,11 +50,11 @@ class Row:
     def __str__(self) -> str:
         bound = "" if self.bound is None else f"{self.bound:g}"
         if self.extra:
-            bound += f", or + {shown(self.extra)}"
+            bound += f", or + {self.show(self.extra)}"
         cells = (
             self.what + self.note,
-            shown(median(self.ours)),
-            shown(median(self.peer)),
+            self.show(median(self.ours)),
+            self.show(median(self.peer)),
             self.peer_name,
             f"{self.ratio:.2f} ({low(self.ours) / low(self.peer):.2f})",
             bound,

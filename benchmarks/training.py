@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from report import Row
+from report import Row, limit
 from timing import interleaved
 
 import lrax
@@ -170,6 +170,33 @@ def train_steps(rounds: int) -> Iterator[Row]:
             if braintools is not None:
                 what = f"{of}: `brainstate.transform.jit`"
                 yield Row(what, times["brainstate"], times["braintools"], "braintools", 1)
+
+
+def peak_memory() -> Iterator[Row]:
+    """Bytes that a step holds at once, as XLA plans them."""
+    task = Task(4, 1024)
+    weights, tx = task.arrays(), optax_chain()
+    hand = jax.jit(hand_step(task, tx), donate_argnums=(0, 1))
+    parts = {"by hand": hand.lower(weights, tx.init(weights), task.x, task.y)}
+    for donate in (True, False):
+        step = lrax.jit(state_step(task, *lrax_parts(task)), donate=donate)
+        parts[donate] = step.lower(task.x, task.y)
+    peak = {}
+    for name, lowered in parts.items():
+        m = lowered.compile().memory_analysis()
+        held = m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
+        peak[name] = limit(held + m.temp_size_in_bytes)
+    size = sum(weight.nbytes for weight in weights.values())
+    own = limit(4 * size)
+    what, show = f"peak memory of a step, {megabytes(size)} of weights", megabytes
+    peer = "`jax.jit` + optax, donated"
+    yield Row(f"{what}: `lrax.jit`", peak[True], peak["by hand"], peer, 1.01, show=show)
+    yield Row(f"{what}: `lrax.jit`", peak[True], own, "weights, 2 moments, gradients", show=show)
+    yield Row(f"{what}: `donate=False`", peak[False], peak["by hand"], peer, show=show)
+
+
+def megabytes(size: float) -> str:
+    return f"{size / 1e6:.3g} MB"
 
 
 def eager_steps(rounds: int) -> Iterator[Row]:

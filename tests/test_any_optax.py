@@ -160,3 +160,22 @@ def test_arrays_of_the_transformation_are_not_given_away():
     twin = Training(run.tx)
     twin.optimizer.step(START)
     np.testing.assert_array_equal(twin.optimizer.opt_state.value.moments[0][0], [0, 2, 4, 6])
+
+
+def test_a_dozen_groups_come_back_in_their_order():
+    def make(scale):
+        states = [brainstate.ParamState(jnp.full(2, scale * (i + 1.0))) for i in range(12)]
+        optimizer = lrax.Adam(lr=0.1)
+        optimizer.register_trainable_weights({"0": states[0]})
+        for i, state in enumerate(states[1:], start=1):
+            optimizer.add_param_group({str(i): state})
+        for _ in range(3):
+            optimizer.step({str(i): state.value for i, state in enumerate(states)})
+        return optimizer
+
+    old, new = make(1.0), make(-3.0)
+    new.load_state_dict(old.state_dict())
+    assert_trees_equal(new.opt_state.value, old.opt_state.value)
+    assert [float(mu[0]) for mu, _ in new.opt_state.value.moments] == sorted(
+        float(mu[0]) for mu, _ in new.opt_state.value.moments
+    )

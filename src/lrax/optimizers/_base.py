@@ -470,7 +470,7 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
             "version": VERSION,
             "step_count": single("step_count", step_count),
             "lr": {str(i): float(lr) for i, lr in enumerate(np.asarray(self._rates.value["lr"]))},
-            "opt_state": saved_leaves(_by_group(states)),
+            "opt_state": saved_leaves(states),
             "lr_scheduler": self.lr.state_dict(),
         }
 
@@ -497,11 +497,11 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
         check_keys("lr", saved, map(str, range(groups)))
         lrs = [check_number(f"lr.{i}", saved[str(i)], low=0, high=LARGEST) for i in range(groups)]
         _, states = self._unpacked()
-        loaded = load_leaves(state_dict["opt_state"], _by_group(states))
+        loaded = load_leaves(state_dict["opt_state"], states)
         checked = self.lr._checked(state_dict["lr_scheduler"], strict)
 
         self.lr._load(checked)
-        opt = pack(count, list(loaded.values()), self._layouts)
+        opt = pack(count, loaded, self._layouts)
         counts = place(opt.counts, self.opt_state.value.counts)
         self.opt_state.value = opt._replace(counts=counts)
         if strict:
@@ -554,10 +554,6 @@ class OptaxOptimizer(Node, metaclass=ShowsArguments):
                 "tx must be a direction when lr=... is given (for example optax.scale_by_adam()), but this one already "
                 "descends, and would ascend when scaled by -lr. Pass it without lr to use it as it is."
             )
-
-
-def _by_group(states: list[Any]) -> dict[str, Any]:
-    return {str(i): state for i, state in enumerate(states)}
 
 
 def _as_gradient(name: str, gradient: Any, weight: Any) -> Any:

@@ -134,9 +134,10 @@ def changing(update):
     "tx, message",
     [
         (changing(lambda g, s, p=None: (g, {"m": s["n"]})), r"tx\.update must return a state like"),
-        (changing(lambda g, s, p=None: (g, {"n": s["n"] * 0.5})), r"whole numbers.*float32"),
+        (changing(lambda g, s, p=None: (g, {"n": s["n"] * 0.5})), "int32.*got float32"),
+        (changing(lambda g, s, p=None: (g, {"n": s["n"].astype("uint32")})), "int32.*got uint32"),
     ],
-    ids=["another structure", "no whole number any more"],
+    ids=["another structure", "no whole number any more", "a larger one"],
 )
 def test_a_transformation_whose_state_changes_is_refused(tx, message):
     run = Training(tx)

@@ -93,6 +93,36 @@ def test_an_array_that_is_put_into_the_dict_of_a_state():
     np.testing.assert_array_equal(other.value, np.full(3, 40.0))
 
 
+def test_a_random_key_and_the_numbers_it_is_made_of():
+    """They share memory, though neither shape nor dtype."""
+    key, seed = brainstate.State(jax.random.key(0)), brainstate.State(jnp.zeros(2, jnp.uint32))
+
+    @lrax.jit
+    def split(x):
+        key.value = jax.random.split(key.value)[0]
+        return seed.value + x
+
+    @lrax.jit
+    def count(key):
+        seed.value = seed.value + 1
+        return jax.random.bits(key)
+
+    zero = jnp.zeros(2, jnp.uint32)
+    split(zero)
+    seed.value = jax.random.key_data(key.value)
+    numbers = np.array(seed.value)
+    np.testing.assert_array_equal(split(zero), numbers)
+    np.testing.assert_array_equal(
+        split(jax.random.key_data(key.value)),
+        numbers
+        + np.array(jax.random.key_data(jax.random.split(jax.random.wrap_key_data(numbers))[0])),
+    )
+    count(jax.random.key(1))
+    same = jax.random.wrap_key_data(seed.value)
+    bits = np.array(jax.random.bits(same))
+    assert count(same) == bits
+
+
 def test_a_leaf_that_becomes_its_neighbour():
     pair = brainstate.State({"a": jnp.zeros(3), "b": jnp.arange(3.0)})
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import is_traced
-from ._state import place, strong
+from ._state import is_key, key_numbers, place, strong
 
 VERSION = 1
 
@@ -158,35 +158,26 @@ def nested(tree: Any) -> dict[str, Any]:
     return nested
 
 
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _numbers(leaf: Any) -> Any:
-    """A leaf, or what a typed random key is made of."""
-    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
-
-
 def copied(leaf: Any) -> Any:
     """Another array with the same numbers, or another key."""
-    return _like(jnp.copy(_numbers(leaf)), leaf)
+    return _like(jnp.copy(key_numbers(leaf)), leaf)
 
 
 def _like(numbers: Any, old: Any) -> Any:
-    """What :func:`_numbers` was given, if it was like `old`."""
-    if not _is_key(old):
+    """What :func:`key_numbers` was given, if it was like `old`."""
+    if not is_key(old):
         return numbers
     return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(old))
 
 
 def saved_leaves(tree: Any) -> dict[str, Any]:
     """The leaves of a pytree for a state dict: copies, since a donating step would take the arrays away."""
-    return nested(jax.tree.map(lambda leaf: jnp.copy(_numbers(leaf)), tree))
+    return nested(jax.tree.map(lambda leaf: jnp.copy(key_numbers(leaf)), tree))
 
 
 def load_leaves(saved: Any, own: Any) -> Any:
     """The pytree `own` with the leaves that :func:`saved_leaves` put into `saved`."""
-    return jax.tree.map(_like, _load_numbers(saved, jax.tree.map(_numbers, own)), own)
+    return jax.tree.map(_like, _load_numbers(saved, jax.tree.map(key_numbers, own)), own)
 
 
 def _load_numbers(saved: Any, own: Any) -> Any:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import _checks
-from ._state import NEVER_LENT, Bundle, tracing, writes_as_is
+from ._state import NEVER_LENT, Bundle, key_numbers, tracing, writes_as_is
 
 
 class _Stale(Exception):
@@ -64,7 +64,8 @@ class _Program:
         lent, kept = self._split(old)
         self._taken = lent + kept
         self._kinds = [kinds[a] for a in self._taken]
-        self._lent_kinds = set(self._kinds[: len(lent)])
+        values = dict(zip(places, leaves, strict=True))
+        self._lent_kinds = {_kind(key_numbers(values[a])) for a in lent}
         self._last: list[Any] = []
         self._run = jax.jit(self._flat, donate_argnums=(0,))
 
@@ -123,7 +124,11 @@ class _Program:
             return False
         come = itertools.compress(leaves, map(operator.is_not, leaves, self._last))
         return not any(
-            isinstance(leaf, jax.Array) and (leaf.shape, leaf.dtype) in self._lent_kinds
+            isinstance(leaf, jax.Array)
+            # A random key shares memory with the numbers that it is made of.
+            and (
+                (leaf.shape, leaf.dtype) in self._lent_kinds or not isinstance(leaf.dtype, np.dtype)
+            )
             for leaf in (*come, *arguments)
         )
 

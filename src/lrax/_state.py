@@ -118,6 +118,15 @@ def strong(value: Any, dtype: np.dtype, old: Any = None) -> Any:
     return place(value, old)
 
 
+def is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def key_numbers(leaf: Any) -> Any:
+    """A leaf, or what a typed random key is made of."""
+    return jax.random.key_data(leaf) if is_key(leaf) else leaf
+
+
 def on_host(value: Any) -> Any:
     """A NumPy value for one that is known, the tracer for one that is not."""
     return value if is_traced(value) else np.asarray(value)[()]

@@ -33,9 +33,9 @@ class Layout:
         pairs = list(zip(leaves, self.counted, strict=True))
         counts = [leaf for leaf, counted in pairs if counted]
         for count in counts:
-            if not jnp.issubdtype(jnp.result_type(count), np.integer):
+            if not np.can_cast(jnp.result_type(count), np.int32):
                 raise ValueError(
-                    f"tx.update must return whole numbers where tx.init does, got {jnp.result_type(count)}."
+                    f"tx.update must return an int32 where tx.init does, got {jnp.result_type(count)}."
                 )
         return counts, tuple(leaf for leaf, counted in pairs if not counted)
 

@@ -476,7 +476,7 @@ class LRScheduler(Node, metaclass=_PublishAfterInit):
 
     def _reductions(self, memory: dict[str, Any]) -> list[Any]:
         """How often each plateau has reduced the learning rate."""
-        return [memory[key]["reductions"] for key, *_ in self._plateaus]
+        return [memory[key]["reductions"] for key, _, _ in self._plateaus]
 
     def _bind(self, reductions: list[Any]) -> tuple[Formula, ...]:
         """The formulas with what was learned from metrics filled in."""

@@ -18,7 +18,7 @@ def interleaved(
 ) -> dict[str, np.ndarray]:
     """Seconds per call of each function in each round; the functions take turns in every round.
 
-    Each round begins with another one, since what ran before leaves its garbage.
+    Their order is another one in each round, since what ran before leaves caches and garbage behind.
 
     `calls` is how often each function runs in its turn; None: so that the slowest takes some two
     milliseconds. With `block` a turn ends when the last result is there. What is in `before` runs
@@ -35,10 +35,9 @@ def interleaved(
         slowest = max(slowest, once)
     calls = calls or int(np.clip(2e-3 / slowest, 1, 1000))
     seconds: dict[str, list[float]] = {name: [] for name in functions}
-    names = list(functions)
+    names, rng = list(functions), np.random.default_rng(0)
     for _ in range(rounds):
-        names.append(names.pop(0))
-        for name in names:
+        for name in rng.permutation(names):
             function, result = functions[name], None
             if name in before:
                 jax.block_until_ready(before[name]())

@@ -147,15 +147,14 @@ def train_steps(rounds: int) -> Iterator[Row]:
             makers["braintools"] = lambda task: with_states(task, braintools_parts, transform.jit)
         found = {how: {name: [] for name in makers} for how in ("in a row", "one by one")}
         # Where a function's objects lie in memory depends on what was made before it, and is worth up to
-        # ten percent with 500 States. So all are made four times, in other orders.
-        names, half = list(makers), len(makers) // 2
-        turned = names[half:] + names[:half]
-        for order in (names, names[::-1], turned, turned[::-1]):
+        # ten percent with 500 States. So all are made eight times, in other orders.
+        rng = np.random.default_rng(0)
+        for order in [rng.permutation(list(makers)) for _ in range(8)]:
             functions = {name: makers[name](task) for name in order}
             for how, seconds in found.items():
-                calls, repeat = (1, 3 * rounds) if layers == 3 else (1, rounds // 2)
+                calls, repeat = (1, 2 * rounds) if layers == 3 else (1, rounds // 4)
                 if how == "in a row":
-                    calls, repeat = (100 if layers == 3 else 10), rounds // 2
+                    calls, repeat = (100 if layers == 3 else 10), rounds // 4
                 timed = interleaved(functions, rounds=repeat, calls=calls, block=True)
                 for name, times in timed.items():
                     seconds[name].append(times)

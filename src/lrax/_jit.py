@@ -43,7 +43,8 @@ class _Program:
         inputs, outputs = self._jaxpr.jaxpr.invars, self._jaxpr.jaxpr.outvars
         leaves, structure = jax.tree.flatten([state.value for state in trace.states])
         places = range(len(inputs) - len(leaves), len(inputs))
-        kinds = dict(zip(places, map(_kind, leaves), strict=True))
+        values = dict(zip(places, leaves, strict=True))
+        kinds = {a: _kind(value) for a, value in values.items()}
         before = structure.unflatten(places)
         self._out, after = out_tree.unflatten(range(len(outputs)))
         old, self._before = jax.tree.flatten([before[i] for i in order])
@@ -64,7 +65,6 @@ class _Program:
         lent, kept = self._split(old)
         self._taken = lent + kept
         self._kinds = [kinds[a] for a in self._taken]
-        values = dict(zip(places, leaves, strict=True))
         self._lent_kinds = {_kind(key_numbers(values[a])) for a in lent}
         self._last: list[Any] = []
         self._run = jax.jit(self._flat, donate_argnums=(0,))
@@ -74,7 +74,7 @@ class _Program:
         leaves = self._leaves(self._bundle.peek() if fast else None)
         lent, kept = self._split(leaves)
         if lent and not self._is_exclusive(leaves, arguments):
-            lent = _exclusive(lent, (kept, arguments))
+            lent = _exclusive(lent, kept + arguments)
         try:
             out, new = self._run(lent, kept, arguments)
         except (RuntimeError, ValueError) as error:
@@ -178,30 +178,28 @@ def _buffers(leaf: jax.Array) -> set[Any]:
         return {id(leaf)}
 
 
-def _exclusive(lent: list[Any], others: Any) -> list[Any]:
+def _exclusive(lent: list[Any], others: list[Any]) -> list[Any]:
     """`lent`, which will be donated, with copies of the arrays that appear twice or in `others`."""
-    leaves, structure = jax.tree.flatten(lent)
-    rest = jax.tree.leaves(others)
     try:
         buffers = [
-            leaf.unsafe_buffer_pointer() for leaf in leaves + rest if isinstance(leaf, jax.Array)
+            leaf.unsafe_buffer_pointer() for leaf in lent + others if isinstance(leaf, jax.Array)
         ]
         if len(set(buffers)) == len(buffers):
             return lent
     except (ValueError, RuntimeError, NotImplementedError):
         pass  # one is gone, or on many devices
     taken: set[Any] = set()
-    for leaf in rest:
+    for leaf in others:
         if isinstance(leaf, jax.Array) and not leaf.is_deleted():
             taken |= _buffers(leaf)
     own: list[Any] = []
-    for leaf in leaves:
+    for leaf in lent:
         if isinstance(leaf, jax.Array) and not leaf.is_deleted():
             buffers = _buffers(leaf)
             leaf = jnp.copy(leaf) if buffers & taken else leaf
             taken |= buffers
         own.append(leaf)
-    return structure.unflatten(own)
+    return own
 
 
 def jit(

@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import exact
 import lrax
-import lrax._numerics
+import lrax.formulas.arithmetic
 import modes
 import registry
 from exact import LAST_EPOCH, spec
@@ -318,8 +318,8 @@ def float32_table():
         "| schedule | to epoch 4000, in ulp of the value | in ulp of the peak | to epoch 2^31, in ulp of the peak |",
         "|---|---|---|---|",
     ]
-    before = lrax._numerics._WITHOUT_FLOAT64
-    lrax._numerics._WITHOUT_FLOAT64 = (jax.default_backend(),)
+    before = lrax.formulas.arithmetic._WITHOUT_FLOAT64
+    lrax.formulas.arithmetic._WITHOUT_FLOAT64 = (jax.default_backend(),)
     try:
         for label, s in registry.EVERY.items():
             scheduler = s.build()
@@ -337,7 +337,7 @@ def float32_table():
             assert np.isfinite(cells).all()
             lines.append(f"| {s.name}: {label} | {' | '.join(map(shown, cells))} |")
     finally:
-        lrax._numerics._WITHOUT_FLOAT64 = before
+        lrax.formulas.arithmetic._WITHOUT_FLOAT64 = before
     return "\n".join(lines)
 
 

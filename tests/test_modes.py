@@ -10,7 +10,7 @@ import pytest
 
 import exact
 import lrax
-import lrax._numerics
+import lrax.formulas.arithmetic
 import modes
 import registry
 import schedulers
@@ -270,7 +270,7 @@ def test_gradients_are_right(label):
 
 @pytest.mark.parametrize("horizon", [None, 1, 3, 1000, 10**6, LAST_EPOCH, 3 * 10**9])
 def test_float32_arithmetic_where_there_is_no_float64(horizon, monkeypatch):
-    monkeypatch.setattr(lrax._numerics, "_WITHOUT_FLOAT64", (jax.default_backend(),))
+    monkeypatch.setattr(lrax.formulas.arithmetic, "_WITHOUT_FLOAT64", (jax.default_backend(),))
     for label, s in (registry.at_horizon(horizon) if horizon else registry.EVERY).items():
         scheduler, epochs = s.build(), modes.sample(s, 500)
         program = jax.jit(lambda t, f=scheduler: f(t))

@@ -17,7 +17,7 @@ import pytest
 
 import lrax
 from helpers import assert_same_bits, assert_trees_equal, compiled_programs, last_lr, values_of
-from lrax._state import LearningRates
+from lrax.states.published import LearningRates
 from schedulers import KINDS, METRICS, step
 from test_parameter_groups import OPTIMIZERS, gradient_of, loss_of, new_states, schedule
 
@@ -313,8 +313,8 @@ def test_without_the_internals_that_save_time():
         import sys
         import brainstate, pytest
         sys.modules["brainstate._state_global_hooks"] = None
-        import lrax._state
-        assert not lrax._state.direct(brainstate.State(0.0))
+        import lrax.states.internals
+        assert not lrax.states.internals.direct(brainstate.State(0.0))
         chosen = "under_plain or given_away or is_gone or static_argument or other_shapes"
         options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "-k", chosen]
         sys.exit(pytest.main([*options, *sys.argv[1:]]))

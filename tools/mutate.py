@@ -24,7 +24,7 @@ import pytest
 
 import registry
 import schedulers
-from lrax._numerics import HOST
+from lrax.formulas.arithmetic import HOST
 
 ROOT = Path(__file__).resolve().parents[1]
 # By name first, which is fast; what survives meets all of these.

@@ -1,8 +1,8 @@
 """Learning-rate schedulers for JAX: exact, jit-safe, with the names you know."""
 
 from ._config import from_config as from_config
-from ._formula import Formula as Formula
-from ._jit import jit as jit
+from .formulas.formula import Formula as Formula
+from .jit import jit as jit
 from .optimizers._alias import SGD as SGD
 from .optimizers._alias import Adam as Adam
 from .optimizers._alias import AdamW as AdamW

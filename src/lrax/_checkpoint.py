@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import is_traced
-from ._state import is_key, key_numbers, place, strong
+from .states.placement import is_key, key_numbers, place, strong
 
 VERSION = 1
 

@@ -24,11 +24,15 @@ from .._checkpoint import (
     single,
     unwrap,
 )
-from .._numerics import LARGEST
-from .._state import LAST_EPOCH, LearningRates, View, place, refuse_foreign_trace, tracing
-from ..interop import register_with_braintools
+from ..formulas.arithmetic import LARGEST
+from ..interop._braintools import register_with_braintools
 from ..schedulers._base import LRScheduler, ShowsArguments
 from ..schedulers.decay import ConstantLR
+from ..states.clock import LAST_EPOCH
+from ..states.internals import refuse_foreign_trace, tracing
+from ..states.placement import place
+from ..states.published import LearningRates
+from ..states.view import View
 from ._groups import Group, ParamGroup
 from ._packing import Layout, layout_of, pack, unpack
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .._state import View
+from ..states.view import View
 
 if TYPE_CHECKING:
     from ._base import OptaxOptimizer

@@ -24,9 +24,15 @@ from .._checkpoint import (
     single,
     unwrap,
 )
-from .._formula import Formula, evaluate
-from .._numerics import Arithmetic, evaluate_host, is_concrete, ratio
-from .._state import LAST_EPOCH, Clock, LearningRates, Memory, View, direct, refuse_foreign_trace
+from ..formulas.arithmetic import Arithmetic
+from ..formulas.evaluate import evaluate, evaluate_host, is_concrete
+from ..formulas.formula import Formula
+from ..formulas.pieces import ratio
+from ..states.clock import LAST_EPOCH, Clock
+from ..states.internals import direct, refuse_foreign_trace
+from ..states.memory import Memory
+from ..states.published import LearningRates
+from ..states.view import View
 
 if TYPE_CHECKING:
     from ..optimizers._base import OptaxOptimizer

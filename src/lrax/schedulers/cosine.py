@@ -7,9 +7,11 @@ from typing import Any
 
 from .. import _checks
 from .._checks import Number
-from .._formula import Formula
-from .._numerics import HOST, Arithmetic, half_cosine, ramp, traced_integers
-from .._state import View
+from ..formulas.arithmetic import HOST, Arithmetic
+from ..formulas.evaluate import traced_integers
+from ..formulas.formula import Formula
+from ..formulas.pieces import half_cosine, ramp
+from ..states.view import View
 from ._base import LRScheduler
 
 _CYCLES = 32

@@ -6,8 +6,9 @@ from typing import Any
 
 from .. import _checks
 from .._checks import Number
-from .._formula import Formula
-from .._numerics import HOST, Arithmetic, growth, ramp, remainder_power, straight
+from ..formulas.arithmetic import HOST, Arithmetic
+from ..formulas.formula import Formula
+from ..formulas.pieces import growth, ramp, remainder_power, straight
 from ._base import LRScheduler
 
 

@@ -13,9 +13,11 @@ import numpy as np
 from .. import _checks
 from .._checkpoint import check_keys, check_number
 from .._checks import Number
-from .._formula import Formula
-from .._numerics import HOST, LARGEST, Arithmetic, growth, wide
-from .._state import LAST_EPOCH, View
+from ..formulas.arithmetic import HOST, LARGEST, Arithmetic, wide
+from ..formulas.formula import Formula
+from ..formulas.pieces import growth
+from ..states.clock import LAST_EPOCH
+from ..states.view import View
 from ._base import LRScheduler
 
 

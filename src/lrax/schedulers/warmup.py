@@ -5,8 +5,9 @@ from typing import Any
 
 from .. import _checks
 from .._checks import Number
-from .._formula import Formula
-from .._numerics import Arithmetic, half_cosine, ramp, straight
+from ..formulas.arithmetic import Arithmetic
+from ..formulas.formula import Formula
+from ..formulas.pieces import half_cosine, ramp, straight
 from ._base import LRScheduler
 
 

@@ -1,14 +1,10 @@
 """What a schedule is: a frozen formula, the learning rate as a pure function of the epoch."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-import jax
-import numpy as np
-
-from . import _numerics
-from ._numerics import Arithmetic
+from .arithmetic import Arithmetic
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,19 +43,3 @@ class Formula:
     def with_reductions(self, counts: Iterator[Any]) -> "Formula":
         """This formula with the number of reductions of each of its plateaus filled in."""
         return self
-
-
-def evaluate(
-    formulas: Sequence[Formula], bases: Sequence[Any], epoch: Any, *, concrete: bool
-) -> Any:
-    """Learning rates at `epoch` (a checked scalar or array), float32, shape ``epoch.shape + (groups,)``.
-
-    NumPy for epochs on the host, jax for jax arrays, tracers and traced hyper-parameters (which
-    `concrete` denies).
-    """
-    if concrete and not isinstance(epoch, jax.Array):
-        if isinstance(epoch, np.ndarray) and epoch.ndim:
-            return _numerics.evaluate_vector(formulas, bases, epoch)
-        number = epoch.item() if isinstance(epoch, (np.generic, np.ndarray)) else epoch
-        return _numerics.evaluate_host(formulas, bases, number)
-    return _numerics.evaluate_traced(formulas, bases, epoch)

@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import _checks
-from ._state import NEVER_LENT, Bundle, key_numbers, tracing, writes_as_is
+from .. import _checks
+from ..states.internals import Bundle, tracing
+from ..states.lending import NEVER_LENT, writes_as_is
+from ..states.placement import key_numbers
 
 
 class _Stale(Exception):

@@ -12,7 +12,6 @@ zero at ``t == T``. The pieces below therefore subtract whole epochs first (exac
 """
 
 import bisect
-import dataclasses
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import is_traced
+from .._checks import is_traced
 
 SMALLEST = 2.0**-126
 """Smallest normal float32. XLA flushes anything below it to zero, so every mode does."""
@@ -98,7 +97,7 @@ class _Host:
             ) from None
 
 
-class _Vector:
+class Vector:
     """NumPy arrays of epochs."""
 
     where = staticmethod(np.where)
@@ -154,7 +153,7 @@ _QUARTER_SINE = (
 """``sin(pi / 2 * sqrt(u)) / sqrt(u)``: mpmath.chebyfit for u in [0, 1], 3e-19 off."""
 
 
-class _Traced:
+class Traced:
     """jax arrays and tracers, inside ``wide()``; what is not traced stays a number or a NumPy array."""
 
     minimum = _folding(np.minimum, jnp.minimum)
@@ -266,156 +265,3 @@ def _chain(
 
 
 HOST = _Host()
-
-
-# --- Pieces -----------------------------------------------------------------------------------
-# Error bounds are relative, in float64 (2**-53 = 1.1e-16); float32 needs 6e-8.
-
-
-def straight(x: Arithmetic, fraction: Any) -> Any:
-    """A straight line from 0 to 1. Exact."""
-    return fraction
-
-
-def half_cosine(x: Arithmetic, fraction: Any) -> Any:
-    """``(1 - cos(pi * fraction)) / 2``, at most 8 * 2**-53 off.
-
-    As the square of a sine it keeps its relative accuracy down to 0, where ``1 - cos`` cancels.
-    """
-    sine = x.quarter_sine(fraction)
-    return sine * sine
-
-
-def ramp(
-    x: Arithmetic, start: Any, end: Any, done: Any, length: Any, shape: Callable[..., Any]
-) -> Any:
-    """From `start` (``done == 0``) to `end` (``done >= length``), at most 12 * 2**-53 off.
-
-    Built up from the smaller of the two values, so nothing cancels; at the end a comparison picks
-    `end` itself. A ramp of length 0 is at its end at once.
-    """
-    span = x.where(length > 0, length, 1)
-    falls = start > end
-    low = x.where(falls, end, start)
-    height = x.where(falls, start - end, end - start)
-    fraction = x.where(falls, length - done, done) / span
-    return x.where(done < length, low + height * shape(x, fraction), end)
-
-
-def growth(x: Arithmetic, gamma: Any, exponent: Any) -> Any:
-    """``gamma ** exponent``, at most 2 * 2**-53 off, and finite.
-
-    A float64 power is accurate for every exponent up to 2**31 (in float32 0.9999999 ** 1e9 is 100 %
-    off). Growth stops at e**600, far above any float32, since infinity would turn gradients to NaN.
-    """
-    if isinstance(gamma, float) and gamma <= 1:
-        return x.power(gamma, exponent)
-    return x.power(gamma, x.minimum(exponent, 600 / x.maximum(x.log(gamma), 1e-9)))
-
-
-def remainder_power(x: Arithmetic, done: Any, length: Any, power: Any) -> Any:
-    """``(1 - done / length) ** power`` from whole epochs; 0 from `length` on. ``(2 + power) * 2**-53`` off.
-
-    The inner `where` keeps the base of the power positive: below zero it would be NaN, and at zero
-    its derivative is infinite, which a gradient would see even in the branch that is not taken.
-    """
-    left = length - done
-    running = left > 0
-    return x.where(running, x.power(x.where(running, left, 1) / length, power), 0.0)
-
-
-def ratio(x: Arithmetic, base: Any, own: Any) -> Any:
-    """``base / own``: how far a group's base learning rate scales a schedule; 1 where `own` is 0."""
-    if base is own:  # as mostly
-        return 1.0
-    known = own > 0
-    return x.where(known, base / x.where(known, own, 1), 1.0)
-
-
-# --- Evaluation -------------------------------------------------------------------------------
-
-
-def _round(module: Any, x: Any, value: Any) -> Any:
-    clipped = x.where(value >= SMALLEST, x.minimum(value, LARGEST), 0.0)
-    return module.asarray(clipped).astype(np.float32)
-
-
-_FLOAT32 = np.dtype(np.float32)  # np.empty takes it in a third less time than the class
-
-
-def evaluate_host(formulas: Sequence[Any], bases: Sequence[float], t: float) -> np.ndarray:
-    """Learning rates of all groups at one epoch, from Python numbers: float32, shape (groups,)."""
-    groups = len(bases)
-    values = np.empty(groups, _FLOAT32)
-    if len(formulas) == 1 and (groups == 1 or bases.count(bases[0]) == groups):  # as mostly
-        value = formulas[0].raw(t, bases[0], HOST)
-        values[0] = value if SMALLEST <= value <= LARGEST else _clip(value)
-        if groups > 1:
-            values.fill(values[0])
-        return values
-    last = len(formulas) - 1
-    for group, base in enumerate(bases):
-        values[group] = _clip(formulas[min(group, last)].raw(t, base, HOST))
-    return values
-
-
-def _clip(value: float) -> float:
-    """A float64 that NumPy rounds to float32 as :func:`_round` does."""
-    return value if SMALLEST <= value <= LARGEST else LARGEST if value > LARGEST else 0.0
-
-
-def evaluate_vector(formulas: Sequence[Any], bases: Sequence[float], t: np.ndarray) -> np.ndarray:
-    """The same for a NumPy array of epochs: float32, shape ``t.shape + (groups,)``."""
-    x = _Vector(t.dtype.kind in "iu")
-    with np.errstate(over="ignore"):  # in a branch that is not taken
-        return _evaluate_array(np, x, formulas, bases, t.astype(np.float64))
-
-
-def evaluate_traced(formulas: Sequence[Any], bases: Sequence[Any], t: Any) -> jax.Array:
-    """The same for a jax array or tracer, or for traced hyper-parameters."""
-    with wide():
-        t = jnp.asarray(t)
-        x = _Traced(jnp.issubdtype(t.dtype, jnp.integer))
-        formulas = [map_leaves(x.number, formula) for formula in formulas]
-        return _evaluate_array(jnp, x, formulas, bases, jnp.maximum(t.astype(x.dtype), 0))
-
-
-def traced_integers(formula: Any, function: Callable[..., Any], t: Any) -> Any:
-    """``function(formula, t, x)``, whole numbers, as int32."""
-    with wide():
-        x = _Traced(True)
-        values = function(map_leaves(x.number, formula), jnp.asarray(t).astype(x.dtype), x)
-        return jax.tree.map(lambda v: jnp.asarray(v).astype(np.int32), values)
-
-
-def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
-    """`tree` (a formula, or a tuple) with `function` applied to all that it is made of."""
-    if isinstance(tree, tuple):
-        return tuple(map_leaves(function, entry) for entry in tree)
-    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        fields = {
-            f.name: map_leaves(function, getattr(tree, f.name)) for f in dataclasses.fields(tree)
-        }
-        return dataclasses.replace(tree, **fields)
-    return function(tree)
-
-
-def is_concrete(tree: Any) -> bool:
-    """Whether `tree` holds no jax arrays."""
-    found: list[Any] = []
-    map_leaves(found.append, tree)
-    return not any(isinstance(leaf, jax.Array) for leaf in found)
-
-
-def _evaluate_array(
-    module: Any, x: Any, formulas: Sequence[Any], bases: Sequence[Any], t: Any
-) -> Any:
-    """One formula serves all groups at once; formulas that differ by group run one after the other."""
-    if len(formulas) == 1 and len(bases) > 1:
-        value = formulas[0].raw(t[..., None], x.array(tuple(bases)), x)
-        return module.broadcast_to(_round(module, x, value), (*t.shape, len(bases)))
-    columns = []
-    for group, base in enumerate(bases):
-        value = formulas[min(group, len(formulas) - 1)].raw(t, x.array(base), x)
-        columns.append(module.broadcast_to(_round(module, x, value), t.shape))
-    return module.stack(columns, axis=-1)

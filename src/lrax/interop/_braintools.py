@@ -12,8 +12,9 @@ from typing import Any
 
 import brainstate
 
-from ._state import LearningRates, View
-from .schedulers._base import LRScheduler
+from ..schedulers._base import LRScheduler
+from ..states.published import LearningRates
+from ..states.view import View
 
 
 def to_braintools(scheduler: LRScheduler) -> Any:

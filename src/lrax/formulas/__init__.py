@@ -1,0 +1,1 @@
+"""Formulas: schedules as pure functions of the epoch."""

@@ -1,0 +1,3 @@
+"""A jit for functions that use States."""
+
+from .program import jit as jit

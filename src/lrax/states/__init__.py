@@ -1,0 +1,1 @@
+"""What changes: the clock, what a plateau remembers, what is published."""

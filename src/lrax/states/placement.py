@@ -1,0 +1,41 @@
+"""Where a value lives, and with which dtype."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._checks import is_traced
+
+
+def place(value: Any, old: Any) -> Any:
+    """A host value where `old` lives: on its mesh or device if it was put there, else left on the host."""
+    if not is_traced(old) and getattr(old, "committed", False):
+        return jax.device_put(value, old.sharding)
+    return value
+
+
+def strong(value: Any, dtype: np.dtype, old: Any = None) -> Any:
+    """`value` with that dtype, never weakly typed, and where `old` was put."""
+    if not isinstance(value, jax.Array):
+        return place(np.asarray(value, dtype)[()], old)
+    if value.dtype != dtype or value.weak_type:
+        value = value.astype(dtype)
+    if is_traced(value) or value.committed:
+        return value
+    return place(value, old)
+
+
+def is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def key_numbers(leaf: Any) -> Any:
+    """A leaf, or what a typed random key is made of."""
+    return jax.random.key_data(leaf) if is_key(leaf) else leaf
+
+
+def on_host(value: Any) -> Any:
+    """A NumPy value for one that is known, the tracer for one that is not."""
+    return value if is_traced(value) else np.asarray(value)[()]

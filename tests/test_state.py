@@ -17,7 +17,7 @@ import pytest
 
 import lrax
 from helpers import assert_same_bits, assert_trees_equal, compiled_programs, last_lr, values_of
-from lrax.states.published import LearningRates
+from lrax.states.published import Published
 from schedulers import KINDS, METRICS, step
 from test_parameter_groups import OPTIMIZERS, gradient_of, loss_of, new_states, schedule
 
@@ -286,7 +286,7 @@ def test_a_train_step_compiles_once(kind, inside):
 def test_a_hook_on_a_state_sees_every_step(which):
     scheduler = lrax.ExponentialLR(base_lr=1.0, gamma=0.5)
     states = brainstate.graph.states(scheduler).values()
-    kind = type(scheduler.last_epoch) if which == "clock" else LearningRates
+    kind = type(scheduler.last_epoch) if which == "clock" else Published
     (state,) = (s for s in states if type(s) is kind)
     seen = []
 

@@ -7,15 +7,14 @@ the remedy. Tracers pass: what they hold is not known, and sweeps rely on it.
 import math
 import numbers
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.core import Tracer
 
-Number = Any
-"""A Python number after a check, or a scalar tracer."""
+from ._types import Number
 
 T = TypeVar("T")
 
@@ -138,12 +137,19 @@ def function(name: str, value: Any) -> Callable[[Any], Any]:
 
 
 def sequence(name: str, value: Any, check: Callable[[str, Any], T], *, of: str) -> tuple[T, ...]:
-    """A tuple of checked entries, from a list, a tuple, a range or a one-dimensional array."""
-    if isinstance(value, (np.ndarray, jax.Array)) and np.ndim(value) == 1:
+    """A tuple of checked entries, from a sequence, an iterator or a one-dimensional array."""
+    if is_list(value):
         value = list(value)
-    if not isinstance(value, (list, tuple, range)):
+    elif isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, Iterator)):
         raise _fail(TypeError, name, f"a list or tuple of {of}", value)
     return tuple(check(f"{name}[{i}]", entry) for i, entry in enumerate(value))
+
+
+def is_list(value: Any) -> bool:
+    """Whether it holds one entry for each of several: a list, tuple, range, iterator or array of one dimension."""
+    if isinstance(value, (np.ndarray, jax.Array)):
+        return np.ndim(value) == 1
+    return isinstance(value, (list, tuple, range, Iterator))
 
 
 def milestones(name: str, value: Any) -> tuple[Number, ...]:
@@ -157,13 +163,12 @@ def milestones(name: str, value: Any) -> tuple[Number, ...]:
 
 def per_group(name: str, value: Any, check: Callable[[str, Any], T], *, of: str) -> tuple[T, ...]:
     """One entry for all groups, or a list with one entry a group."""
-    if isinstance(value, (list, tuple)) or (
-        isinstance(value, (np.ndarray, jax.Array)) and np.ndim(value) == 1
-    ):
-        if len(value) == 0:
-            raise _fail(ValueError, name, f"{of} or a list with one entry a parameter group", value)
-        return sequence(name, value, check, of=of)
-    return (check(name, value),)
+    if not is_list(value):
+        return (check(name, value),)
+    entries = sequence(name, value, check, of=of)
+    if not entries:
+        raise _fail(ValueError, name, f"{of} or a list with one entry a parameter group", value)
+    return entries
 
 
 def learning_rates(name: str, value: Any) -> tuple[Number, ...]:
@@ -194,6 +199,14 @@ def epoch(name: str, value: Any) -> Number:
     if is_traced(number) and number.dtype.kind not in "iu":
         raise _fail(TypeError, name, "a whole number >= 0", value, "Cast a traced epoch to int32.")
     return number
+
+
+def first_epoch(value: Any) -> Number:
+    """The epoch at which a clock starts: -1, torch's habit, means 0."""
+    known = isinstance(value, (int, float, np.ndarray, np.generic, jax.Array)) and not is_traced(
+        value
+    )
+    return epoch("last_epoch", 0 if known and np.ndim(value) == 0 and value == -1 else value)
 
 
 def metric(value: Any) -> Number:

@@ -1,4 +1,4 @@
-"""The few accurate pieces that every formula is made of, and the arithmetic they run in.
+"""The arithmetic that formulas run in.
 
 A formula is written once, against the small vocabulary of :class:`Arithmetic`, and runs in three
 implementations of it: plain Python numbers (one epoch on the host, under a microsecond), NumPy
@@ -7,11 +7,12 @@ float32 once, in the `evaluate` functions, which is why they give the same bits.
 
 Traced arithmetic needs care that Python arithmetic does not. XLA rewrites ``t / T`` with a constant
 ``T`` to ``t * (1 / T)`` and contracts ``a - b * c`` to one fused operation, so ``1 - t / T`` is not
-zero at ``t == T``. The pieces below therefore subtract whole epochs first (exact in float64 up to
+zero at ``t == T``. Formulas therefore subtract whole epochs first (exact in float64 up to
 2**53), divide afterwards, and choose end values with a comparison instead of trusting arithmetic.
 """
 
 import bisect
+import contextlib
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import is_traced
+from .._types import Array, Number, Value
 
 SMALLEST = 2.0**-126
 """Smallest normal float32. XLA flushes anything below it to zero, so every mode does."""
@@ -31,40 +33,106 @@ LARGEST = float(np.finfo(np.float32).max)
 _WITHOUT_FLOAT64 = ("metal",)
 
 
-def wide() -> Any:
+def wide() -> contextlib.AbstractContextManager[None]:
     """Float64 for the code inside, where the device has it."""
     return jax.enable_x64(jax.default_backend().lower() not in _WITHOUT_FLOAT64)
 
 
 class Arithmetic(Protocol):
-    """What a formula may use besides ``+ - * /`` and comparisons."""
+    """The vocabulary of formulas: what :meth:`lrax.Formula.raw` may use besides ``+ - * /`` and comparisons.
 
-    def where(self, condition: Any, a: Any, b: Any, /) -> Any: ...
-    def minimum(self, a: Any, b: Any, /) -> Any: ...
-    def maximum(self, a: Any, b: Any, /) -> Any: ...
-    def floor(self, a: Any, /) -> Any: ...
-    def log(self, a: Any, /) -> Any: ...
-    def quarter_sine(self, fraction: Any, /) -> Any:
+    It is handed to ``raw`` as `x`, in one of three implementations: for Python numbers, for NumPy
+    arrays and for jax tracers. All three compute in float64 and agree to a few units in its last
+    place, so that the learning rates, rounded to float32, are the same. Every branch is computed,
+    also where it is not chosen, and an argument has to be in the function's domain there, too:
+    ``x.sqrt(x.maximum(t - 5, 0))``.
+
+    Conditions are combined with ``&`` and ``|``. Whole epochs are exact up to 2**53: subtract them
+    first and divide afterwards, since a compiled ``1 - t / T`` need not be 0 at ``t == T``.
+
+    Examples
+    --------
+    >>> import dataclasses, lrax
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Bounce(lrax.Formula):
+    ...     period: int
+    ...
+    ...     def raw(self, t, base, x):
+    ...         position = t - x.floor_divide(t, self.period) * self.period
+    ...         return base * (1 + x.cos(2 * 3.141592653589793 * position / self.period)) / 2
+    >>> scheduler = lrax.LRScheduler(0.1, formula=Bounce(period=4))
+    >>> print([f"{scheduler(t):.2f}" for t in range(5)])
+    ['0.10', '0.05', '0.00', '0.05', '0.10']
+    """
+
+    def where(self, condition: Value, a: Value, b: Value, /) -> Value:
+        """`a` where the condition holds, else `b`."""
+        ...
+
+    def minimum(self, a: Value, b: Value, /) -> Value:
+        """The smaller of two numbers."""
+        ...
+
+    def maximum(self, a: Value, b: Value, /) -> Value:
+        """The larger of two numbers."""
+        ...
+
+    def floor(self, a: Value, /) -> Value:
+        """The largest whole number that is not above `a`."""
+        ...
+
+    def sqrt(self, a: Value, /) -> Value:
+        """Square root of a number >= 0. Its slope at 0 is infinite, which a gradient sees."""
+        ...
+
+    def exp(self, a: Value, /) -> Value:
+        """``e ** a``. It stops growing at a = 709, before float64 ends."""
+        ...
+
+    def log(self, a: Value, /) -> Value:
+        """Natural logarithm of a number > 0."""
+        ...
+
+    def sin(self, a: Value, /) -> Value:
+        """Sine of an angle in radians."""
+        ...
+
+    def cos(self, a: Value, /) -> Value:
+        """Cosine of an angle in radians. ``1 + cos`` cancels near its zero: see :func:`half_cosine`."""
+        ...
+
+    def quarter_sine(self, fraction: Value, /) -> Value:
         """``sin(pi / 2 * fraction)`` for a fraction from 0 to 1."""
         ...
 
-    def power(self, a: Any, b: Any, /) -> Any: ...
-    def floor_divide(self, t: Any, size: Any, /) -> Any: ...
-    def count(self, starts: Sequence[Any], t: Any, /) -> Any:
+    def power(self, a: Value, b: Value, /) -> Value:
+        """``a ** b`` for a > 0, or a = 0 and b > 0."""
+        ...
+
+    def floor_divide(self, t: Value, size: Value, /) -> Value:
+        """``t // size``, exact for whole numbers: how many periods are complete."""
+        ...
+
+    def count(self, starts: Sequence[Number], t: Value, /) -> Value:
         """How many of the non-decreasing `starts` are at or before `t`."""
         ...
 
-    def steps(self, starts: Sequence[Any], t: Any, values: Sequence[Any], /) -> Any:
+    def steps(self, starts: Sequence[Number], t: Value, values: Sequence[Number], /) -> Value:
         """``values[count(starts, t)]``."""
         ...
 
-    def choose(self, starts: Sequence[Any], t: Any, branch: Callable[[int], Any], /) -> Any:
+    def choose(
+        self, starts: Sequence[Number], t: Value, branch: Callable[[int], Value], /
+    ) -> Value:
         """``branch(count(starts, t))``; all branches must be finite everywhere."""
         ...
 
-    def call(self, function: Callable[[Any], Any], t: Any, /) -> Any:
-        """A user's function of the epoch."""
+    def call(self, function: Callable[[Any], Any], t: Value, /) -> Value:
+        """A user's function of the epoch, called with one number."""
         ...
+
+
+_LARGEST_EXPONENT = 709.0
 
 
 class _Host:
@@ -74,7 +142,11 @@ class _Host:
     minimum = staticmethod(min)
     maximum = staticmethod(max)
     floor = staticmethod(math.floor)
+    sqrt = staticmethod(math.sqrt)
+    exp = staticmethod(lambda a: math.exp(min(a, _LARGEST_EXPONENT)))
     log = staticmethod(math.log)
+    sin = staticmethod(math.sin)
+    cos = staticmethod(math.cos)
     quarter_sine = staticmethod(lambda fraction: math.sin(fraction * (math.pi / 2)))
     power = staticmethod(math.pow)
     floor_divide = staticmethod(operator.floordiv)
@@ -83,7 +155,7 @@ class _Host:
     choose = staticmethod(lambda starts, t, branch: branch(bisect.bisect_right(starts, t)))
 
     @staticmethod
-    def call(function: Callable[[Any], Any], t: Any) -> float:
+    def call(function: Callable[[Any], Any], t: Value) -> float:
         value = function(t)
         if isinstance(value, jax.Array):
             # jnp rounds to float32 unless told otherwise; the traced path never does.
@@ -104,7 +176,11 @@ class Vector:
     minimum = staticmethod(np.minimum)
     maximum = staticmethod(np.maximum)
     floor = staticmethod(np.floor)
+    sqrt = staticmethod(np.sqrt)
+    exp = staticmethod(lambda a: np.exp(np.minimum(a, _LARGEST_EXPONENT)))
     log = staticmethod(np.log)
+    sin = staticmethod(np.sin)
+    cos = staticmethod(np.cos)
     quarter_sine = staticmethod(lambda fraction: np.sin(fraction * (math.pi / 2)))
     power = staticmethod(np.power)
     floor_divide = staticmethod(np.floor_divide)
@@ -115,16 +191,16 @@ class Vector:
     def __init__(self, integer: bool) -> None:
         self._integer = integer
 
-    def array(self, values: Any) -> Any:
+    def array(self, values: Value) -> Array:
         return np.asarray(values, np.float64)
 
-    def steps(self, starts: Sequence[Any], t: Any, values: Sequence[Any]) -> Any:
+    def steps(self, starts: Sequence[Number], t: Value, values: Sequence[Number]) -> Value:
         return self.array(values)[self.count(starts, t)]
 
-    def choose(self, starts: Sequence[Any], t: Any, branch: Callable[[int], Any]) -> Any:
+    def choose(self, starts: Sequence[Number], t: Value, branch: Callable[[int], Value]) -> Value:
         return _chain(np.where, starts, t, branch)
 
-    def call(self, function: Callable[[Any], Any], t: Any) -> Any:
+    def call(self, function: Callable[[Any], Any], t: Value) -> Value:
         number = int if self._integer else float
         return np.vectorize(lambda v: HOST.call(function, number(v)), otypes=[np.float64])(t)
 
@@ -159,21 +235,28 @@ class Traced:
     minimum = _folding(np.minimum, jnp.minimum)
     maximum = _folding(np.maximum, jnp.maximum)
     floor = _folding(np.floor, jnp.floor)
+    sqrt = _folding(np.sqrt, jnp.sqrt)
     log = _folding(np.log, jnp.log)
+    sin = _folding(np.sin, jnp.sin)
+    cos = _folding(np.cos, jnp.cos)
     power = _folding(np.power, jnp.power)
 
     def __init__(self, integer: bool) -> None:
         self._integer = integer
         self.dtype = jax.dtypes.canonicalize_dtype(np.float64)
 
-    def array(self, values: Any) -> Any:
+    def exp(self, a: Value) -> Value:
+        a = self.minimum(a, _LARGEST_EXPONENT)
+        return jnp.exp(a) if isinstance(a, jax.Array) else np.exp(a)
+
+    def array(self, values: Value) -> Array:
         if not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(values)):
             return np.asarray(values, self.dtype)
         if isinstance(values, tuple):
             return jnp.stack([jnp.asarray(value, self.dtype) for value in values])
         return jnp.asarray(values, self.dtype)
 
-    def where(self, condition: Any, a: Any, b: Any) -> Any:
+    def where(self, condition: Value, a: Value, b: Value) -> Value:
         if not isinstance(condition, jax.Array):
             if np.all(condition):
                 return a
@@ -185,26 +268,26 @@ class Traced:
         parts = ((condition, np.bool_), (a, dtype), (b, dtype))
         return jax.lax.select(*(jnp.broadcast_to(jnp.asarray(v, d), shape) for v, d in parts))
 
-    def number(self, value: Any) -> Any:
+    def number(self, value: Number) -> Number:
         """A hyper-parameter as this arithmetic takes it."""
         if isinstance(value, jax.Array):
             return self.array(value)
         # Large ones as floats: the sum of two of them may not fit into int32.
         return float(value) if type(value) is int and value >= 2**24 else value
 
-    def floor_divide(self, t: Any, size: Any) -> Any:
+    def floor_divide(self, t: Value, size: Value) -> Value:
         # t * (1 / size), which is what XLA makes of the quotient, can be just below a whole number.
         quotient = jnp.floor(t / size)
         rest = t - quotient * size
         return self.where(rest < 0, quotient - 1, self.where(rest < size, quotient, quotient + 1))
 
-    def count(self, starts: Sequence[Any], t: Any) -> Any:
+    def count(self, starts: Sequence[Number], t: Value) -> Value:
         table = self.array(tuple(starts))
         if t.size > 64 and len(starts) > 64:
             return jnp.searchsorted(table, t, side="right", method="scan")
         return jnp.sum(table <= t[..., None], axis=-1)  # faster, unless both are many
 
-    def steps(self, starts: Sequence[Any], t: Any, values: Sequence[Any]) -> Any:
+    def steps(self, starts: Sequence[Number], t: Value, values: Sequence[Number]) -> Value:
         if len(starts) <= 16:  # the shortest program, and the fastest
             return self.choose(starts, t, values.__getitem__)
         table, index = self.array(tuple(values)), self.count(starts, t)
@@ -214,7 +297,7 @@ class Traced:
         # The gradient of indexing is a scatter that jax builds outside of `wide()`, in float32.
         return jnp.sum(self.where(index[..., None] == np.arange(len(table)), table, 0.0), axis=-1)
 
-    def quarter_sine(self, fraction: Any) -> Any:
+    def quarter_sine(self, fraction: Value) -> Value:
         if np.size(fraction) == 1:
             return jnp.sin(fraction * (math.pi / 2))
         # That is the shorter program, but takes five times as long. This one is 3 * 2**-53 off.
@@ -224,10 +307,10 @@ class Traced:
             value = value * square + coefficient
         return fraction * value
 
-    def choose(self, starts: Sequence[Any], t: Any, branch: Callable[[int], Any]) -> Any:
+    def choose(self, starts: Sequence[Number], t: Value, branch: Callable[[int], Value]) -> Value:
         return _chain(self.where, starts, t, branch)
 
-    def call(self, function: Callable[[Any], Any], t: Any) -> Any:
+    def call(self, function: Callable[[Any], Any], t: Value) -> Value:
         # As a float: 10 ** -epoch and epoch**5 are what they are in Python, and not what integers of
         # 64 bits make of them. One at a time: a function of a number never sees an array.
         try:
@@ -236,7 +319,7 @@ class Traced:
             return self._call_on_host(function, t)
         return values.reshape(t.shape)
 
-    def _call_on_host(self, function: Callable[[Any], Any], t: Any) -> Any:
+    def _call_on_host(self, function: Callable[[Any], Any], t: Value) -> Value:
         """Plain Python (`if`, math.exp, a dict), run where the eager path runs it.
 
         float64 crosses the border as pairs of int32: jax rounds what a callback takes and returns.
@@ -256,8 +339,8 @@ class Traced:
 
 
 def _chain(
-    where: Callable[..., Any], starts: Sequence[Any], t: Any, branch: Callable[[int], Any]
-) -> Any:
+    where: Callable[..., Any], starts: Sequence[Number], t: Value, branch: Callable[[int], Value]
+) -> Value:
     value = branch(0)
     for i, start in enumerate(starts, start=1):
         value = where(t < start, value, branch(i))

@@ -1,17 +1,25 @@
 """What a schedule is: a frozen formula, the learning rate as a pure function of the epoch."""
 
+import abc
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
+import functools
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, TypeVar
 
+from .._types import Number, Value
 from .arithmetic import Arithmetic
 
+F = TypeVar("F", bound="Formula")
 
-@dataclasses.dataclass(frozen=True)
-class Formula:
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Formula(abc.ABC):
     """Base class of formulas: a frozen dataclass whose fields are the hyper-parameters.
 
-    Subclass it, give it fields and :meth:`raw`, and hand it to ``LRScheduler(formula=...)``.
+    Subclass it, give it fields and :meth:`raw`, and hand it to ``LRScheduler(formula=...)``. The
+    fields are the one record of what it is: shown, compared, saved, and compared again when a
+    checkpoint is loaded. They may be numbers, strings, None, functions, other formulas or
+    schedulers, and tuples of them; lists and arrays become tuples.
 
     Examples
     --------
@@ -25,21 +33,111 @@ class Formula:
     >>> scheduler = lrax.LRScheduler(0.1, formula=InverseTime(0.5))
     >>> print(scheduler(2))
     0.05
+
+    A formula around another one, here a scheduler's:
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class AtLeast(lrax.Formula):
+    ...     inner: lrax.Formula
+    ...     low: float
+    ...
+    ...     def raw(self, t, base, x):
+    ...         return x.maximum(self.inner.raw(t, base, x), self.low)
+    >>> inner, base_lr = lrax.ExponentialLR(1.0, gamma=0.5).pieces()[0]
+    >>> scheduler = lrax.LRScheduler(base_lr, formula=AtLeast(inner, 0.2))
+    >>> scheduler
+    LRScheduler(base_lr=1.0, formula=AtLeast(inner=ExponentialLR(base_lr=1.0, gamma=0.5), low=0.2))
+    >>> print(scheduler(4))
+    0.2
     """
 
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+    @abc.abstractmethod
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         """The learning rate at epoch `t` for base learning rate `base`, before rounding.
 
         Called with Python numbers, NumPy arrays and jax tracers alike, so it uses operators and the
-        functions of `x`, and no ``if`` on `t` or on anything that may be traced. It must be finite
-        for every ``t >= 0``.
+        functions of `x` (:class:`lrax.formulas.Arithmetic`), and no ``if`` on `t` or on anything
+        that may be traced. It must be finite for every ``t >= 0``.
         """
-        raise NotImplementedError
 
-    def plateaus(self, start: Any = 0) -> tuple[tuple[Any, Any], ...]:
-        """The parts that learn from metrics, each with the epoch at which it begins."""
-        return ()
+    def parts(self) -> Iterator["Formula"]:
+        """The formulas among the fields."""
+        for field in dataclasses.fields(self):
+            yield from _formulas_in(getattr(self, field.name))
+
+    def plateaus(self, start: Number = 0) -> tuple[tuple[Any, Number], ...]:
+        """The parts that learn from metrics, each with the epoch at which it begins.
+
+        A formula that begins a part later than itself says so here; the order is that of the fields.
+        """
+        return tuple(found for part in self.parts() for found in part.plateaus(start))
 
     def with_reductions(self, counts: Iterator[Any]) -> "Formula":
         """This formula with the number of reductions of each of its plateaus filled in."""
-        return self
+        changed = {}
+        for field in dataclasses.fields(self):
+            old = getattr(self, field.name)
+            new = _with_formulas(old, lambda part: part.with_reductions(counts))
+            if new is not old:
+                changed[field.name] = new
+        return replaced(self, **changed) if changed else self
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Formula) and identity(self) == identity(other)
+
+    def __hash__(self) -> int:
+        return hash(identity(self))
+
+
+def replaced(formula: F, /, **changed: Any) -> F:
+    """A copy with other values in some fields; no ``__post_init__`` checks them a second time."""
+    kind = type(formula)
+    kept = {field.name: getattr(formula, field.name) for field in dataclasses.fields(formula)}
+    for name, value in vars(formula).items():
+        if not isinstance(getattr(kind, name, None), functools.cached_property):
+            kept[name] = value
+    copy = object.__new__(kind)
+    for name, value in {**kept, **changed}.items():
+        object.__setattr__(copy, name, value)
+    return copy
+
+
+def _formulas_in(value: Any) -> Iterator[Formula]:
+    if isinstance(value, Formula):
+        yield value
+    elif isinstance(value, tuple):
+        for entry in value:
+            yield from _formulas_in(entry)
+
+
+def _with_formulas(value: Any, change: Callable[[Formula], Formula]) -> Any:
+    """`value` with its formulas changed; itself if none of them is another one afterwards."""
+    if isinstance(value, Formula):
+        return change(value)
+    if not isinstance(value, tuple):
+        return value
+    entries = tuple(_with_formulas(entry, change) for entry in value)
+    return value if all(a is b for a, b in zip(entries, value, strict=True)) else entries
+
+
+class _Same:
+    """Equal to what is the very same object."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def identity(value: Any) -> Hashable:
+    """Equal for two values if formulas with them give the same learning rates: functions and tracers by identity."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return (type(value), *(identity(getattr(value, field.name)) for field in fields))
+    if isinstance(value, tuple):
+        return tuple(map(identity, value))
+    return value if isinstance(value, (bool, int, float, str, type(None))) else _Same(value)

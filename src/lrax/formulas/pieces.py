@@ -4,17 +4,21 @@ Error bounds are relative, in float64 (2**-53 = 1.1e-16); float32 needs 6e-8.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
+from .._types import Value
 from .arithmetic import Arithmetic
 
+Shape: TypeAlias = Callable[[Arithmetic, Value], Value]
+"""From the fraction of a way that is done, 0 to 1, to the fraction of the height, 0 to 1."""
 
-def straight(x: Arithmetic, fraction: Any) -> Any:
+
+def straight(x: Arithmetic, fraction: Value) -> Value:
     """A straight line from 0 to 1. Exact."""
     return fraction
 
 
-def half_cosine(x: Arithmetic, fraction: Any) -> Any:
+def half_cosine(x: Arithmetic, fraction: Value) -> Value:
     """``(1 - cos(pi * fraction)) / 2``, at most 8 * 2**-53 off.
 
     As the square of a sine it keeps its relative accuracy down to 0, where ``1 - cos`` cancels.
@@ -24,8 +28,8 @@ def half_cosine(x: Arithmetic, fraction: Any) -> Any:
 
 
 def ramp(
-    x: Arithmetic, start: Any, end: Any, done: Any, length: Any, shape: Callable[..., Any]
-) -> Any:
+    x: Arithmetic, start: Value, end: Value, done: Value, length: Value, shape: Shape
+) -> Value:
     """From `start` (``done == 0``) to `end` (``done >= length``), at most 12 * 2**-53 off.
 
     Built up from the smaller of the two values, so nothing cancels; at the end a comparison picks
@@ -39,7 +43,7 @@ def ramp(
     return x.where(done < length, low + height * shape(x, fraction), end)
 
 
-def growth(x: Arithmetic, gamma: Any, exponent: Any) -> Any:
+def growth(x: Arithmetic, gamma: Value, exponent: Value) -> Value:
     """``gamma ** exponent``, at most 2 * 2**-53 off, and finite.
 
     A float64 power is accurate for every exponent up to 2**31 (in float32 0.9999999 ** 1e9 is 100 %
@@ -50,7 +54,7 @@ def growth(x: Arithmetic, gamma: Any, exponent: Any) -> Any:
     return x.power(gamma, x.minimum(exponent, 600 / x.maximum(x.log(gamma), 1e-9)))
 
 
-def remainder_power(x: Arithmetic, done: Any, length: Any, power: Any) -> Any:
+def remainder_power(x: Arithmetic, done: Value, length: Value, power: Value) -> Value:
     """``(1 - done / length) ** power`` from whole epochs; 0 from `length` on. ``(2 + power) * 2**-53`` off.
 
     The inner `where` keeps the base of the power positive: below zero it would be NaN, and at zero
@@ -61,7 +65,7 @@ def remainder_power(x: Arithmetic, done: Any, length: Any, power: Any) -> Any:
     return x.where(running, x.power(x.where(running, left, 1) / length, power), 0.0)
 
 
-def ratio(x: Arithmetic, base: Any, own: Any) -> Any:
+def ratio(x: Arithmetic, base: Value, own: Value) -> Value:
     """``base / own``: how far a group's base learning rate scales a schedule; 1 where `own` is 0."""
     if base is own:  # as mostly
         return 1.0

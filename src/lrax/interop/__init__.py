@@ -1,3 +1,3 @@
 """lrax in programs that are written for other libraries."""
 
-from ._braintools import to_braintools as to_braintools
+from .braintools import to_braintools as to_braintools

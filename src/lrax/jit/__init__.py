@@ -1,3 +1,3 @@
 """A jit for functions that use States."""
 
-from .program import jit as jit
+from .compiled import jit as jit

@@ -1,73 +1,100 @@
-"""A jit for functions that use States: donates what it writes, and costs little more than ``jax.jit``."""
+"""A function of States, traced for one signature of its arguments and compiled on the leaves of its States."""
 
-import functools
-import inspect
 import itertools
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-import brainstate
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import _checks
-from ..states.internals import Bundle, tracing
-from ..states.lending import NEVER_LENT, writes_as_is
+from .._types import PyTree
+from ..states.internals import Bundle, Trace, TypedState, trace, writes_as_is
 from ..states.placement import key_numbers
+from .sharing import exclusive
 
 
-class _Stale(Exception):
+class Stale(Exception):
     """A State has another shape than when the function was traced."""
 
 
-def _is_about_a_gone_array(error: Exception) -> bool:
+def is_about_a_gone_array(error: Exception) -> bool:
     return any(text in str(error) for text in ("has been deleted", "deleted or donated"))
 
 
-class _Program:
+class _Leaf(NamedTuple):
+    """An array that a State holds when the program begins."""
+
+    place: int
+    """Where the jaxpr takes it, among the leaves of all States."""
+
+    kind: Any
+    becomes: int | None
+    """The output of the jaxpr that takes its place; None if the State is not written, or becomes another tree."""
+
+    passes: bool
+    """Whether that output is the leaf itself."""
+
+    lent: bool
+    """Whether its memory is given to what becomes of it."""
+
+
+def _leaves(traced: Trace, donate: bool) -> list[list[_Leaf]]:
+    """The leaves of each State, and what becomes of them."""
+    inputs, outputs = traced.jaxpr.jaxpr.invars, traced.jaxpr.jaxpr.outvars
+    values = [jax.tree.flatten(state.value) for state in traced.states]
+    first = len(inputs) - sum(len(leaves) for leaves, _ in values)
+    places, found = itertools.count(), []
+    for i, (leaves, structure) in enumerate(values):
+        after, new_structure = jax.tree.flatten(traced.after[i] if traced.written[i] else None)
+        if new_structure != structure:
+            after = [None] * len(leaves)
+        # What is small and logged is not lent: XLA would have to copy it first.
+        lendable = donate and not isinstance(traced.states[i], TypedState)
+        found.append([])
+        for leaf, becomes in zip(leaves, after, strict=True):
+            place, kind = next(places), _kind(key_numbers(leaf))
+            passes = becomes is not None and outputs[becomes] is inputs[first + place]
+            # What has another shape afterwards cannot lend its memory to it.
+            fits = becomes is not None and _kind(leaf) == _kind(outputs[becomes].aval)
+            lent = lendable and fits and not passes
+            found[-1].append(_Leaf(place, kind, becomes, passes, lent))
+    return found
+
+
+class Program:
     """The function, traced for one signature of its arguments and compiled on the leaves of its States."""
 
     def __init__(self, fn: Callable[..., Any], donate: bool, args: Any, kwargs: Any) -> None:
-        stateful = brainstate.transform.StatefulFunction(fn, name="jit")
-        self._jaxpr = stateful.get_jaxpr(*args, **kwargs)
-        out_tree = stateful.get_out_treedef(*args, **kwargs)
-        trace = stateful.get_state_trace(*args, **kwargs)
-        # States that are written first.
-        order = sorted(range(len(trace.states)), key=lambda i: not trace.been_writen[i])
-        written = order[: sum(trace.been_writen)]
-        self._bundle = Bundle([trace.states[i] for i in order])
+        traced = trace(fn, args, kwargs)
+        leaves_of = _leaves(traced, donate)
+
+        # The States, those that are written first.
+        order = sorted(range(len(traced.states)), key=lambda i: not traced.written[i])
+        written = order[: sum(traced.written)]
+        self._trace = traced
+        self._bundle = Bundle([traced.states[i] for i in order])
         self._written = self._bundle.states[: len(written)]
         self._as_is = all(map(writes_as_is, self._written))
 
-        # The leaves of the States, as places among the inputs and outputs of the jaxpr.
-        inputs, outputs = self._jaxpr.jaxpr.invars, self._jaxpr.jaxpr.outvars
-        leaves, structure = jax.tree.flatten([state.value for state in trace.states])
-        places = range(len(inputs) - len(leaves), len(inputs))
-        values = dict(zip(places, leaves, strict=True))
-        kinds = {a: _kind(value) for a, value in values.items()}
-        before = structure.unflatten(places)
-        self._out, after = out_tree.unflatten(range(len(outputs)))
-        old, self._before = jax.tree.flatten([before[i] for i in order])
-        new, self._after = jax.tree.flatten([after[i] for i in written])
-        never = [before[i] for i in written if isinstance(trace.states[i], NEVER_LENT)]
-        never = set(jax.tree.leaves(never))
-        pairs = list(zip(old, new, strict=False))  # those that are written
+        # What they hold before and after, as flat lists.
+        leaves = [leaf for i in order for leaf in leaves_of[i]]
+        self._before = jax.tree.structure([traced.states[i].value for i in order])
+        after, self._after = jax.tree.flatten([traced.after[i] for i in written])
+        self._rest = sum(len(leaves_of[i]) for i in written)
 
-        same = [outputs[b] is inputs[a] for a, b in pairs]
-        lends = [
-            # What has another shape afterwards cannot lend its memory to it.
-            donate and not unchanged and a not in never and kinds[a] == _kind(outputs[b].aval)
-            for (a, b), unchanged in zip(pairs, same, strict=True)
-        ]
-        self._unchanged = [n for n, unchanged in enumerate(same) if unchanged]
-        self._changed = [b for b, unchanged in zip(new, same, strict=True) if not unchanged]
-        self._held = [n for n, lent in enumerate(lends) if not lent][::-1]
-        lent, kept = self._split(old)
-        self._taken = lent + kept
-        self._kinds = [kinds[a] for a in self._taken]
-        self._lent_kinds = {_kind(key_numbers(values[a])) for a in lent}
+        # What goes in: leaves that are lent, and others.
+        self._lent = [leaf.lent for leaf in leaves]
+        self._kept = [not leaf.lent for leaf in leaves]
+        self._places = [leaf.place for leaf in (*self._split(leaves)[0], *self._split(leaves)[1])]
+        self._shapes = [_kind(leaf) for leaf in jax.tree.leaves([s.value for s in traced.states])]
+        self._lent_kinds = {leaf.kind for leaf in leaves if leaf.lent}
+
+        # What comes out: leaves that are other ones afterwards. Those that pass stay where they are.
+        passed = {leaf.becomes: n for n, leaf in enumerate(leaves) if leaf.passes}
+        self._passed = [(n, passed[b]) for n, b in enumerate(after) if b in passed]
+        self._changed = [b for b in after if b not in passed]
         self._last: list[Any] = []
         self._run = jax.jit(self._flat, donate_argnums=(0,))
 
@@ -76,21 +103,16 @@ class _Program:
         leaves = self._leaves(self._bundle.peek() if fast else None)
         lent, kept = self._split(leaves)
         if lent and not self._is_exclusive(leaves, arguments):
-            lent = _exclusive(lent, kept + arguments)
+            lent = exclusive(lent, kept + arguments)
         try:
             out, new = self._run(lent, kept, arguments)
         except (RuntimeError, ValueError) as error:
-            given = [leaf for leaf in lent if isinstance(leaf, jax.Array)]
-            if not _is_about_a_gone_array(error) and any(leaf.is_deleted() for leaf in given):
-                error.add_note(
-                    "The call failed after it was given the memory of the States that it writes: their values are lost. "
-                    "Restore them from a checkpoint, or use lrax.jit(fn, donate=False)."
-                )
+            _explain(error, lent)
             raise
-        for n in self._unchanged:
-            leaf = leaves[n]
+        for n, old in self._passed:
+            leaf = leaves[old]
             new.insert(n, leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf))
-        self._last = new + leaves[len(new) :]
+        self._last = new + leaves[self._rest :]
         values = self._after.unflatten(new)
         if fast and self._as_is:
             self._bundle.poke(values)
@@ -105,16 +127,12 @@ class _Program:
             values = [state.value for state in self._bundle.states]
         leaves, structure = jax.tree.flatten(values)
         if structure != self._before:
-            raise _Stale
+            raise Stale
         return leaves
 
-    def _split(self, leaves: list[Any]) -> tuple[list[Any], list[Any]]:
+    def _split(self, leaves: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Leaves that are lent, and others."""
-        written = self._after.num_leaves
-        lent, kept = leaves[:written], leaves[written:]
-        for n in self._held:
-            kept.append(lent.pop(n))
-        return lent, kept
+        return [*itertools.compress(leaves, self._lent)], [*itertools.compress(leaves, self._kept)]
 
     def _is_exclusive(self, leaves: list[Any], arguments: list[Any]) -> bool:
         """Whether it is known without looking at memory that nothing shares the buffers of what is lent.
@@ -137,225 +155,25 @@ class _Program:
     def lower(self, arguments: list[Any]) -> jax.stages.Lowered:
         return self._run.lower(*self._split(self._leaves()), arguments)
 
-    def _flat(self, lent: list[Any], kept: list[Any], arguments: list[Any]) -> Any:
-        leaves = lent + kept
-        if [*map(_kind, leaves)] != self._kinds:
-            raise _Stale
-        states = [
-            leaf
-            for _, leaf in sorted(zip(self._taken, leaves, strict=True), key=operator.itemgetter(0))
-        ]
-        outs = jax.core.eval_jaxpr(  # pyright: ignore
-            self._jaxpr.jaxpr, self._jaxpr.consts, *arguments, *states
+    def _flat(self, lent: list[Any], kept: list[Any], arguments: list[Any]) -> PyTree:
+        """The program itself, in which the leaves are in the order of the jaxpr again."""
+        taken = zip(self._places, lent + kept, strict=True)
+        leaves = [leaf for _, leaf in sorted(taken, key=operator.itemgetter(0))]
+        if [*map(_kind, leaves)] != self._shapes:
+            raise Stale
+        outs = self._trace.run(arguments, leaves)
+        return jax.tree.map(outs.__getitem__, self._trace.results), [outs[b] for b in self._changed]
+
+
+def _explain(error: Exception, lent: list[Any]) -> None:
+    """Say so if the call failed after it had taken what it was lent."""
+    given = [leaf for leaf in lent if isinstance(leaf, jax.Array)]
+    if not is_about_a_gone_array(error) and any(leaf.is_deleted() for leaf in given):
+        error.add_note(
+            "The call failed after it was given the memory of the States that it writes: their values are lost. "
+            "Restore them from a checkpoint, or use lrax.jit(fn, donate=False)."
         )
-        return jax.tree.map(outs.__getitem__, self._out), [outs[b] for b in self._changed]
 
 
 def _kind(leaf: Any) -> Any:
     return np.shape(leaf), jax.dtypes.result_type(leaf)
-
-
-def _signature_of(leaf: Any) -> Any:
-    if isinstance(leaf, jax.Array):
-        return leaf.aval
-    if isinstance(leaf, (np.ndarray, np.generic)):
-        return leaf.shape, leaf.dtype
-    known = (bool, int, float, complex, brainstate.State)  # a State is refused while tracing
-    if not isinstance(leaf, known) and not hasattr(leaf, "__jax_array__"):
-        raise TypeError(
-            f"An argument is a {type(leaf).__name__}, not an array. Compile a method as lrax.jit(obj.method), "
-            "or make the object static: lrax.jit(fn, static_argnums=...)."
-        )
-    return type(leaf)
-
-
-def _buffers(leaf: jax.Array) -> set[Any]:
-    """What tells two arrays apart that share memory: where it is, on each device of this process."""
-    try:
-        return {
-            (shard.device.id, shard.data.unsafe_buffer_pointer())
-            for shard in leaf.addressable_shards
-        }
-    except (ValueError, RuntimeError, NotImplementedError):
-        return {id(leaf)}
-
-
-def _exclusive(lent: list[Any], others: list[Any]) -> list[Any]:
-    """`lent`, which will be donated, with copies of the arrays that appear twice or in `others`."""
-    try:
-        buffers = [
-            leaf.unsafe_buffer_pointer() for leaf in lent + others if isinstance(leaf, jax.Array)
-        ]
-        if len(set(buffers)) == len(buffers):
-            return lent
-    except (ValueError, RuntimeError, NotImplementedError):
-        pass  # one is gone, or on many devices
-    taken: set[Any] = set()
-    for leaf in others:
-        if isinstance(leaf, jax.Array) and not leaf.is_deleted():
-            taken |= _buffers(leaf)
-    own: list[Any] = []
-    for leaf in lent:
-        if isinstance(leaf, jax.Array) and not leaf.is_deleted():
-            buffers = _buffers(leaf)
-            leaf = jnp.copy(leaf) if buffers & taken else leaf
-            taken |= buffers
-        own.append(leaf)
-    return own
-
-
-def jit(
-    fn: Callable[..., Any] | None = None,
-    *,
-    static_argnums: int | Sequence[int] = (),
-    static_argnames: str | Sequence[str] = (),
-    donate: bool = True,
-) -> Any:
-    """Compile a function that reads and writes States, as ``brainstate.transform.jit`` does, and donate the States it writes.
-
-    The buffers of the written States are reused for their new values, so that a training step needs
-    no second copy of weights and moments, and a call costs little more than one of ``jax.jit``. Inside
-    another transformation it is ``brainstate.transform.jit``.
-
-    Parameters
-    ----------
-    fn : callable
-        The function. None: ``jit(donate=False)`` is a decorator.
-    static_argnums, static_argnames : int or str, or a sequence of them
-        Arguments that are constants; every new value is compiled for.
-    donate : bool
-        Give up the old buffers of the States that are written. An array that you took out of such a
-        State before the call (``w = weight.value``) is gone after it; copy it, or pass False. Clocks
-        and learning rates are a few bytes that people log, and stay.
-
-    Raises
-    ------
-    ValueError
-        If a State is an argument or a return value, a static argument is not hashable, or one that
-        the function does not have is said to be static.
-
-    Examples
-    --------
-    >>> import brainstate, lrax
-    >>> import jax.numpy as jnp
-    >>> count = brainstate.State(jnp.zeros(()))
-    >>> @lrax.jit
-    ... def add(x):
-    ...     count.value = count.value + x
-    ...     return 2 * count.value
-    >>> float(add(1.0)), float(add(1.0))
-    (2.0, 4.0)
-    """
-    if fn is None:
-        return functools.partial(
-            jit, static_argnums=static_argnums, static_argnames=static_argnames, donate=donate
-        )
-    if not callable(fn):
-        raise TypeError(f"fn must be a function, got {fn!r}.")
-    donate = _checks.flag("donate", donate)
-    one = not isinstance(static_argnums, (list, tuple))
-    numbers = _checks.sequence(
-        "static_argnums", [static_argnums] if one else static_argnums, _checks.integer, of="numbers"
-    )
-    names = (static_argnames,) if isinstance(static_argnames, str) else static_argnames
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise TypeError(
-            f"static_argnames must be a str or a list of them, got {static_argnames!r}."
-        )
-    names = tuple(names)
-    numbers, names = _both_ways(fn, numbers, names)
-    nested = brainstate.transform.jit(fn, static_argnums=numbers, static_argnames=names)
-    programs: dict[Any, list[_Program]] = {}
-
-    def prepare(args: Any, kwargs: Any) -> tuple[list[_Program], list[Any], Callable[[], _Program]]:
-        """Programs for arguments of this kind, the arguments as a flat list, and how to trace one more."""
-        fixed: tuple[Any, ...] = ()
-        kinds: tuple[type, ...] = ()
-        bound = fn
-        if numbers or names:
-            fixed = (*((i, args[i]) for i in numbers if i < len(args)),)
-            fixed += (*((name, kwargs[name]) for name in names if name in kwargs),)
-            kinds = tuple(type(value) for _, value in fixed)  # 1 == 1.0 == True
-            bound = _bind(fn, dict(fixed))
-            args = tuple(arg for i, arg in enumerate(args) if i not in numbers)
-            kwargs = {name: value for name, value in kwargs.items() if name not in names}
-        leaves, structure = jax.tree.flatten((args, kwargs))
-        key = (structure, fixed, kinds, jax.config.jax_enable_x64, *map(_signature_of, leaves))  # pyright: ignore
-        try:
-            known = programs.setdefault(key, [])
-        except TypeError:
-            raise ValueError(f"Static arguments must be hashable, got {fixed!r}.") from None
-        return known, leaves, lambda: _Program(bound, donate, args, kwargs)
-
-    def run(args: Any, kwargs: Any) -> Any:
-        if tracing() or jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
-            return nested(*args, **kwargs)
-        known, leaves, trace = prepare(args, kwargs)
-        for i, program in enumerate(known):
-            try:
-                out = program(leaves)
-            except _Stale:
-                continue
-            if i:
-                known.insert(0, known.pop(i))
-            return out
-        program = trace()
-        out = program(leaves)
-        known.insert(0, program)
-        return out
-
-    @functools.wraps(fn)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return run(args, kwargs)
-        except (RuntimeError, ValueError) as error:
-            if _is_about_a_gone_array(error):
-                raise RuntimeError(
-                    "An array in a State, among the arguments or in the function is gone: an earlier call gave its memory to a "
-                    "new value. Copy arrays that you take out of a State, or use lrax.jit(fn, donate=False)."
-                ) from error
-            raise
-
-    def lower(*args: Any, **kwargs: Any) -> jax.stages.Lowered:
-        _, leaves, trace = prepare(args, kwargs)
-        return trace().lower(leaves)
-
-    call.lower = lower  # type: ignore[attr-defined]
-    call.clear_cache = programs.clear  # type: ignore[attr-defined]
-    return call
-
-
-def _both_ways(
-    fn: Callable[..., Any], numbers: tuple[int, ...], names: tuple[str, ...]
-) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Static arguments by position and by name, whichever way they were given."""
-    try:
-        found = inspect.signature(fn).parameters
-    except (TypeError, ValueError):
-        return numbers, names
-    parameters, kinds = list(found), {p.kind for p in found.values()}
-    if inspect.Parameter.VAR_KEYWORD not in kinds and not {*names} <= {*parameters}:
-        raise ValueError(
-            f"static_argnames must name arguments of the function, {parameters}, got {list(names)}."
-        )
-    if inspect.Parameter.VAR_POSITIONAL not in kinds and max(numbers, default=-1) >= len(
-        parameters
-    ):
-        raise ValueError(
-            f"static_argnums must be less than the number of arguments, {len(parameters)}, got {list(numbers)}."
-        )
-    all_names = {*names, *(parameters[i] for i in numbers if i < len(parameters))}
-    all_numbers = {*numbers, *(parameters.index(name) for name in names if name in parameters)}
-    return tuple(sorted(all_numbers)), tuple(sorted(all_names))
-
-
-def _bind(fn: Callable[..., Any], fixed: dict[Any, Any]) -> Callable[..., Any]:
-    """`fn` with some arguments fixed, by position (int keys) or by name."""
-
-    def bound(*args: Any, **kwargs: Any) -> Any:
-        rest = iter(args)
-        count = len(args) + sum(isinstance(key, int) for key in fixed)
-        positional = [fixed[i] if i in fixed else next(rest) for i in range(count)]
-        return fn(*positional, **{k: v for k, v in fixed.items() if isinstance(k, str)}, **kwargs)
-
-    return bound

@@ -1,1 +1,1 @@
-"""The classes that users name, one family a file."""
+"""Schedulers: formulas with a clock."""

@@ -2,88 +2,63 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from .. import _checks
-from .._checks import Number
+from .._types import Number, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
 from ..formulas.pieces import ratio
-from ._base import LRScheduler
+from ..formulas.schedule import Member, spread
+from .scheduler import LRScheduler
 
 
 @dataclasses.dataclass(frozen=True)
-class _Piece:
-    """A formula with the base learning rate of the scheduler it came from."""
-
-    formula: Formula
-    base: Number
-
-    def raw(self, t: Any, scale: Any, x: Arithmetic) -> Any:
-        return self.formula.raw(t, self.base * scale, x)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Composite(Formula):
-    pieces: tuple[_Piece, ...]
-
-    def with_reductions(self, counts: Iterator[Any]) -> Formula:
-        pieces = tuple(
-            _Piece(piece.formula.with_reductions(counts), piece.base) for piece in self.pieces
-        )
-        return dataclasses.replace(self, pieces=pieces)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Sequential(_Composite):
+class _Sequential(Formula):
+    schedulers: tuple[Member, ...]
     milestones: tuple[Number, ...]
 
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
-        scale = ratio(x, base, self.pieces[0].base)
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
+        scale = ratio(x, base, self.schedulers[0].base)
 
-        def part(i: int) -> Any:
-            piece, start = self.parts[i]
-            return piece.raw(x.maximum(t - start, 0) if i else t, scale, x)
+        def part(i: int) -> Value:
+            member, start = self.phases[i]
+            return member.formula.raw(x.maximum(t - start, 0) if i else t, member.base * scale, x)
 
         return x.choose(self.milestones, t, part)
 
     @functools.cached_property
-    def parts(self) -> tuple[tuple[_Piece, Number], ...]:
-        """The pieces, each with the epoch at which it takes over."""
-        return tuple(zip(self.pieces, (0, *self.milestones), strict=True))
+    def phases(self) -> tuple[tuple[Member, Number], ...]:
+        """The members, each with the epoch at which it takes over."""
+        return tuple(zip(self.schedulers, (0, *self.milestones), strict=True))
 
-    def plateaus(self, start: Any = 0) -> tuple[tuple[Any, Any], ...]:
-        return sum((piece.formula.plateaus(start + begin) for piece, begin in self.parts), ())
+    def plateaus(self, start: Number = 0) -> tuple[tuple[Formula, Number], ...]:
+        return sum((member.plateaus(start + begin) for member, begin in self.phases), ())
 
 
 @dataclasses.dataclass(frozen=True)
-class _Chained(_Composite):
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+class _Chained(Formula):
+    schedulers: tuple[Member, ...]
+
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         lr = base
-        for piece in self.pieces:
-            lr = lr * ratio(x, piece.raw(t, 1, x), piece.base)
+        for member in self.schedulers:
+            lr = lr * ratio(x, member.formula.raw(t, member.base, x), member.base)
         return lr
 
-    def plateaus(self, start: Any = 0) -> tuple[tuple[Any, Any], ...]:
-        return sum((piece.formula.plateaus(start) for piece in self.pieces), ())
 
-
-def _members(schedulers: Any) -> tuple[list[LRScheduler], int]:
-    """The checked members of a composite, and for how many parameter groups they are made."""
-    if not isinstance(schedulers, (list, tuple)) or not schedulers:
+def _members(schedulers: Sequence[LRScheduler]) -> list[tuple[Member, ...]]:
+    """The checked members of a composite, for each parameter group."""
+    found = list(schedulers) if _checks.is_list(schedulers) else []
+    if not found:
         raise TypeError(f"schedulers must be a list of at least one scheduler, got {schedulers!r}.")
-    for i, scheduler in enumerate(schedulers):
+    for i, scheduler in enumerate(found):
         if not isinstance(scheduler, LRScheduler):
             raise TypeError(f"schedulers[{i}] must be an lrax scheduler, got {scheduler!r}.")
-    groups = _checks.group_count(
-        **{f"schedulers[{i}]": s.pieces() for i, s in enumerate(schedulers)}
-    )
-    return list(schedulers), groups
-
-
-def _pieces(schedulers: list[LRScheduler], group: int) -> tuple[_Piece, ...]:
-    return tuple(_Piece(*s.pieces()[min(group, len(s.pieces()) - 1)]) for s in schedulers)
+    members = {f"schedulers[{i}]": s.schedule.members for i, s in enumerate(found)}
+    groups = _checks.group_count(**members)
+    columns = (spread(of_one, groups) for of_one in members.values())
+    return list(zip(*columns, strict=True))
 
 
 class SequentialLR(LRScheduler):
@@ -138,18 +113,20 @@ class SequentialLR(LRScheduler):
     - optax: ``join_schedules(schedules, boundaries)``.
     """
 
+    base_argument = None
+
     def __init__(
-        self, schedulers: Sequence[LRScheduler], milestones: Any, last_epoch: int = 0
+        self, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = 0
     ) -> None:
-        members, groups = _members(schedulers)
-        milestones = _checks.milestones("milestones", milestones)
-        if len(members) != len(milestones) + 1:
+        groups = _members(schedulers)
+        checked = _checks.milestones("milestones", milestones)
+        if len(groups[0]) != len(checked) + 1:
             raise ValueError(
                 "milestones must have one entry fewer than schedulers, at which the next one takes over, "
-                f"got {len(milestones)} milestones for {len(members)} schedulers."
+                f"got {len(checked)} milestones for {len(groups[0])} schedulers."
             )
-        formulas = [_Sequential(_pieces(members, group), milestones) for group in range(groups)]
-        super().__init__([f.pieces[0].base for f in formulas], last_epoch, formula=formulas)
+        formulas = [_Sequential(members, checked) for members in groups]
+        super().__init__([members[0].base for members in groups], last_epoch, formula=formulas)
 
 
 class ChainedScheduler(LRScheduler):
@@ -203,12 +180,14 @@ class ChainedScheduler(LRScheduler):
     - optax has no such function.
     """
 
+    base_argument = None
+
     def __init__(self, schedulers: Sequence[LRScheduler], last_epoch: int = 0) -> None:
-        members, groups = _members(schedulers)
-        formulas = [_Chained(_pieces(members, group)) for group in range(groups)]
-        for i, piece in [pair for formula in formulas for pair in enumerate(formula.pieces)]:
-            if not _checks.is_traced(piece.base) and piece.base == 0:
+        groups = _members(schedulers)
+        for i, member in [pair for members in groups for pair in enumerate(members)]:
+            if not _checks.is_traced(member.base) and member.base == 0:
                 raise ValueError(
                     f"schedulers[{i}] must have a base_lr > 0, since its factor is lr / base_lr, got 0."
                 )
-        super().__init__([f.pieces[0].base for f in formulas], last_epoch, formula=formulas)
+        formulas = [_Chained(members) for members in groups]
+        super().__init__([members[0].base for members in groups], last_epoch, formula=formulas)

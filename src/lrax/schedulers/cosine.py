@@ -6,13 +6,13 @@ import itertools
 from typing import Any
 
 from .. import _checks
-from .._checks import Number
+from .._types import Number, RatesLike, Value
 from ..formulas.arithmetic import HOST, Arithmetic
-from ..formulas.evaluate import traced_integers
+from ..formulas.evaluate import is_concrete, traced_integers
 from ..formulas.formula import Formula
 from ..formulas.pieces import half_cosine, ramp
 from ..states.view import View
-from ._base import LRScheduler
+from .scheduler import LRScheduler
 
 _CYCLES = 32
 """Growing cycles at least double, so that this many reach past every epoch of the clock."""
@@ -23,7 +23,7 @@ class _Cosine(Formula):
     T_max: Number
     eta_min: Number
 
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return ramp(x, base, self.eta_min, t, self.T_max, half_cosine)
 
 
@@ -78,7 +78,7 @@ class CosineAnnealingLR(LRScheduler):
     """
 
     def __init__(
-        self, base_lr: Any = 1e-3, T_max: int = 50, eta_min: float = 0, last_epoch: int = 0
+        self, base_lr: RatesLike = 1e-3, T_max: int = 50, eta_min: float = 0, last_epoch: int = 0
     ) -> None:
         formula = _Cosine(
             _checks.integer("T_max", T_max, low=1), _checks.non_negative("eta_min", eta_min)
@@ -107,21 +107,21 @@ class _WarmRestarts(Formula):
         """First epochs of these cycles."""
         return tuple(itertools.accumulate(self.lengths[:-1], initial=0))
 
-    def cycle(self, t: Any, x: Arithmetic) -> tuple[Any, Any]:
+    def cycle(self, t: Value, x: Arithmetic) -> tuple[Value, Value]:
         """Epochs since the last restart, and the length of the cycle: T_cur and T_i."""
         if not isinstance(self.T_mult, int):
             pairs = zip(self._equal_cycle(t, x), self._growing_cycle(t, x), strict=True)
             return tuple(x.where(self.T_mult == 1, one, many) for one, many in pairs)  # type: ignore[return-value]
         return self._equal_cycle(t, x) if self.T_mult == 1 else self._growing_cycle(t, x)
 
-    def _equal_cycle(self, t: Any, x: Arithmetic) -> tuple[Any, Any]:
+    def _equal_cycle(self, t: Value, x: Arithmetic) -> tuple[Value, Value]:
         return t - x.floor_divide(t, self.T_0) * self.T_0, self.T_0
 
-    def _growing_cycle(self, t: Any, x: Arithmetic) -> tuple[Any, Any]:
+    def _growing_cycle(self, t: Value, x: Arithmetic) -> tuple[Value, Value]:
         restarts = self.starts[1:]
         return t - x.steps(restarts, t, self.starts), x.steps(restarts, t, self.lengths)
 
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         t_cur, t_i = self.cycle(t, x)
         return ramp(x, base, self.eta_min, t_cur, t_i, half_cosine)
 
@@ -181,11 +181,9 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     I. Loshchilov and F. Hutter, "SGDR", https://arxiv.org/abs/1608.03983
     """
 
-    _formulas: tuple[_WarmRestarts, ...]
-
     def __init__(
         self,
-        base_lr: Any = 1e-3,
+        base_lr: RatesLike = 1e-3,
         T_0: int = 10,
         T_mult: int = 1,
         eta_min: float = 0,
@@ -217,14 +215,19 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self._set_T_i(value)
 
     def _cycle(self) -> tuple[Any, Any]:
-        now, formula = self.last_epoch.read(), self._formulas[0]
-        if self._concrete and not _checks.is_traced(now):
+        now, formula = self.last_epoch.read(), self._formula()
+        if is_concrete(formula) and not _checks.is_traced(now):
             return formula.cycle(now.item(), HOST)
         return traced_integers(formula, lambda f, t, x: f.cycle(t, x), now)
 
+    def _formula(self) -> _WarmRestarts:
+        (formula,) = self.formulas
+        assert isinstance(formula, _WarmRestarts)
+        return formula
+
     def _set_T_cur(self, value: Any) -> None:
         t_cur = _checks.integer("T_cur", value.value if isinstance(value, View) else value)
-        formula, (now_cur, now_i) = self._formulas[0], self._cycle()
+        formula, (now_cur, now_i) = self._formula(), self._cycle()
         start = self.last_epoch.read().item() - now_cur
         while t_cur >= now_i:
             # A later cycle is meant, and T_i was not assigned yet: the first that is long enough.
@@ -235,7 +238,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def _set_T_i(self, value: Any) -> None:
         t_i = _checks.integer("T_i", value.value if isinstance(value, View) else value, low=1)
-        formula, (now_cur, now_i) = self._formulas[0], self._cycle()
+        formula, (now_cur, now_i) = self._formula(), self._cycle()
         if t_i == now_i:
             return
         if formula.T_mult == 1 or t_i not in formula.lengths:

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _checks
-from .._checks import Number
+from .._types import Number, RatesLike, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
 from ..formulas.pieces import growth, half_cosine, ramp, straight
-from ._base import LRScheduler
+from ..formulas.schedule import spread
+from .scheduler import LRScheduler
 
 _SHAPES = {"cos": half_cosine, "linear": straight}
 
@@ -24,7 +25,7 @@ class _Cyclic(Formula):
     scale_fn: Callable[[Any], Any] | None
     scale_mode: str
 
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         length = self.step_size_up + self.step_size_down
         cycle = x.floor_divide(t, length)
         position = t - cycle * length
@@ -106,8 +107,8 @@ class CyclicLR(LRScheduler):
 
     def __init__(
         self,
-        base_lr: Any = 1e-3,
-        max_lr: Any = 1e-2,
+        base_lr: RatesLike = 1e-3,
+        max_lr: RatesLike = 1e-2,
         step_size_up: int = 2000,
         step_size_down: int | None = None,
         mode: str = "triangular",
@@ -132,17 +133,14 @@ class CyclicLR(LRScheduler):
         )
         max_lrs = _checks.learning_rates("max_lr", max_lr)
         base_lrs = _checks.learning_rates("base_lr", base_lr)
-        for group in range(_checks.group_count(base_lr=base_lrs, max_lr=max_lrs)):
-            low, high = (
-                base_lrs[min(group, len(base_lrs) - 1)],
-                max_lrs[min(group, len(max_lrs) - 1)],
-            )
+        groups = _checks.group_count(base_lr=base_lrs, max_lr=max_lrs)
+        for low, high in zip(spread(base_lrs, groups), spread(max_lrs, groups), strict=True):
             if not (_checks.is_traced(low) or _checks.is_traced(high)) and high < low:
                 raise ValueError(
                     f"max_lr must be >= base_lr, got {high} < {low}. Swap them, or pass max_lr=..."
                 )
         super().__init__(
-            base_lr, last_epoch, formula=[_Cyclic(max_lr, *rest) for max_lr in max_lrs]
+            base_lrs, last_epoch, formula=[_Cyclic(max_lr, *rest) for max_lr in max_lrs]
         )
 
 
@@ -155,7 +153,7 @@ class _OneCycle(Formula):
     anneal_strategy: str
     three_phase: bool
 
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         shape = _SHAPES[self.anneal_strategy]
         start, low = base / self.div_factor, base / self.div_factor / self.final_div_factor
         last = self.total_steps - 1
@@ -233,9 +231,11 @@ class OneCycleLR(LRScheduler):
     L. N. Smith and N. Topin, "Super-Convergence", https://arxiv.org/abs/1708.07120
     """
 
+    base_argument = "max_lr"
+
     def __init__(
         self,
-        max_lr: Any = 1e-2,
+        max_lr: RatesLike = 1e-2,
         total_steps: int | None = None,
         epochs: int | None = None,
         steps_per_epoch: int | None = None,

@@ -2,14 +2,14 @@
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Sequence
 
 from .. import _checks
-from .._checks import Number
+from .._types import Number, RatesLike, Value
 from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.formula import Formula
 from ..formulas.pieces import growth, ramp, remainder_power, straight
-from ._base import LRScheduler
+from .scheduler import LRScheduler
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,7 @@ class _Step(Formula):
     step_size: Number
     gamma: Number
 
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return base * growth(x, self.gamma, x.floor_divide(t, self.step_size))
 
 
@@ -67,7 +67,11 @@ class StepLR(LRScheduler):
     """
 
     def __init__(
-        self, base_lr: Any = 1e-3, step_size: int = 30, gamma: float = 0.1, last_epoch: int = 0
+        self,
+        base_lr: RatesLike = 1e-3,
+        step_size: int = 30,
+        gamma: float = 0.1,
+        last_epoch: int = 0,
     ) -> None:
         formula = _Step(
             _checks.integer("step_size", step_size, low=1), _checks.positive("gamma", gamma)
@@ -80,7 +84,7 @@ class _MultiStep(Formula):
     milestones: tuple[Number, ...]
     gamma: Number
 
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         if not isinstance(self.gamma, float):  # traced: no table of its powers
             return base * growth(x, self.gamma, x.count(self.milestones, t))
         return base * x.steps(self.milestones, t, self.factors)
@@ -143,8 +147,8 @@ class MultiStepLR(LRScheduler):
 
     def __init__(
         self,
-        base_lr: Any = 1e-3,
-        milestones: Any = (30, 60, 90),
+        base_lr: RatesLike = 1e-3,
+        milestones: Sequence[int] = (30, 60, 90),
         gamma: float = 0.1,
         last_epoch: int = 0,
     ) -> None:
@@ -158,7 +162,7 @@ class MultiStepLR(LRScheduler):
 class _Exponential(Formula):
     gamma: Number
 
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return base * growth(x, self.gamma, t)
 
 
@@ -205,7 +209,7 @@ class ExponentialLR(LRScheduler):
       with gamma = 0.999999, where this class is within one ulp.
     """
 
-    def __init__(self, base_lr: Any = 1e-3, gamma: float = 0.95, last_epoch: int = 0) -> None:
+    def __init__(self, base_lr: RatesLike = 1e-3, gamma: float = 0.95, last_epoch: int = 0) -> None:
         super().__init__(
             base_lr, last_epoch, formula=_Exponential(_checks.positive("gamma", gamma))
         )
@@ -219,7 +223,7 @@ class _ExponentialDecay(Formula):
     staircase: bool
     end_value: Number | None
 
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         since = x.maximum(t - self.transition_begin, 0)
         periods = (
             x.floor_divide(since, self.decay_steps) if self.staircase else since / self.decay_steps
@@ -288,7 +292,7 @@ class ExponentialDecayLR(LRScheduler):
 
     def __init__(
         self,
-        base_lr: Any = 1e-3,
+        base_lr: RatesLike = 1e-3,
         decay_steps: int = 1000,
         decay_rate: float = 0.96,
         transition_begin: int = 0,
@@ -311,7 +315,7 @@ class _Polynomial(Formula):
     total_iters: Number
     power: Number
 
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return base * remainder_power(x, t, self.total_iters, self.power)
 
 
@@ -366,7 +370,11 @@ class PolynomialLR(LRScheduler):
     """
 
     def __init__(
-        self, base_lr: Any = 1e-3, total_iters: int = 5, power: float = 1.0, last_epoch: int = 0
+        self,
+        base_lr: RatesLike = 1e-3,
+        total_iters: int = 5,
+        power: float = 1.0,
+        last_epoch: int = 0,
     ) -> None:
         formula = _Polynomial(
             _checks.integer("total_iters", total_iters, low=1), _checks.positive("power", power)
@@ -380,7 +388,7 @@ class _Linear(Formula):
     end_factor: Number
     total_iters: Number
 
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return base * ramp(x, self.start_factor, self.end_factor, t, self.total_iters, straight)
 
 
@@ -438,7 +446,7 @@ class LinearLR(LRScheduler):
 
     def __init__(
         self,
-        base_lr: Any = 1e-3,
+        base_lr: RatesLike = 1e-3,
         start_factor: float = 1.0 / 3,
         end_factor: float = 1.0,
         total_iters: int = 5,
@@ -457,7 +465,7 @@ class _Constant(Formula):
     factor: Number
     total_iters: Number
 
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return base * x.where(t < self.total_iters, self.factor, 1.0)
 
 
@@ -513,7 +521,7 @@ class ConstantLR(LRScheduler):
 
     def __init__(
         self,
-        base_lr: Any = 1e-3,
+        base_lr: RatesLike = 1e-3,
         factor: float = 1.0 / 3,
         total_iters: int = 5,
         last_epoch: int = 0,

@@ -1,15 +1,15 @@
 """Schedules given by values or by a function."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import _checks
-from .._checks import Number
+from .._types import Number, RatesLike, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
 from ..formulas.pieces import ratio
-from ._base import LRScheduler
+from .scheduler import LRScheduler
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,7 @@ class _PiecewiseConstant(Formula):
     boundaries: tuple[Number, ...]
     values: tuple[Number, ...]
 
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return x.steps(self.boundaries, t, self.values) * ratio(x, base, self.values[0])
 
 
@@ -69,33 +69,29 @@ class PiecewiseConstantSchedule(LRScheduler):
 
     def __init__(
         self,
-        base_lr: Any = 1e-3,
-        boundaries: Any = None,
-        values: Any = None,
+        base_lr: RatesLike = 1e-3,
+        boundaries: Sequence[int] | None = None,
+        values: Sequence[float] | None = None,
         last_epoch: int = 0,
     ) -> None:
-        boundaries = _checks.milestones(
+        starts = _checks.milestones(
             "boundaries", (1000, 2000) if boundaries is None else boundaries
         )
-        values = _checks.sequence(
-            "values",
-            (1.0, 0.1, 0.01) if values is None else values,
-            _checks.non_negative,
-            of="numbers",
-        )
-        if len(values) != len(boundaries) + 1:
+        given = (1.0, 0.1, 0.01) if values is None else values
+        rates = _checks.sequence("values", given, _checks.non_negative, of="numbers")
+        if len(rates) != len(starts) + 1:
             raise ValueError(
-                f"values must have one entry more than boundaries, got {len(values)} values for {len(boundaries)} boundaries."
+                f"values must have one entry more than boundaries, got {len(rates)} values for {len(starts)} boundaries."
             )
-        bases = [values[0]] * len(_checks.learning_rates("base_lr", base_lr))
-        super().__init__(bases, last_epoch, formula=_PiecewiseConstant(boundaries, values))
+        bases = [rates[0]] * len(_checks.learning_rates("base_lr", base_lr))
+        super().__init__(bases, last_epoch, formula=_PiecewiseConstant(starts, rates))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Lambda(Formula):
     lr_lambda: Callable[[Any], Any]
 
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return base * x.call(self.lr_lambda, t)
 
 
@@ -151,7 +147,12 @@ class LambdaLR(LRScheduler):
     A. Vaswani et al., "Attention Is All You Need", https://arxiv.org/abs/1706.03762
     """
 
-    def __init__(self, base_lr: Any = 1e-3, lr_lambda: Any = None, last_epoch: int = 0) -> None:
+    def __init__(
+        self,
+        base_lr: RatesLike = 1e-3,
+        lr_lambda: Callable[[Any], Any] | Sequence[Callable[[Any], Any]] | None = None,
+        last_epoch: int = 0,
+    ) -> None:
         functions = _checks.per_group(
             "lr_lambda", lr_lambda, _checks.function, of="a function of the epoch"
         )

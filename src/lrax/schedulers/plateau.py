@@ -11,14 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
-from .._checkpoint import check_keys, check_number
-from .._checks import Number
+from .._types import Number, RatesLike, Scalar, Value
 from ..formulas.arithmetic import HOST, LARGEST, Arithmetic, wide
-from ..formulas.formula import Formula
+from ..formulas.formula import Formula, replaced
 from ..formulas.pieces import growth
+from ..formulas.schedule import spread
 from ..states.clock import LAST_EPOCH
+from ..states.saving import check_keys, check_number
 from ..states.view import View
-from ._base import LRScheduler
+from .scheduler import LRScheduler
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +32,9 @@ class _Plateau(Formula):
     cooldown: Number
     min_lr: Number
     eps: Number
-    reductions: Any = 0
+    reductions: Value = dataclasses.field(default=0, metadata={"learned": True})
 
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         """``max(base * factor**reductions, min_lr)``, where a reduction of at most `eps` is not made.
 
         A reduction from u = base * factor**n is larger than eps if u > eps / (1 - factor) and
@@ -53,13 +54,11 @@ class _Plateau(Formula):
         reduced = x.maximum(base * growth(x, self.factor, count), self.min_lr)
         return x.where((count > 0) & (base > 0), reduced, base)
 
-    def plateaus(self, start: Any = 0) -> tuple[tuple[Any, Any], ...]:
+    def plateaus(self, start: Number = 0) -> tuple[tuple[Formula, Number], ...]:
         return ((self, start),)
 
     def with_reductions(self, counts: Iterator[Any]) -> Formula:
-        bound = object.__new__(type(self))  # as dataclasses.replace, which takes microseconds
-        bound.__dict__.update(self.__dict__, reductions=next(counts))
-        return bound
+        return replaced(self, reductions=next(counts))
 
     def memory(self) -> dict[str, Any]:
         return {
@@ -231,15 +230,15 @@ class ReduceLROnPlateau(LRScheduler):
 
     def __init__(
         self,
-        base_lr: Any = 1e-3,
+        base_lr: RatesLike = 1e-3,
         mode: str = "min",
         factor: float = 0.1,
         patience: int = 10,
         threshold: float = 1e-4,
         threshold_mode: str = "rel",
         cooldown: int = 0,
-        min_lr: Any = 0,
-        eps: Any = 1e-8,
+        min_lr: RatesLike = 0,
+        eps: RatesLike = 1e-8,
         last_epoch: int = 0,
     ) -> None:
         factor = _checks.positive("factor", factor)
@@ -265,20 +264,18 @@ class ReduceLROnPlateau(LRScheduler):
         min_lrs = _checks.learning_rates("min_lr", min_lr)
         epsilons = _checks.per_group("eps", eps, _checks.non_negative, of="a number")
         groups = _checks.group_count(min_lr=min_lrs, eps=epsilons)
-        formulas = [
-            _Plateau(*first, min_lrs[min(g, len(min_lrs) - 1)], epsilons[min(g, len(epsilons) - 1)])
-            for g in range(groups)
-        ]
+        bounds = zip(spread(min_lrs, groups), spread(epsilons, groups), strict=True)
+        formulas = [_Plateau(*first, low, least) for low, least in bounds]
         super().__init__(base_lr, last_epoch, formula=formulas)
 
-    def step(self, metric: Any = None, epoch: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self, metric: Scalar | None = None, epoch: Scalar | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Learn from `metric`, advance the clock by one or jump to `epoch`, and publish."""
         super().step(epoch, metric=metric)
 
     @property
     def best(self) -> View:
         """Best metric so far."""
-        memory = self._memory
+        memory = self.memory
         assert memory is not None
         return View(lambda: _joined(memory.value["0"]["best"]))
 
@@ -293,6 +290,6 @@ class ReduceLROnPlateau(LRScheduler):
         return self._remembered("cooldown_counter")
 
     def _remembered(self, name: str) -> View:
-        memory = self._memory
+        memory = self.memory
         assert memory is not None
         return View(lambda: memory.value["0"][name])

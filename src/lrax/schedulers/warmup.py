@@ -1,14 +1,13 @@
 """Warmup, alone and followed by a cosine."""
 
 import dataclasses
-from typing import Any
 
 from .. import _checks
-from .._checks import Number
+from .._types import Number, RatesLike, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
 from ..formulas.pieces import half_cosine, ramp, straight
-from ._base import LRScheduler
+from .scheduler import LRScheduler
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +15,7 @@ class _Warmup(Formula):
     warmup_epochs: Number
     warmup_start_lr: Number
 
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return ramp(x, self.warmup_start_lr, base, t, self.warmup_epochs, straight)
 
 
@@ -73,7 +72,7 @@ class WarmupScheduler(LRScheduler):
 
     def __init__(
         self,
-        base_lr: Any = 1e-3,
+        base_lr: RatesLike = 1e-3,
         warmup_epochs: int = 5,
         warmup_start_lr: float = 0.0,
         last_epoch: int = 0,
@@ -92,7 +91,7 @@ class _WarmupCosine(Formula):
     warmup_start_lr: Number
     eta_min: Number
 
-    def raw(self, t: Any, base: Any, x: Arithmetic) -> Any:
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         warmup = ramp(x, self.warmup_start_lr, base, t, self.warmup_steps, straight)
         decay_steps = self.total_steps - self.warmup_steps
         decay = ramp(x, base, self.eta_min, t - self.warmup_steps, decay_steps, half_cosine)
@@ -158,7 +157,7 @@ class WarmupCosineSchedule(LRScheduler):
 
     def __init__(
         self,
-        base_lr: Any = 1e-3,
+        base_lr: RatesLike = 1e-3,
         warmup_steps: int = 1000,
         total_steps: int = 10000,
         warmup_start_lr: float = 0.0,

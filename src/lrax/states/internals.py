@@ -1,21 +1,35 @@
-"""brainstate States with a fixed strong dtype.
+"""Every touch of brainstate's and jax's internals, each with a way to do without.
 
-A weakly typed or Python value in a State makes the next jitted call compile again, although
-brainstate's own trace cache does not notice. The States here write one dtype, always strong.
-On the host they hold NumPy scalars, which cost nanoseconds where a device array costs microseconds.
-
-This is the only file that touches brainstate's (and jax's) internals. Without those that only save
-time ``direct`` is never true, and every access takes the ordinary, slower way through ``State.value``.
+Most of them only save time. Where one is missing, ``direct`` is never true, and every access takes
+the ordinary, slower way through ``State.value``; where brainstate does not say whether it traces,
+a jax trace is taken for one of its own.
 """
 
+import dataclasses
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import brainstate
-from brainstate._state import TRACE_CONTEXT
+import jax
+
+from .._types import PyTree
 
 try:
+    from brainstate._state import TRACE_CONTEXT
+
+    def state_traces() -> bool:
+        """Whether brainstate is tracing the code that runs now."""
+        return bool(TRACE_CONTEXT.state_stack)
+
+except ImportError:
+
+    def state_traces() -> bool:
+        return jax_traces()
+
+
+try:
+    from brainstate._state import TRACE_CONTEXT
     from brainstate._state_global_hooks import GlobalHookRegistry
     from jax._src.core import eval_trace, trace_ctx
 
@@ -23,7 +37,8 @@ try:
     _ = [brainstate.State.__annotations__[k] for k in ("_value", "_been_writen")]
     _ = brainstate.State(0).hooks.__dict__["_has_hooks"]
 
-    def _jax_traces() -> bool:
+    def jax_traces() -> bool:
+        """Whether jax is tracing the code that runs now."""
         return trace_ctx.trace is not eval_trace
 
     def direct(state: brainstate.State) -> bool:
@@ -38,7 +53,7 @@ try:
 except (ImportError, AttributeError, KeyError):
     _top_level = brainstate.util.StateJaxTracer()
 
-    def _jax_traces() -> bool:
+    def jax_traces() -> bool:
         return not _top_level.is_valid()
 
     def direct(state: brainstate.State) -> bool:
@@ -47,7 +62,59 @@ except (ImportError, AttributeError, KeyError):
 
 def tracing() -> bool:
     """Whether brainstate or jax is tracing the code that runs now."""
-    return bool(TRACE_CONTEXT.state_stack) or _jax_traces()
+    return state_traces() or jax_traces()
+
+
+def refuse_foreign_trace(state: brainstate.State, what: str) -> None:
+    """Stop a stateful call under a plain jax transformation, which would run once and be forgotten."""
+    if state_traces() or not jax_traces():
+        return
+    state.check_valid_trace(
+        lambda: (
+            f"{what} changes States and was called under a plain jax transformation (jax.jit, jax.grad, "
+            "jax.lax.scan, ...), which would run it once, while tracing, and never again. Use "
+            "brainstate.transform.jit / grad / for_loop / scan instead, or the pure scheduler(epoch)."
+        )
+    )
+
+
+class TypedState(brainstate.LongTermState):
+    """A State that converts what is written to it, and that the host reads and writes in nanoseconds.
+
+    A weakly typed or Python value in a State makes the next jitted call compile again, although
+    brainstate's own trace cache does not notice. So each kind writes one dtype, always strong.
+    """
+
+    def converted(self, new: Any, old: Any) -> Any:
+        """What is kept when `new` is written in place of `old`."""
+        return new
+
+    def _write_value(self, v: Any) -> None:
+        self._value = self.converted(v, self._value)
+
+    def held(self) -> Any:
+        """The value, without the bookkeeping of a read."""
+        return self._value
+
+    def poke(self, value: Any) -> None:
+        """Keep `value` as it is, where ``direct(self)``."""
+        attributes: Any = self.__dict__
+        attributes["_value"] = value
+        attributes["_been_writen"] = True
+
+    def rearrange(self, value: Any) -> None:
+        """Keep the same in another place or shape: no write that a trace or a hook would have to see."""
+        vars(self)["_value"] = value
+
+
+def has_hooks(state: brainstate.State) -> bool:
+    """Whether somebody watches the State."""
+    return state.hooks.has_hooks()
+
+
+def writes_as_is(state: brainstate.State) -> bool:
+    """Whether the State keeps what a program that was traced with it returns, without a conversion."""
+    return type(state)._write_value in (brainstate.State._write_value, TypedState._write_value)
 
 
 class Bundle:
@@ -77,14 +144,31 @@ class Bundle:
             attributes["_been_writen"] = True
 
 
-def refuse_foreign_trace(state: brainstate.State, what: str) -> None:
-    """Stop a stateful call under a plain jax transformation, which would run once and be forgotten."""
-    if TRACE_CONTEXT.state_stack or not _jax_traces():
-        return
-    state.check_valid_trace(
-        lambda: (
-            f"{what} changes States and was called under a plain jax transformation (jax.jit, jax.grad, "
-            "jax.lax.scan, ...), which would run it once, while tracing, and never again. Use "
-            "brainstate.transform.jit / grad / for_loop / scan instead, or the pure scheduler(epoch)."
-        )
-    )
+@dataclasses.dataclass(frozen=True)
+class Trace:
+    """A function of States as a jaxpr of its arguments and of what the States hold."""
+
+    jaxpr: Any
+    states: list[brainstate.State]
+    written: list[bool]
+    """Which of the States it writes."""
+
+    results: PyTree
+    """The places of its results among the outputs of the jaxpr."""
+
+    after: list[PyTree]
+    """For each State, the places of what it holds afterwards among the outputs."""
+
+    def run(self, arguments: Sequence[Any], leaves: Sequence[Any]) -> list[Any]:
+        """All outputs, for flat arguments and the leaves of the States."""
+        return jax.core.eval_jaxpr(self.jaxpr.jaxpr, self.jaxpr.consts, *arguments, *leaves)  # pyright: ignore
+
+
+def trace(fn: Callable[..., Any], args: Any, kwargs: Any) -> Trace:
+    """`fn`, traced for arguments of this kind."""
+    stateful = brainstate.transform.StatefulFunction(fn, name="jit")
+    jaxpr = stateful.get_jaxpr(*args, **kwargs)
+    found = stateful.get_state_trace(*args, **kwargs)
+    places = range(len(jaxpr.jaxpr.outvars))
+    results, after = stateful.get_out_treedef(*args, **kwargs).unflatten(places)
+    return Trace(jaxpr, list(found.states), list(found.been_writen), results, list(after))

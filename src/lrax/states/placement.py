@@ -1,7 +1,9 @@
 """Where a value lives, and with which dtype."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import brainstate
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +27,12 @@ def strong(value: Any, dtype: np.dtype, old: Any = None) -> Any:
     if is_traced(value) or value.committed:
         return value
     return place(value, old)
+
+
+def move(states: Iterable[brainstate.State], put: Callable[[Any], Any]) -> None:
+    """Put what States hold somewhere else."""
+    for state in states:
+        state.value = jax.tree.map(put, state.value)
 
 
 def is_key(leaf: Any) -> bool:

@@ -1,73 +1,206 @@
-"""The learning rates that an optimizer uses."""
+"""What an optimizer uses, and the object between it and the scheduler that it follows."""
 
-from collections.abc import Callable
-from typing import Any
+import itertools
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-import brainstate
 import jax
 import jax.numpy as jnp
 import numpy as np
+from brainstate.graph import Node
 
 from .._checks import is_traced
-from .internals import tracing
+from .._types import Array, Number, Rates, Scalar
+from .internals import TypedState, has_hooks, tracing
 from .placement import place, strong
 
 
-class LearningRates(brainstate.LongTermState):
-    """The published learning rate of each parameter group: float32, beside the slot of its owner.
+class _Owners:
+    """A number for each scheduler that has written to a State: the same in every process, and for life."""
+
+    def __init__(self) -> None:
+        self._numbers: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._next = itertools.count(1)
+
+    def number(self, scheduler: "_Name") -> int:
+        if scheduler not in self._numbers:
+            self._numbers[scheduler] = next(self._next)
+        return self._numbers[scheduler]
+
+
+class _Name:
+    """What tells two schedulers apart; a copy keeps it, so that programs compiled for it go on."""
+
+
+class _Listeners:
+    """Who is told of new learning rates; a copy of the State is another State, and tells nobody."""
+
+    def __init__(self) -> None:
+        self.by_state: weakref.WeakKeyDictionary[Any, Callable[[Rates], None]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+
+class Published(TypedState):
+    """The learning rate of each parameter group, float32, beside the number of its owner.
 
     The owner is the one scheduler that may write. A compiled step that still calls another one finds
     another number there and leaves the learning rates alone. Python keeps it, never a checkpoint.
     """
 
-    base_lrs: tuple[Any, ...]
-    """A group's own base learning rate, or None where the scheduler's applies."""
+    owners: _Owners
+    listeners: _Listeners
 
-    no_own: bool
-    """Whether the scheduler's apply everywhere."""
-
-    def __init__(self, groups: int) -> None:
+    def __init__(self, groups: int, told: Callable[[Rates], None] | None = None) -> None:
         value = {"lr": np.zeros(groups, np.float32), "owner": np.int32(0)}
-        super().__init__(value, base_lrs=(None,) * groups, no_own=True)
+        super().__init__(value, owners=_Owners(), listeners=_Listeners())
+        if told is not None:
+            self.listeners.by_state[self] = told
 
-    def _write_value(self, v: Any) -> None:
-        old = self._value
-        owner, kept = v["owner"], old["owner"]
+    def converted(self, new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+        owner, kept = new["owner"], old["owner"]
         if not (is_traced(owner) or is_traced(kept)) and np.shape(owner) == np.shape(kept):
             owner = kept
-        self._value = {"lr": strong(v["lr"], np.dtype(np.float32), old["lr"]), "owner": owner}
+        return {"lr": strong(new["lr"], np.dtype(np.float32), old["lr"]), "owner": owner}
 
-    def publish(self, lr: Any, slot: int | None) -> None:
-        """Write the learning rates of the scheduler in `slot`; None is the one and only writer."""
+    @property
+    def rates(self) -> Rates:
+        """The learning rates."""
+        return self.value["lr"]
+
+    @property
+    def groups(self) -> int:
+        return self.held()["lr"].shape[-1]
+
+    def write(self, rates: Rates, number: int | None = None) -> None:
+        """Write the learning rates, if the scheduler of this number may; None is the one and only writer."""
         old = self.value
-        if slot is not None and tracing():
-            lr = jnp.where(old["owner"] == slot, lr, old["lr"])
-        self.value = {"lr": lr, "owner": old["owner"]}
+        if number is not None and tracing():
+            rates = jnp.where(old["owner"] == number, rates, old["lr"])
+        self.value = {"lr": rates, "owner": old["owner"]}
 
-    def poke(self, lr: np.ndarray) -> None:
-        """Publish, where ``direct(self)``."""
-        attributes: Any = self.__dict__
-        old = attributes["_value"]
+    def set(self, rates: np.ndarray) -> None:
+        """Write the learning rates of the owner, where ``direct(self)``."""
+        old = self.held()
         if type(old["lr"]) is not np.ndarray:
-            lr = place(lr, old["lr"])
-        attributes["_value"] = {"lr": lr, "owner": old["owner"]}
-        attributes["_been_writen"] = True
+            rates = place(rates, old["lr"])
+        self.poke({"lr": rates, "owner": old["owner"]})
 
-    def own(self, slot: int) -> None:
-        """Make the scheduler in `slot` the owner."""
-        old = self._value["owner"]
-        owner = place(np.full(np.shape(old), slot, np.int32)[()], old)
+    def tell(self) -> None:
+        """Tell who wants to know of new learning rates."""
+        if self.listeners.by_state and self in self.listeners.by_state:
+            self.listeners.by_state[self](self.rates)
+
+    def belong_to(self, number: int) -> None:
+        """Make the scheduler of this number the owner."""
+        old = self.held()["owner"]
+        owner = place(np.full(np.shape(old), number, np.int32)[()], old)
         if not tracing():
             owner = jnp.asarray(owner)  # a compiled step takes it in a fraction of the time
-        vars(self)["_value"] = {**self._value, "owner": owner}
+        self.rearrange({**self.held(), "owner": owner})
 
     def move(self, put: Callable[[Any], Any]) -> None:
         """Put the value, owner included, somewhere else."""
-        vars(self)["_value"] = jax.tree.map(put, self._value)
+        self.rearrange(jax.tree.map(put, self.held()))
 
-    def resize(self, base_lrs: tuple[Any, ...], groups: int) -> None:
-        """Room for `groups` learning rates, of which the first have the given bases of their own."""
-        old = self._value["lr"]
-        vars(self)["base_lrs"] = base_lrs + (None,) * (groups - len(base_lrs))
-        vars(self)["no_own"] = all(lr is None for lr in base_lrs)
-        vars(self)["_value"] = {**self._value, "lr": place(np.zeros(groups, np.float32), old)}
+    def resize(self, groups: int) -> None:
+        """Room for `groups` learning rates, which are written next."""
+        if groups != self.groups:
+            room = place(np.zeros(groups, np.float32), self.held()["lr"])
+            self.rearrange({**self.held(), "lr": room})
+
+
+class Follower(NamedTuple):
+    """Somebody who follows a scheduler."""
+
+    published: Published
+    bases: tuple[Number, ...]
+    """The base learning rate of each of its groups."""
+
+    number: int | None = None
+    """That of the scheduler there; None if nobody else ever writes."""
+
+    def write(self, rates: Rates) -> None:
+        self.published.write(rates, self.number)
+        self.published.tell()
+
+
+class Publishing(Node):
+    """Who follows a scheduler, and with which base learning rates.
+
+    It holds the small States that the followers read, never a follower: an optimizer that is dropped
+    says so with :meth:`forget`. Where nobody follows, there is a State for whoever looks.
+    """
+
+    def __init__(self, bases: tuple[Number, ...]) -> None:
+        self.bases = bases
+        self.name = _Name()
+        self.followers: tuple[Follower, ...] = (Follower(Published(len(bases)), bases),)
+
+    @property
+    def first(self) -> Follower:
+        """The one whose learning rates the scheduler shows."""
+        return self.followers[0]
+
+    def adopt(
+        self,
+        published: Published,
+        own_bases: Sequence[Scalar | None],
+    ) -> None:
+        """Write to `published` from now on; a group whose own base is None has the scheduler's."""
+        number = published.owners.number(self.name)
+        follower = Follower(published, self._bases_of(own_bases), number)
+        published.resize(len(follower.bases))
+        published.belong_to(number)
+        known = (f for f in self.followers if f.number is not None and f.published is not published)
+        self.followers = (*known, follower)
+
+    def resize(self, published: Published, own_bases: Sequence[Scalar | None]) -> None:
+        """The groups of `published` have become other ones."""
+        bases = self._bases_of(own_bases)
+        published.resize(len(bases))
+        self.followers = tuple(
+            f._replace(bases=bases) if f.published is published else f for f in self.followers
+        )
+
+    def release(self, published: Published) -> bool:
+        """Write no longer to `published`, which another scheduler has; whether nobody follows any more."""
+        kept = tuple(f for f in self.followers if f.published is not published)
+        self.followers = kept or (Follower(Published(len(self.bases)), self.bases),)
+        return not kept
+
+    def forget(self, published: Published) -> None:
+        """Write no longer to `published`, whose reader is gone; the last one stays, to be looked at."""
+        kept = tuple(f for f in self.followers if f.published is not published)
+        self.followers = kept or tuple(f._replace(number=None) for f in self.followers)
+
+    def bases_for(self, published: Published) -> tuple[Number, ...]:
+        """The base learning rate of each group of `published`."""
+        return next(f.bases for f in self.followers if f.published is published)
+
+    def publish(self, rates: Callable[[tuple[Number, ...]], Rates]) -> None:
+        """Write to each follower the learning rates for its bases."""
+        for follower in self.followers:
+            follower.write(rates(follower.bases))
+
+    def publish_on_host(self, rates: Callable[[tuple[Number, ...]], np.ndarray]) -> None:
+        """The same with host values, where ``direct`` holds for the scheduler's clock."""
+        for follower in self.followers:
+            if has_hooks(follower.published):
+                follower.write(rates(follower.bases))
+            else:
+                follower.published.set(rates(follower.bases))
+                follower.published.tell()
+
+    def apply(self, change: Callable[[Rates], Array]) -> None:
+        """Write to each follower what `change` makes of its learning rates."""
+        for follower in self.followers:
+            follower.write(change(follower.published.rates))
+
+    def _bases_of(self, own: Sequence[Scalar | None]) -> tuple[Number, ...]:
+        """The base of each group: its own, or the scheduler's, whose last one serves the rest."""
+        groups = max(len(own), len(self.bases), 1)
+        missing = (None,) * (groups - len(own))
+        theirs = self.bases + self.bases[-1:] * (groups - len(self.bases))
+        return tuple(b if o is None else o for o, b in zip((*own, *missing), theirs, strict=True))

@@ -1,14 +1,16 @@
 """SGD, Adam and AdamW: a name, its hyper-parameters and the optax direction."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import optax
 
 from .. import _checks
-from ._base import OptaxOptimizer
+from .._types import Number, Scalar
+from ..schedulers.scheduler import LRScheduler
+from .optimizer import OptaxOptimizer
 
 
-def _betas(betas: Any, **single: Any) -> tuple[Any, Any]:
+def _betas(betas: Sequence[Scalar], **single: Scalar | None) -> tuple[Number, Number]:
     pair = _checks.sequence("betas", betas, _checks.non_negative, of="two numbers")
     if len(pair) != 2:
         raise ValueError(f"betas must be two numbers, got {betas!r}.")
@@ -21,12 +23,12 @@ def _betas(betas: Any, **single: Any) -> tuple[Any, Any]:
     return first, second
 
 
-def _share(name: str, value: Any) -> Any:
+def _share(name: str, value: Scalar) -> Number:
     """A number in [0, 1)."""
-    value = _checks.non_negative(name, value)
-    if not _checks.is_traced(value) and value >= 1:
+    share = _checks.non_negative(name, value)
+    if not _checks.is_traced(share) and share >= 1:
         raise ValueError(f"{name} must be a number in [0, 1), got {value}.")
-    return value
+    return share
 
 
 class SGD(OptaxOptimizer):
@@ -75,7 +77,7 @@ class SGD(OptaxOptimizer):
 
     def __init__(
         self,
-        lr: Any = 1e-3,
+        lr: Scalar | LRScheduler = 1e-3,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
@@ -92,9 +94,7 @@ class SGD(OptaxOptimizer):
             None, lr, weight_decay, grad_clip_norm, grad_clip_value, clip_norm=clip_norm
         )
 
-    def _direction(
-        self, weight_decay: optax.GradientTransformation
-    ) -> optax.GradientTransformation:
+    def direction(self, weight_decay: optax.GradientTransformation) -> optax.GradientTransformation:
         if not _checks.is_traced(self.momentum) and self.momentum == 0:
             return weight_decay
         return optax.chain(weight_decay, optax.trace(self.momentum, self.nesterov))
@@ -157,8 +157,8 @@ class Adam(OptaxOptimizer):
 
     def __init__(
         self,
-        lr: Any = 1e-3,
-        betas: Any = (0.9, 0.999),
+        lr: Scalar | LRScheduler = 1e-3,
+        betas: Sequence[float] = (0.9, 0.999),
         beta1: float | None = None,
         beta2: float | None = None,
         eps: float = 1e-8,
@@ -176,9 +176,7 @@ class Adam(OptaxOptimizer):
             None, lr, weight_decay, grad_clip_norm, grad_clip_value, clip_norm=clip_norm
         )
 
-    def _direction(
-        self, weight_decay: optax.GradientTransformation
-    ) -> optax.GradientTransformation:
+    def direction(self, weight_decay: optax.GradientTransformation) -> optax.GradientTransformation:
         scale = optax.scale_by_amsgrad if self.amsgrad else optax.scale_by_adam
         return optax.chain(weight_decay, scale(*self.betas, self.eps))
 
@@ -235,8 +233,8 @@ class AdamW(OptaxOptimizer):
 
     def __init__(
         self,
-        lr: Any = 1e-3,
-        betas: Any = (0.9, 0.999),
+        lr: Scalar | LRScheduler = 1e-3,
+        betas: Sequence[float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.01,
         grad_clip_norm: float | None = None,
@@ -250,7 +248,5 @@ class AdamW(OptaxOptimizer):
             None, lr, weight_decay, grad_clip_norm, grad_clip_value, clip_norm=clip_norm
         )
 
-    def _direction(
-        self, weight_decay: optax.GradientTransformation
-    ) -> optax.GradientTransformation:
+    def direction(self, weight_decay: optax.GradientTransformation) -> optax.GradientTransformation:
         return optax.chain(optax.scale_by_adam(*self.betas, self.eps), weight_decay)

@@ -4,38 +4,28 @@ No strings among the leaves (orbax takes none) and no lists (msgpack makes dicts
 travel as keys, and lists as dicts from "0" on.
 """
 
-import numbers
+import sys
+import warnings
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import is_traced
-from .states.placement import is_key, key_numbers, place, strong
+from .._checks import is_traced
+from .._types import Plain, PyTree, StateDict
+from .placement import is_key, key_numbers, place, strong
 
 VERSION = 1
 
 
-def plain(name: str, value: Any) -> Any:
-    """A hyper-parameter as numbers in nested dicts."""
-    if isinstance(value, str):
-        return {value: 1}
-    if isinstance(value, (list, tuple)) or (
-        isinstance(value, (np.ndarray, jax.Array)) and np.ndim(value) == 1
-    ):
-        return {str(i): plain(name, entry) for i, entry in enumerate(value)}
+def number(name: str, value: Any) -> Plain:
+    """A known scalar as a Python number."""
     if is_traced(value):
         raise TypeError(
             f"{name} is traced, so its value is not known here. Take the state dict outside the transformation."
         )
-    if isinstance(value, (np.generic, np.ndarray, jax.Array)):
-        return np.asarray(value).item()
-    if isinstance(value, numbers.Real):
-        return value if isinstance(value, (int, float)) else float(value)
-    raise TypeError(
-        f"{name} must be numbers or strings to go into a configuration, got {value!r:.80}."
-    )
+    return np.asarray(value).item()
 
 
 def single(name: str, value: Any) -> Any:
@@ -45,25 +35,11 @@ def single(name: str, value: Any) -> Any:
             f"{name} must be one number for a state dict, but has the shape {np.shape(value)} of many trainings. "
             "Save and restore the values of brainstate.graph.states(...) instead."
         )
-    return plain(name, value)
-
-
-def restored(value: Any) -> Any:
-    """What :func:`plain` was given: lists and strings again."""
-    if not isinstance(value, dict):
-        return value
-    keys = list(value)
-    if set(keys) == set(map(str, range(len(keys)))):
-        return [restored(value[key]) for key in map(str, range(len(keys)))]
-    if len(keys) == 1 and isinstance(keys[0], str) and not keys[0].isdigit():
-        return keys[0]
-    raise ValueError(
-        f"config must hold a list as a dict with the keys '0', '1', ..., got {value!r:.80}."
-    )
+    return number(name, value)
 
 
 def unwrap(tree: Any) -> Any:
-    """The same for a dict that came back from disk."""
+    """A dict with Python numbers in place of arrays of one number, and str keys."""
     if isinstance(tree, list):
         return [unwrap(value) for value in tree]
     if isinstance(tree, dict):
@@ -73,8 +49,8 @@ def unwrap(tree: Any) -> Any:
     return tree
 
 
-def as_dict(value: Any) -> Any:
-    """What :func:`plain` made of a list, where whoever read the file has made a list of it again."""
+def entries(value: Any) -> Any:
+    """The dict that a list was saved as, where whoever read the file has made a list of it again."""
     return {str(i): entry for i, entry in enumerate(value)} if isinstance(value, list) else value
 
 
@@ -123,19 +99,12 @@ def check_number(
     return value
 
 
-def differences(saved: Any, own: Any, name: str = "") -> list[str]:
-    """Where two configurations differ, with both values."""
-    if isinstance(own, dict) and isinstance(saved := as_dict(saved), dict):
-        return [
-            line
-            for key in sorted(set(saved) | set(own), key=repr)
-            for line in differences(
-                saved.get(key, "nothing"), own.get(key, "nothing"), f"{name}.{key}" if name else key
-            )
-        ]
-    kinds = (int, float, type(None))
-    same = isinstance(saved, kinds) and isinstance(own, kinds) and saved == own
-    return [] if same else [f"{name}: saved {saved!r:.80}, here {own!r:.80}"]
+def warn(message: str) -> None:
+    """Warn of something in a user's program: at the line that called lrax, however deep it is noticed."""
+    level, package = 2, __name__.partition(".")[0]
+    while sys._getframe(level - 1).f_globals.get("__name__", "").partition(".")[0] == package:
+        level += 1
+    warnings.warn(message, stacklevel=level)
 
 
 def plain_key(key: Any) -> Any:
@@ -170,19 +139,19 @@ def _like(numbers: Any, old: Any) -> Any:
     return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(old))
 
 
-def saved_leaves(tree: Any) -> dict[str, Any]:
+def saved_leaves(tree: PyTree) -> StateDict:
     """The leaves of a pytree for a state dict: copies, since a donating step would take the arrays away."""
     return nested(jax.tree.map(lambda leaf: jnp.copy(key_numbers(leaf)), tree))
 
 
-def load_leaves(saved: Any, own: Any) -> Any:
+def load_leaves(where: str, saved: Any, own: PyTree) -> PyTree:
     """The pytree `own` with the leaves that :func:`saved_leaves` put into `saved`."""
-    return jax.tree.map(_like, _load_numbers(saved, jax.tree.map(key_numbers, own)), own)
+    return jax.tree.map(_like, _load_numbers(where, saved, jax.tree.map(key_numbers, own)), own)
 
 
-def _load_numbers(saved: Any, own: Any) -> Any:
+def _load_numbers(where: str, saved: Any, own: PyTree) -> PyTree:
     leaves, structure = jax.tree_util.tree_flatten_with_path(own)
-    _check_shapes("opt_state", saved, nested(own))
+    _check_shapes(where, saved, nested(own))
     loaded = []
     for keys, old in leaves:
         value = saved

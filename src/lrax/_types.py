@@ -1,0 +1,35 @@
+"""Names for what flows through lrax."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import jax
+import numpy as np
+
+Array: TypeAlias = np.ndarray | jax.Array
+Scalar: TypeAlias = float | np.generic | np.ndarray | jax.Array
+"""One real number: of Python, NumPy or jax, known or traced."""
+
+RatesLike: TypeAlias = Scalar | Sequence[Scalar]
+"""A number for all parameter groups, or one for each."""
+
+Epochs: TypeAlias = float | np.generic | np.ndarray | jax.Array | Sequence[float]
+"""A number or an array of epochs, whole or fractional."""
+
+Number: TypeAlias = Any
+"""A checked hyper-parameter: a Python number, or a scalar tracer."""
+
+Value: TypeAlias = Any
+"""What a formula computes with: a Python number, a NumPy array or a jax array, in float64."""
+
+Rates: TypeAlias = Any
+"""Learning rates: float32, NumPy on the host and jax in a program, one for each group along the last axis."""
+
+PyTree: TypeAlias = Any
+"""A tree of arrays, numbers or States, as jax knows it."""
+
+Plain: TypeAlias = Any
+"""Numbers in nested dicts with str keys."""
+
+StateDict: TypeAlias = dict[str, Any]
+"""What ``state_dict()`` returns: nested dicts with str keys, numbers and arrays."""

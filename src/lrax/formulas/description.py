@@ -1,0 +1,138 @@
+"""Descriptions of schedules: numbers in nested dicts with str keys, and schedules out of them.
+
+No strings among the leaves (orbax takes none) and no lists (msgpack makes dicts of them): names
+travel as keys, and lists as dicts from "0" on. A string is ``{text: 1}``, None ``{"None": 0}``, a
+formula or scheduler ``{class name: {argument: value}}``.
+"""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .._checks import is_traced
+from .._types import Plain
+from .formula import Formula
+from .schedule import Items, Member, Schedule
+
+CODE = object()
+"""In place of what a description cannot hold: a function."""
+
+
+def described(schedule: Schedule, *, whole: bool) -> dict[str, Plain]:
+    """``{class name: {argument: value}}``; functions are left out, or refused if it must be `whole`."""
+    return _named(schedule.kind.__name__, schedule.arguments(), whole)
+
+
+def _named(kind: str, values: Mapping[str, Any], whole: bool) -> dict[str, Plain]:
+    found = {name: _plain(name, value, whole) for name, value in values.items()}
+    for name, value in found.items():
+        if value is CODE and whole:
+            raise TypeError(
+                f"{name} of {kind} is your own: a configuration cannot hold its code. Construct it yourself."
+            )
+    return {kind: {name: value for name, value in found.items() if value is not CODE}}
+
+
+def _plain(name: str, value: Any, whole: bool) -> Plain:
+    if isinstance(value, (bool, int, float)):
+        return value
+    if value is None:
+        return {"None": 0}
+    if isinstance(value, str):
+        return {"str": {value: 1}} if value.isdigit() or value in ("str", "dict") else {value: 1}
+    if isinstance(value, tuple):
+        entries = [_plain(name, entry, whole) for entry in value]
+        return CODE if CODE in entries else {str(i): entry for i, entry in enumerate(entries)}
+    if isinstance(value, Items):
+        return {"dict": _plain(name, value.pairs, whole)}
+    if isinstance(value, Member):
+        return described(Schedule((value,)), whole=whole)
+    if isinstance(value, Schedule):
+        return described(value, whole=whole)
+    if isinstance(value, Formula):
+        return _named(type(value).__name__, vars(value), whole)
+    if is_traced(value):
+        raise TypeError(
+            f"{name} is traced, so its value is not known here. Take the state dict outside the transformation."
+        )
+    return CODE
+
+
+def restored(value: Plain, classes: Mapping[str, Any]) -> Any:
+    """What was described; schedulers and formulas are constructed, if their class is among `classes`."""
+    if not isinstance(value, dict):
+        return value
+    if set(value) == set(map(str, range(len(value)))):
+        return [restored(value[key], classes) for key in map(str, range(len(value)))]
+    if len(value) != 1 or not isinstance(key := next(iter(value)), str) or key.isdigit():
+        raise ValueError(
+            f"config must hold a list as a dict with the keys '0', '1', ..., got {value!r:.80}."
+        )
+    inner = value[key]
+    if key == "None" and inner == 0:
+        return None
+    if not isinstance(inner, dict):
+        return key
+    if key == "str":
+        return next(iter(inner))
+    if key == "dict":
+        return dict(restored(inner, classes))
+    return constructed(key, inner, classes)
+
+
+def constructed(name: str, arguments: Plain, classes: Mapping[str, Any]) -> Any:
+    """The scheduler or formula of that class."""
+    if name not in classes:
+        raise ValueError(
+            f"config must name one of {', '.join(sorted(classes))}, got {name!r}. "
+            f"A class of your own is passed along: from_config(config, classes=[{name}])."
+        )
+    if not isinstance(arguments, dict):
+        raise ValueError(f"config[{name!r}] must be a dict of arguments, got {arguments!r:.80}.")
+    values = {key: restored(value, classes) for key, value in arguments.items()}
+    try:
+        return _call(classes[name], values)
+    except TypeError as error:
+        raise ValueError(f"config[{name!r}] does not fit: {error}") from None
+
+
+def _call(kind: type, values: dict[str, Any]) -> Any:
+    """`kind`, constructed from arguments by name; those of ``*args`` come in their order."""
+    parameters = inspect.signature(kind).parameters
+    star = [n for n, p in parameters.items() if p.kind is inspect.Parameter.VAR_POSITIONAL]
+    if not star or star[0] not in values:
+        return kind(**values)
+    first = [name for name in list(parameters)[: list(parameters).index(star[0])] if name in values]
+    named = {name: value for name, value in values.items() if name not in (*first, *star)}
+    return kind(*(values[name] for name in first), *values[star[0]], **named)
+
+
+def differences(saved: Plain, own: Plain, name: str = "") -> list[str]:
+    """Where two descriptions differ, with both values."""
+    if isinstance(saved, list):  # who read the file has made a list of it again
+        saved = {str(i): entry for i, entry in enumerate(saved)}
+    if isinstance(own, dict) and isinstance(saved, dict):
+        return [
+            line
+            for key in sorted({*saved, *own}, key=repr)
+            for line in differences(
+                saved.get(key, "nothing"), own.get(key, "nothing"), f"{name}.{key}" if name else key
+            )
+        ]
+    return [] if _same(saved, own) else [f"{name}: saved {saved!r:.80}, here {own!r:.80}"]
+
+
+def _same(saved: Any, own: Any) -> bool:
+    """Equal numbers, or one of them is the other after a detour through float32."""
+    if not (isinstance(saved, (int, float)) and isinstance(own, (int, float))):
+        return False
+    if saved == own or (isinstance(saved, int) and isinstance(own, int)):
+        return saved == own
+    try:
+        with np.errstate(over="ignore"):
+            a, b = (float(np.float32(value)) for value in (saved, own))
+    except OverflowError:
+        return False
+    return a == b and (saved == a or own == b)

@@ -1,0 +1,209 @@
+"""A jit for functions that use States: donates what it writes, and costs little more than ``jax.jit``."""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import brainstate
+import jax
+import numpy as np
+
+from .. import _checks
+from ..states.internals import tracing
+from .program import Program, Stale, is_about_a_gone_array
+
+
+def _signature_of(leaf: Any) -> Any:
+    if isinstance(leaf, jax.Array):
+        return leaf.aval
+    if isinstance(leaf, (np.ndarray, np.generic)):
+        return leaf.shape, leaf.dtype
+    known = (bool, int, float, complex, brainstate.State)  # a State is refused while tracing
+    if not isinstance(leaf, known) and not hasattr(leaf, "__jax_array__"):
+        raise TypeError(
+            f"An argument is a {type(leaf).__name__}, not an array. Compile a method as lrax.jit(obj.method), "
+            "or make the object static: lrax.jit(fn, static_argnums=...)."
+        )
+    return type(leaf)
+
+
+def jit(
+    fn: Callable[..., Any] | None = None,
+    *,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    donate: bool = True,
+) -> Any:
+    """Compile a function that reads and writes States, as ``brainstate.transform.jit`` does, and donate the States it writes.
+
+    The buffers of the written States are reused for their new values, so that a training step needs
+    no second copy of weights and moments, and a call costs little more than one of ``jax.jit``. Inside
+    another transformation it is ``brainstate.transform.jit``.
+
+    Parameters
+    ----------
+    fn : callable
+        The function. None: ``jit(donate=False)`` is a decorator.
+    static_argnums, static_argnames : int or str, or a sequence of them
+        Arguments that are constants; every new value is compiled for.
+    donate : bool
+        Give up the old buffers of the States that are written. An array that you took out of such a
+        State before the call (``w = weight.value``) is gone after it; copy it, or pass False. Clocks
+        and learning rates are a few bytes that people log, and stay.
+
+    Raises
+    ------
+    ValueError
+        If a State is an argument or a return value, a static argument is not hashable, or one that
+        the function does not have is said to be static.
+
+    Examples
+    --------
+    >>> import brainstate, lrax
+    >>> import jax.numpy as jnp
+    >>> count = brainstate.State(jnp.zeros(()))
+    >>> @lrax.jit
+    ... def add(x):
+    ...     count.value = count.value + x
+    ...     return 2 * count.value
+    >>> float(add(1.0)), float(add(1.0))
+    (2.0, 4.0)
+    """
+    if fn is None:
+        return functools.partial(
+            jit, static_argnums=static_argnums, static_argnames=static_argnames, donate=donate
+        )
+    if not callable(fn):
+        raise TypeError(f"fn must be a function, got {fn!r}.")
+    numbers, names = _static(fn, static_argnums, static_argnames)
+    programs = _Programs(fn, numbers, names, _checks.flag("donate", donate))
+
+    @functools.wraps(fn)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return programs.run(args, kwargs)
+        except (RuntimeError, ValueError) as error:
+            if is_about_a_gone_array(error):
+                raise RuntimeError(
+                    "An array in a State, among the arguments or in the function is gone: an earlier call gave its memory to a "
+                    "new value. Copy arrays that you take out of a State, or use lrax.jit(fn, donate=False)."
+                ) from error
+            raise
+
+    call.lower = programs.lower  # type: ignore[attr-defined]
+    call.clear_cache = programs.known.clear  # type: ignore[attr-defined]
+    return call
+
+
+class _Programs:
+    """The programs of a function, some for each kind of arguments."""
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        numbers: tuple[int, ...],
+        names: tuple[str, ...],
+        donate: bool,
+    ) -> None:
+        self.fn, self.numbers, self.names, self.donate = fn, numbers, names, donate
+        self.known: dict[Any, list[Program]] = {}
+        self._nested = brainstate.transform.jit(fn, static_argnums=numbers, static_argnames=names)
+
+    def run(self, args: Any, kwargs: Any) -> Any:
+        if tracing() or jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
+            return self._nested(*args, **kwargs)
+        known, leaves, trace = self._prepare(args, kwargs)
+        for i, program in enumerate(known):
+            try:
+                out = program(leaves)
+            except Stale:
+                continue
+            if i:
+                known.insert(0, known.pop(i))
+            return out
+        program = trace()
+        out = program(leaves)
+        known.insert(0, program)
+        return out
+
+    def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
+        """The program for such arguments, before it is compiled."""
+        _, leaves, trace = self._prepare(args, kwargs)
+        return trace().lower(leaves)
+
+    def _prepare(
+        self, args: Any, kwargs: Any
+    ) -> tuple[list[Program], list[Any], Callable[[], Program]]:
+        """Programs for arguments of this kind, the arguments as a flat list, and how to trace one more."""
+        fixed: tuple[Any, ...] = ()
+        kinds: tuple[type, ...] = ()
+        bound = self.fn
+        if self.numbers or self.names:
+            fixed = (*((i, args[i]) for i in self.numbers if i < len(args)),)
+            fixed += (*((name, kwargs[name]) for name in self.names if name in kwargs),)
+            kinds = tuple(type(value) for _, value in fixed)  # 1 == 1.0 == True
+            bound = _bind(self.fn, dict(fixed))
+            args = tuple(arg for i, arg in enumerate(args) if i not in self.numbers)
+            kwargs = {name: value for name, value in kwargs.items() if name not in self.names}
+        leaves, structure = jax.tree.flatten((args, kwargs))
+        key = (structure, fixed, kinds, jax.config.jax_enable_x64, *map(_signature_of, leaves))  # pyright: ignore
+        try:
+            known = self.known.setdefault(key, [])
+        except TypeError:
+            raise ValueError(f"Static arguments must be hashable, got {fixed!r}.") from None
+        return known, leaves, lambda: Program(bound, self.donate, args, kwargs)
+
+
+def _static(
+    fn: Callable[..., Any],
+    static_argnums: int | Sequence[int],
+    static_argnames: str | Sequence[str],
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The static arguments, checked, by position and by name."""
+    one = not isinstance(static_argnums, (list, tuple))
+    numbers = _checks.sequence(
+        "static_argnums", [static_argnums] if one else static_argnums, _checks.integer, of="numbers"
+    )
+    names = (static_argnames,) if isinstance(static_argnames, str) else static_argnames
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise TypeError(
+            f"static_argnames must be a str or a list of them, got {static_argnames!r}."
+        )
+    return _both_ways(fn, numbers, tuple(names))
+
+
+def _both_ways(
+    fn: Callable[..., Any], numbers: tuple[int, ...], names: tuple[str, ...]
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Static arguments by position and by name, whichever way they were given."""
+    try:
+        found = inspect.signature(fn).parameters
+    except (TypeError, ValueError):
+        return numbers, names
+    parameters, kinds = list(found), {p.kind for p in found.values()}
+    if inspect.Parameter.VAR_KEYWORD not in kinds and not {*names} <= {*parameters}:
+        raise ValueError(
+            f"static_argnames must name arguments of the function, {parameters}, got {list(names)}."
+        )
+    if inspect.Parameter.VAR_POSITIONAL not in kinds and max(numbers, default=-1) >= len(
+        parameters
+    ):
+        raise ValueError(
+            f"static_argnums must be less than the number of arguments, {len(parameters)}, got {list(numbers)}."
+        )
+    all_names = {*names, *(parameters[i] for i in numbers if i < len(parameters))}
+    all_numbers = {*numbers, *(parameters.index(name) for name in names if name in parameters)}
+    return tuple(sorted(all_numbers)), tuple(sorted(all_names))
+
+
+def _bind(fn: Callable[..., Any], fixed: dict[Any, Any]) -> Callable[..., Any]:
+    """`fn` with some arguments fixed, by position (int keys) or by name."""
+
+    def bound(*args: Any, **kwargs: Any) -> Any:
+        rest = iter(args)
+        count = len(args) + sum(isinstance(key, int) for key in fixed)
+        positional = [fixed[i] if i in fixed else next(rest) for i in range(count)]
+        return fn(*positional, **{k: v for k, v in fixed.items() if isinstance(k, str)}, **kwargs)
+
+    return bound

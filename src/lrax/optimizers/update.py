@@ -1,0 +1,92 @@
+"""One update of all weights, as a pure function: it refers to no optimizer and no weight."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from .._types import Number, PyTree, Rates
+from .groups import Group
+from .packing import Layout, Packed, pack, unpack
+from .weights import as_gradient
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Update:
+    """New weights and new optax states, from old ones, gradients and learning rates."""
+
+    groups: tuple[Group, ...]
+    transforms: tuple[optax.GradientTransformationExtraArgs, ...]
+    """The optax transformation of each group."""
+
+    layouts: tuple[Layout, ...]
+    clip_norm: Number | None
+    clip_value: Number | None
+    descends: bool
+    """Whether the transformations are complete optimizers: their updates are used as they are."""
+
+    def __call__(
+        self, grads: PyTree, values: dict[str, PyTree], opt: Packed, lrs: Rates, extra_args: Any
+    ) -> tuple[dict[str, PyTree], Packed]:
+        grads = self._clipped({name: _checked(name, grads[name], v) for name, v in values.items()})
+        step_count, states = unpack(opt, self.layouts)
+        new: dict[str, PyTree] = {}
+        for i, (group, transform) in enumerate(zip(self.groups, self.transforms, strict=True)):
+            weights = {name: values[name] for name in group.names}
+            own = {name: grads[name] for name in group.names}
+            updates, states[i] = transform.update(own, states[i], weights, **extra_args)
+            if not self.descends:
+                updates = jax.tree.map(functools.partial(_descend, lrs[i]), updates)
+            new.update(optax.apply_updates(weights, updates))  # pyright: ignore
+        return new, pack(step_count + jnp.int32(1), states, self.layouts)
+
+    def _clipped(self, grads: dict[str, PyTree]) -> dict[str, PyTree]:
+        if self.clip_norm is not None:
+            # The squares of a thousand float16 overflow, and their sum in bfloat16 stands still.
+            wide = jax.tree.map(lambda g: g.astype(jnp.promote_types(g.dtype, jnp.float32)), grads)
+            wide, _ = optax.clip_by_global_norm(self.clip_norm).update(wide, optax.EmptyState())
+            grads = jax.tree.map(lambda clipped, g: clipped.astype(g.dtype), wide, grads)
+        if self.clip_value is not None:
+            grads, _ = optax.clip(self.clip_value).update(grads, optax.EmptyState())  # type: ignore[assignment]
+        return grads
+
+
+def _checked(name: str, gradient: PyTree, weight: PyTree) -> PyTree:
+    structure = jax.tree.structure(weight)
+    if jax.tree.structure(gradient) != structure:
+        raise ValueError(
+            f"The gradient of {name!r} must have the structure of the weight, {structure}, "
+            f"got {jax.tree.structure(gradient)}."
+        )
+    return jax.tree.map(functools.partial(as_gradient, name), gradient, weight)
+
+
+def _descend(lr: Any, update: Any) -> Any:
+    """``-lr * update`` in at least float32, and back: a learning rate rounded to bfloat16 is 0.4 % off."""
+    wide = jnp.promote_types(update.dtype, jnp.float32)
+    return (-lr * update.astype(wide)).astype(update.dtype)
+
+
+def refuse_descent(tx: optax.GradientTransformation, weights: PyTree) -> None:
+    """Refuse a `tx` that already descends: scaled by minus the learning rate it would ascend."""
+    small = jax.tree.map(
+        lambda leaf: jnp.zeros((1,) * jnp.ndim(leaf), jnp.result_type(leaf)), weights
+    )
+    tx = optax.with_extra_args_support(tx)
+    grads = jax.tree.map(jnp.ones_like, small)
+    total = 0.0
+    try:
+        state = tx.init(small)
+        for _ in range(3):  # a schedule may begin at 0
+            updates, state = tx.update(grads, state, small)
+            total += sum(float(jnp.sum(leaf)) for leaf in jax.tree.leaves(updates))
+    except Exception:  # a tx that wants more than gradients cannot be tried out
+        return
+    if total < 0:
+        raise ValueError(
+            "tx must be a direction when lr=... is given (for example optax.scale_by_adam()), but this one already "
+            "descends, and would ascend when scaled by -lr. Pass it without lr to use it as it is."
+        )

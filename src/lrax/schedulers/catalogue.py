@@ -1,0 +1,80 @@
+"""Every scheduler by its name, and schedulers out of plain data."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from .._types import Plain
+from ..formulas.description import constructed
+from ..formulas.formula import Formula
+from .compose import ChainedScheduler, SequentialLR
+from .cosine import CosineAnnealingLR, CosineAnnealingWarmRestarts
+from .cyclic import CyclicLR, OneCycleLR
+from .decay import (
+    ConstantLR,
+    ExponentialDecayLR,
+    ExponentialLR,
+    LinearLR,
+    MultiStepLR,
+    PolynomialLR,
+    StepLR,
+)
+from .piecewise import LambdaLR, PiecewiseConstantSchedule
+from .plateau import ReduceLROnPlateau
+from .scheduler import LRScheduler
+from .warmup import WarmupCosineSchedule, WarmupScheduler
+
+__all__ = [
+    "ChainedScheduler",
+    "ConstantLR",
+    "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "CyclicLR",
+    "ExponentialDecayLR",
+    "ExponentialLR",
+    "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "OneCycleLR",
+    "PiecewiseConstantSchedule",
+    "PolynomialLR",
+    "ReduceLROnPlateau",
+    "SequentialLR",
+    "StepLR",
+    "WarmupCosineSchedule",
+    "WarmupScheduler",
+    "from_config",
+]
+
+CLASSES: dict[str, Any] = {name: globals()[name] for name in __all__ if name != "from_config"}
+
+
+def from_config(
+    config: dict[str, Plain], classes: Sequence[type[LRScheduler] | type[Formula]] = ()
+) -> LRScheduler:
+    """The scheduler that ``scheduler.config`` describes, at epoch 0.
+
+    Schedulers and formulas of your own are constructed, too, if their classes are passed along.
+
+    >>> import lrax
+    >>> lrax.from_config({"StepLR": {"base_lr": 0.1, "step_size": 30, "gamma": 0.1}})
+    StepLR(base_lr=0.1, step_size=30, gamma=0.1)
+    >>> class Halving(lrax.ExponentialLR):
+    ...     def __init__(self, base_lr, last_epoch=0):
+    ...         super().__init__(base_lr, gamma=0.5, last_epoch=last_epoch)
+    >>> lrax.from_config(Halving(0.1).config, classes=[Halving])
+    Halving(base_lr=0.1)
+    """
+    for kind in classes:
+        if not (isinstance(kind, type) and issubclass(kind, (LRScheduler, Formula))):
+            raise TypeError(
+                f"classes must be a list of scheduler and formula classes, got {kind!r:.80}."
+            )
+    if not isinstance(config, dict) or len(config) != 1:
+        raise ValueError(f"config must be a dict {{class name: arguments}}, got {config!r:.80}.")
+    ((name, arguments),) = config.items()
+    known = CLASSES | {kind.__name__: kind for kind in classes}
+    found = constructed(name, arguments, known)
+    if not isinstance(found, LRScheduler):
+        raise ValueError(f"config must describe a scheduler, got the formula {found!r:.80}.")
+    return found

@@ -1,0 +1,54 @@
+"""The formula of a scheduler that only defines ``get_lr()``."""
+
+import dataclasses
+from typing import Any, NoReturn
+
+from .._types import Number, Value
+from ..formulas.arithmetic import Arithmetic
+from ..formulas.formula import Formula
+from ..formulas.pieces import ratio
+from ..formulas.schedule import spread
+
+
+class _At:
+    """A clock that shows one epoch."""
+
+    def __init__(self, epoch: Value) -> None:
+        self.value = epoch
+
+
+class _Unpublished:
+    """In place of what is published: a function of the epoch cannot read it."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    @property
+    def first(self) -> NoReturn:
+        raise TypeError(
+            f"get_lr() of {self.kind} must be a function of last_epoch, but reads the current learning rates. "
+            "Work them out from self.base_lrs and self.last_epoch.value."
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FromGetLR(Formula):
+    """The learning rate of one group, as ``get_lr()`` of `scheduler` works it out at an epoch."""
+
+    scheduler: Any = dataclasses.field(metadata={"fixed": True})
+    group: int = dataclasses.field(metadata={"fixed": True})
+    base: Number
+
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
+        return x.call(self._lr, t) * ratio(x, base, self.base)
+
+    def _lr(self, epoch: Value) -> Value:
+        kind = type(self.scheduler)
+        reader = object.__new__(kind)
+        attributes = vars(self.scheduler)
+        vars(reader).update(
+            attributes, last_epoch=_At(epoch), publishing=_Unpublished(kind.__name__)
+        )
+        values = reader.get_lr()
+        values = values if isinstance(values, (list, tuple)) else [values]
+        return spread(values, self.group + 1)[self.group]

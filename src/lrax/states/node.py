@@ -1,0 +1,69 @@
+"""What schedulers and optimizers have in common as nodes of a graph of States."""
+
+import inspect
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import brainstate
+from brainstate.graph import Node, register_graph_node_type
+
+
+class ShowsArguments(type(Node)):
+    """Shows the arguments of ``__init__`` to ``help()`` and editors; brainstate's metaclass hides them."""
+
+    if not TYPE_CHECKING:
+
+        @property
+        def __signature__(cls) -> inspect.Signature:
+            _, *parameters = inspect.signature(cls.__init__).parameters.values()
+            return inspect.Signature(parameters)
+
+
+def _set_in_copy(node: Node, name: Any, value: Any) -> None:
+    """Put a copy together: what its attributes refuse from a user is none of its business."""
+    state = vars(node).get(name)
+    if isinstance(state, brainstate.State) and not isinstance(value, brainstate.State):
+        state.update_from_ref(value)
+    else:
+        vars(node)[name] = value
+
+
+class GuardedNode(Node, metaclass=ShowsArguments):
+    """A node whose attributes cannot be assigned by mistake."""
+
+    parameters: ClassVar[tuple[str, ...]] = ()
+    """The arguments of the constructor."""
+
+    fixed: ClassVar[frozenset[str]] = frozenset()
+    """Attributes that cannot be changed after construction: the arguments of our constructors."""
+
+    ours: ClassVar[bool] = True
+    """Whether it is a class of lrax, not one that a user has derived."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.ours = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+        kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        _, *parameters = inspect.signature(cls.__init__).parameters.values()
+        cls.parameters = tuple(p.name for p in parameters if p.kind not in kinds)
+        if cls.ours:
+            cls.fixed = cls.fixed | {*cls.parameters}
+        register_graph_node_type(
+            type=cls,
+            flatten=_flatten,
+            set_key=_set_in_copy,
+            pop_key=lambda node, key: vars(node).pop(key),
+            create_empty=lambda static: object.__new__(static[0]),
+            clear=lambda node: vars(node).clear(),
+        )
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        kind = type(self).__name__
+        raise TypeError(
+            f"A {kind} cannot be pickled or copied by its attributes. Save {kind}.state_dict() (a scheduler also has config, from "
+            "which lrax.from_config makes it again), or copy it with copy.deepcopy(...)."
+        )
+
+
+def _flatten(node: Node) -> tuple[list[tuple[str, Any]], tuple[type]]:
+    hidden = node.graph_invisible_attrs
+    return sorted((k, v) for k, v in vars(node).items() if k not in hidden), (type(node),)

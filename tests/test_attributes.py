@@ -1,0 +1,110 @@
+"""What can be assigned to schedulers and optimizers, what cannot, and what an attribute that fails says."""
+
+import copy
+import pickle
+
+import brainstate
+import jax.numpy as jnp
+import pytest
+
+import lrax
+
+
+class WithAProperty(lrax.LRScheduler):
+    @property
+    def broken(self):
+        return self.missing_inside
+
+    def get_lr(self):
+        return self.base_lrs
+
+
+class Counting(lrax.StepLR):
+    def __init__(self, base_lr=0.1, unit=2, last_epoch=0):
+        self.unit = unit
+        self.calls = 0
+        super().__init__(base_lr, step_size=unit, last_epoch=last_epoch)
+        self.note = "ready"
+
+    def step(self, *args, **kwargs):
+        self.calls += 1
+        super().step(*args, **kwargs)
+
+
+class CountingSGD(lrax.SGD):
+    def __init__(self, lr, speed=1.0):
+        super().__init__(lr, momentum=0.5)
+        self.calls = 0
+        self.speed = speed
+
+    def step(self, grads):
+        self.calls += 1
+        super().step(grads)
+
+
+def ready(kind=lrax.SGD):
+    return kind(0.1).register_trainable_weights({"w": brainstate.ParamState(jnp.ones(2))})
+
+
+def test_an_error_inside_a_property_keeps_its_message():
+    with pytest.raises(AttributeError, match="missing_inside"):
+        WithAProperty(0.1).broken  # noqa: B018
+    with pytest.raises(AttributeError, match="'StepLR' object has no attribute 'gama'"):
+        lrax.StepLR(0.1).gama  # noqa: B018
+    assert not hasattr(lrax.StepLR(0.1), "T_max")
+    assert not hasattr(lrax.OneCycleLR(0.1, epochs=3, steps_per_epoch=4), "epochs")
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: lrax.StepLR(0.1), lambda: lrax.ReduceLROnPlateau(0.1), ready]
+)
+@pytest.mark.parametrize("name", ["typo", "current_LR", "lr_schedulr", "_typo"])
+def test_a_typo_is_refused(make, name):
+    owner = make()
+    if name.startswith("_") and not isinstance(owner, lrax.LRScheduler):
+        return
+    before = dict(vars(owner))
+    with pytest.raises(AttributeError, match=name):
+        setattr(owner, name, 3)
+    assert vars(owner) == before
+
+
+def test_attributes_of_a_subclass():
+    scheduler = Counting()
+    scheduler.step()
+    scheduler.step()
+    assert (scheduler.calls, scheduler.note, scheduler.unit) == (2, "ready", 2)
+    scheduler.note = "changed"
+    scheduler.further = 3
+    assert (scheduler.note, scheduler.further) == ("changed", 3)
+    with pytest.raises(AttributeError, match=r"unit cannot be changed.*new Counting"):
+        scheduler.unit = 5
+    for twin in (copy.deepcopy(scheduler), brainstate.graph.clone(scheduler)):
+        assert (twin.calls, twin.note, twin.unit) == (2, "changed", 2)
+        twin.step()
+        assert (twin.calls, scheduler.calls) == (3, 2)
+
+    optimizer = ready(CountingSGD)
+    optimizer.step({"w": jnp.ones(2)})
+    optimizer.note = "mine"
+    optimizer.speed = 2.0
+    assert (optimizer.calls, optimizer.note, optimizer.speed) == (1, "mine", 2.0)
+    for name in ("momentum", "weight_decay", "opt_state", "nesterov", "lr", "param_groups"):
+        with pytest.raises(AttributeError, match=name):
+            setattr(optimizer, name, 0.5)
+
+
+def test_arguments_are_attributes():
+    scheduler = lrax.MultiStepLR([0.1, 0.2], [3, 6])
+    assert (scheduler.milestones, scheduler.gamma, scheduler.base_lr) == ((3, 6), 0.1, (0.1, 0.2))
+    composite = lrax.SequentialLR([lrax.StepLR(0.1), scheduler], [4])
+    assert [repr(member) for member in composite.schedulers] == [
+        "StepLR(base_lr=(0.1, 0.1), step_size=30, gamma=0.1)",
+        repr(scheduler),
+    ]
+
+
+@pytest.mark.parametrize("make", [lambda: lrax.StepLR(0.1), ready, lambda: Counting()])
+def test_pickling_says_what_to_save_instead(make):
+    with pytest.raises(TypeError, match=r"state_dict\(\).*config.*deepcopy"):
+        pickle.dumps(make())

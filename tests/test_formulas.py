@@ -1,0 +1,141 @@
+"""What formulas are made of: the vocabulary in its three implementations, and the accurate pieces."""
+
+import dataclasses
+import inspect
+import math
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+
+import lrax
+from helpers import assert_close, assert_same_bits
+from lrax.formulas.arithmetic import HOST, Traced, Vector, wide
+
+mp = mpmath.MPContext()
+mp.dps = 60
+RNG = np.random.default_rng(3)
+UNIT = 2.0**-53
+ARGUMENTS = {
+    "sqrt": np.r_[0.0, RNG.uniform(0, 1e10, 300), RNG.uniform(0, 1e-10, 100)],
+    "exp": np.r_[RNG.uniform(-700, 709, 300), RNG.uniform(-1e-3, 1e-3, 100)],
+    "log": np.r_[RNG.uniform(1e-300, 1e-290, 50), RNG.uniform(0.5, 2, 200), RNG.uniform(1, 1e12, 150)],
+    "sin": np.r_[RNG.uniform(0, 10, 200), RNG.uniform(0, 2e9, 200)],
+    "cos": np.r_[RNG.uniform(0, 10, 200), RNG.uniform(0, 2e9, 200)],
+}  # fmt: skip
+
+
+def in_each_arithmetic(name, values):
+    """What the function of each vocabulary makes of the values, in float64."""
+    with wide():
+        traced = jax.jit(lambda v: getattr(Traced(False), name)(v))(jnp.asarray(values))
+        return {
+            "host": np.array([getattr(HOST, name)(v) for v in values.tolist()]),
+            "NumPy": getattr(Vector(False), name)(values),
+            "jax": np.asarray(traced),
+        }
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_functions_are_within_a_few_units_of_float64_everywhere(name):
+    values = ARGUMENTS[name]
+    exact = [getattr(mp, name)(mp.mpf(v)) for v in values.tolist()]
+    for where, got in in_each_arithmetic(name, values).items():
+        assert got.shape == values.shape
+        off = [abs(mp.mpf(g) - e) for g, e in zip(got.tolist(), exact, strict=True)]
+        size = [abs(e) * UNIT for e in exact]
+        wrong = [v for v, o, s in zip(values.tolist(), off, size, strict=True) if o > 4 * s]
+        assert not wrong, (where, wrong[:3])
+
+
+def test_exp_stops_growing_before_float64_ends():
+    for where, got in in_each_arithmetic("exp", np.array([709.5, 1e4, 1e300])).items():
+        np.testing.assert_allclose(got, math.exp(709), rtol=1e-15, err_msg=where)
+
+
+@dataclasses.dataclass(frozen=True)
+class Everything(lrax.Formula):
+    period: float
+
+    def raw(self, t, base, x):
+        wave = 1 + x.sin(t / self.period) * x.cos(t / 7)
+        return base * wave * x.exp(-t / 1e4) / x.sqrt(1 + t) * x.log(x.maximum(t, 3))
+
+
+def test_a_formula_of_all_of_them_has_the_same_bits_everywhere():
+    scheduler = lrax.LRScheduler(0.1, formula=Everything(13.0))
+    epochs = np.unique(np.r_[np.arange(500), np.geomspace(1, 1e5, 500).astype(int)])
+    host = [scheduler(t) for t in epochs.tolist()]
+    assert_same_bits(host, scheduler(epochs))
+    assert_same_bits(jax.jit(scheduler)(jnp.asarray(epochs)), scheduler(epochs))
+    t = epochs.astype(np.float64)
+    wave = 1 + np.sin(t / 13) * np.cos(t / 7)
+    exact = 0.1 * wave * np.exp(-t / 1e4) / np.sqrt(1 + t) * np.log(np.maximum(t, 3))
+    assert_close(host, exact, rtol=6.1e-8, floor=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trapezoid(lrax.Formula):
+    """A user's schedule out of the accurate pieces."""
+
+    rise: int
+    hold: int
+    fall: int
+    eta_min: float
+
+    def raw(self, t, base, x):
+        f = lrax.formulas
+        up = f.ramp(x, 0.0, base, t, self.rise, f.straight)
+        down = f.ramp(x, base, self.eta_min, t - self.rise - self.hold, self.fall, f.half_cosine)
+        return x.where(t < self.rise + self.hold, up, down)
+
+
+def test_a_formula_of_pieces_is_exact():
+    scheduler = lrax.LRScheduler(0.1, formula=Trapezoid(7, 11, 2**24 + 1, 1e-3))
+    end = 7 + 11 + 2**24 + 1
+    epochs = np.array([0, 1, 3, 6, 7, 17, 18, 19, 1000, 10**6, end - 2, end - 1, end, end + 1])
+
+    def exact(t):
+        if t < 18:
+            return mp.mpf(0.1) * min(t, 7) / 7
+        done = mp.mpf(min(t - 18, 2**24 + 1)) / (2**24 + 1)
+        return mp.mpf(1e-3) + (mp.mpf(0.1) - mp.mpf(1e-3)) * (1 + mp.cos(mp.pi * done)) / 2
+
+    wanted = np.array([float(exact(t)) for t in epochs.tolist()])
+    for got in (scheduler(epochs), jax.jit(scheduler)(jnp.asarray(epochs))):
+        assert_close(got, wanted, rtol=6.1e-8, floor=0)
+    assert scheduler(end) == np.float32(1e-3)
+
+
+def test_a_formula_may_check_itself():
+    """Also inside a program, where the numbers that it is put together from are tracers."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Checked(lrax.Formula):
+        rate: float
+        doubled: float = dataclasses.field(init=False, default=0.0)
+
+        def __post_init__(self):
+            if not self.rate > 0:
+                raise ValueError("rate must be > 0")
+            object.__setattr__(self, "doubled", 2 * self.rate)
+
+        def raw(self, t, base, x):
+            return base / (1 + self.doubled * t)
+
+    scheduler = lrax.LRScheduler(1.0, formula=Checked(0.5))
+    assert_same_bits(jax.jit(scheduler)(jnp.arange(4)), scheduler(np.arange(4)))
+    assert_close(scheduler(np.arange(4)), 1 / (1 + np.arange(4)))
+    with pytest.raises(ValueError, match="rate must be > 0"):
+        Checked(0.0)
+
+
+def test_the_vocabulary_is_documented_and_complete():
+    words = [n for n in vars(lrax.formulas.Arithmetic) if not n.startswith("_")]
+    assert {"where", "sqrt", "exp", "sin", "cos", "steps", "call"} <= {*words}
+    for word in words:
+        assert inspect.getdoc(getattr(lrax.formulas.Arithmetic, word)), word
+    for name in lrax.formulas.__all__:
+        assert inspect.getdoc(getattr(lrax.formulas, name)), name

@@ -50,7 +50,7 @@ def test_what_a_plateau_remembers_is_kept():
     best = []
     for metric in (3.0, 2.0, 5.0):
         step(metric)
-        best.append(jax.tree.leaves(scheduler.memory.value))
+        best.append(jax.tree.leaves(scheduler.learning.memory.value))
     assert not any(leaf.is_deleted() for leaves in best for leaf in leaves)
     assert scheduler.best.value == 2.0
     assert float(scheduler.current_lrs.value[0]) == np.float32(0.05)

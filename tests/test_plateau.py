@@ -104,7 +104,7 @@ def loop(scheduler, metrics):
         return scheduler.get_last_lr()[0]
 
     rates = brainstate.transform.for_loop(body, metrics)
-    memory = scheduler.memory.value["0"]
+    memory = scheduler.learning.memory.value["0"]
     return rates, memory
 
 

@@ -180,3 +180,23 @@ def _as_member(name: str, value: Any) -> Any:
             "Give a list of formulas, each with a formula of scheduler.pieces()."
         )
     return member
+
+
+def checked_formulas(kind: str, formula: Any) -> tuple[Formula, ...]:
+    """The formulas of the groups; one if all are the same."""
+    if formula is None:
+        raise TypeError(
+            f"{kind} has no schedule: pass formula=..., or define get_lr() in a subclass."
+        )
+    formulas = tuple(formula) if isinstance(formula, (list, tuple)) else (formula,)
+    if not formulas:
+        raise ValueError("formula must be an lrax.Formula or a list of at least one, got [].")
+    for f in formulas:
+        if not isinstance(f, Formula):
+            raise TypeError(f"formula must be an lrax.Formula with a raw(), got {f!r}.")
+        if "__init__" in vars(type(f)) and "__dataclass_params__" not in vars(type(f)):
+            raise TypeError(
+                f"formula must be a frozen dataclass, but {type(f).__name__} has its own __init__. "
+                "Give it fields, and decorate it with @dataclasses.dataclass(frozen=True)."
+            )
+    return tuple(frozen("formula", f) for f in formulas)

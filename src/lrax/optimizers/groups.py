@@ -49,3 +49,14 @@ class ParamGroup(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"ParamGroup({', '.join(f'{key}={value!r}' for key, value in self.items())})"
+
+
+def check_list_of_rates(listed: list[Number], own: list[Number | None]) -> None:
+    """A scheduler's list of base learning rates must fit groups with such rates of their own."""
+    groups = max(len(own), 1)
+    lacking = 1 < len(listed) < groups and None in own[len(listed) :]
+    if lacking or len(listed) > groups:
+        raise ValueError(
+            f"The scheduler has a list of {len(listed)} learning rates for {len(own)} parameter groups. "
+            "A list must have one entry a group; a single number serves every group."
+        )

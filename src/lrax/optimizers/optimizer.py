@@ -1,6 +1,6 @@
 """The optimizer: weights, parameter groups and one optax transformation for each, under one State of learning rates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import brainstate
@@ -13,29 +13,18 @@ from .. import _checks
 from .._types import Epochs, Number, PyTree, Rates, Scalar, StateDict
 from ..formulas.arithmetic import LARGEST
 from ..formulas.evaluate import evaluate
-from ..schedulers.decay import ConstantLR
+from ..schedulers.decay import constant
 from ..schedulers.scheduler import LRScheduler
-from ..states.clock import LAST_EPOCH
 from ..states.internals import refuse_foreign_trace, tracing
 from ..states.node import GuardedNode
 from ..states.placement import move, place
 from ..states.published import Published
-from ..states.saving import (
-    VERSION,
-    check_keys,
-    check_number,
-    check_version,
-    copied,
-    load_leaves,
-    saved_leaves,
-    single,
-    unwrap,
-)
 from ..states.view import View
-from .groups import Group, ParamGroup
+from . import checkpoint
+from .groups import Group, ParamGroup, check_list_of_rates
 from .packing import layout_of, pack, unpack
-from .update import Update, refuse_descent
-from .weights import Weight, gradient_of, named_weights, sharding_of
+from .update import Update, fresh_state, refuse_descent, transform_of
+from .weights import Weight, beside, gradient_of, named_weights
 
 announce: list[Callable[[type], None]] = []
 """Called with the class whenever an optimizer is made or given weights, before a program can look at it."""
@@ -123,7 +112,7 @@ class OptaxOptimizer(GuardedNode):
         self.opt_state = brainstate.LongTermState(pack(np.int32(0), [], []))
         self._published = Published(1)
         self._announce()
-        self.add_scheduler(lr if isinstance(lr, LRScheduler) else _constant(lr))
+        self.add_scheduler(lr if isinstance(lr, LRScheduler) else constant(lr))
         self._ready = True
 
     def __del__(self) -> None:
@@ -305,27 +294,21 @@ class OptaxOptimizer(GuardedNode):
         self._weights = {**self._weights, **new}
         values = {name: self._weights[name].state.value for name in group.names}
         step_count, states = self._unpacked()
-        # Copies: what tx may need again must not be given away by a donating step.
-        fresh, structure = jax.tree.flatten(self._transform(group).init(values))
-        for i, leaf in enumerate(fresh):  # one by one, for the sake of memory
-            fresh[i] = copied(leaf)
-        states[index:] = [structure.unflatten(fresh), *states[index + 1 :]]
+        states[index:] = [
+            fresh_state(transform_of(group, self.direction), values),
+            *states[index + 1 :],
+        ]
         groups = (*self._groups[:index], group, *self._groups[index + 1 :])
         self._update = self._update_of(groups, states)
         begun = pack(step_count, states, self._update.layouts)
-        sharding = sharding_of(values.values())
-        if sharding is None:
+        put = beside(values.values())
+        if put is None:
             self.opt_state.value = begun
             return
-
-        def put(leaf: Any) -> Any:
-            # A scalar elsewhere would be moved, and compiled for, at every change of place.
-            return leaf if getattr(leaf, "committed", False) else jax.device_put(leaf, sharding)
-
         self.opt_state.value = jax.tree.map(put, begun)
         self._published.move(put)
-        states: Any = brainstate.graph.states(self.lr)
-        move((s for s in states.values() if not isinstance(s, Published)), put)
+        held: Any = brainstate.graph.states(self.lr)
+        move((state for state in held.values() if not isinstance(state, Published)), put)
 
     def _announce(self) -> None:
         for tell in announce:
@@ -339,17 +322,10 @@ class OptaxOptimizer(GuardedNode):
             return optax.chain(weight_decay, optax.scale_by_adam())
         return optax.chain(self._tx, weight_decay)
 
-    def _transform(self, group: Group) -> optax.GradientTransformationExtraArgs:
-        decay = group.weight_decay
-        none = not _checks.is_traced(decay) and decay == 0
-        return optax.with_extra_args_support(
-            self.direction(optax.identity() if none else optax.add_decayed_weights(decay))
-        )
-
-    def _update_of(self, groups: tuple[Group, ...], states: list[Any] | tuple[()] = ()) -> Update:
+    def _update_of(self, groups: tuple[Group, ...], states: Sequence[PyTree] = ()) -> Update:
         return Update(
             groups,
-            tuple(map(self._transform, groups)),
+            tuple(transform_of(group, self.direction) for group in groups),
             tuple(map(layout_of, states)),
             self.grad_clip_norm,
             self.grad_clip_value,
@@ -364,7 +340,7 @@ class OptaxOptimizer(GuardedNode):
         if not self._weights:
             raise ValueError("register_trainable_weights(...) must be called before step(...).")
         refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.step()")
-        self._check_list_of_rates()
+        check_list_of_rates(self.lr.base_lrs, self._own_bases())
         found = {name: gradient_of(grads, name, w) for name, w in self._weights.items()}
         values = {name: weight.state.value for name, weight in self._weights.items()}
         update: Callable[..., Any] = self._update
@@ -386,28 +362,11 @@ class OptaxOptimizer(GuardedNode):
             self._compiled = self._update, jax.jit(self._update)
         return self._compiled[1]
 
-    def _check_list_of_rates(self) -> None:
-        listed, groups = len(self.lr.base_lrs), max(len(self._groups), 1)
-        lacking = 1 < listed < groups and None in self._own_bases()[listed:]
-        if lacking or listed > groups:
-            raise ValueError(
-                f"The scheduler has a list of {listed} learning rates for {len(self._groups)} parameter groups. "
-                "A list must have one entry a group; a single number serves every group."
-            )
-
     # --- Checkpoints --------------------------------------------------------------------------
 
     def state_dict(self) -> StateDict:
         """Moments, counts and the scheduler's state: a nested dict of numbers and arrays with str keys."""
-        step_count, states = self._unpacked()
-        rates = np.asarray(self._published.rates)
-        return {
-            "version": VERSION,
-            "step_count": single("step_count", step_count),
-            "lr": {str(i): float(lr) for i, lr in enumerate(rates)},
-            "opt_state": saved_leaves(states),
-            "lr_scheduler": self.lr.state_dict(),
-        }
+        return checkpoint.saved(*self._unpacked(), self._published, self.lr.state_dict())
 
     def load_state_dict(self, state_dict: StateDict, strict: bool = True) -> None:
         """Continue where ``state_dict()`` was taken.
@@ -417,28 +376,14 @@ class OptaxOptimizer(GuardedNode):
         """
         refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.load_state_dict()")
         strict = _checks.flag("strict", strict)
-        check_version("state_dict", state_dict)
-        if not self._weights and state_dict.get("opt_state"):
-            raise ValueError(
-                "register_trainable_weights(...) must be called before load_state_dict(...)."
-            )
-        check_keys(
-            "state_dict", state_dict, ("version", "step_count", "lr", "opt_state", "lr_scheduler")
-        )
-        count = unwrap(state_dict["step_count"])
-        check_number("step_count", count, low=0, high=LAST_EPOCH, whole=True)
-        saved = unwrap(state_dict["lr"])
-        groups = self._published.groups
-        check_keys("lr", saved, map(str, range(groups)))
-        lrs = [check_number(f"lr.{i}", saved[str(i)], low=0, high=LARGEST) for i in range(groups)]
         _, states = self._unpacked()
-        loaded = load_leaves("opt_state", state_dict["opt_state"], states)
-        self.lr.load_state_dict(state_dict["lr_scheduler"], strict)  # the last that may fail
-        opt = pack(count, loaded, self._update.layouts)
+        found = checkpoint.checked(state_dict, states, self._published.groups)
+        self.lr.load_state_dict(found.scheduler, strict)  # the last that may fail
+        opt = pack(found.step_count, found.states, self._update.layouts)
         counts = place(opt.counts, self.opt_state.value.counts)
         self.opt_state.value = opt._replace(counts=counts)
         if strict:
-            self._published.write(np.array(lrs, np.float32))
+            self._published.write(found.rates)
 
     # --- Guarding -----------------------------------------------------------------------------
 
@@ -464,8 +409,3 @@ class OptaxOptimizer(GuardedNode):
         return (
             f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in {**lr, **shown}.items())})"
         )
-
-
-def _constant(lr: Scalar | None) -> LRScheduler:
-    rate = _checks.non_negative("lr", 1e-3 if lr is None else lr)
-    return ConstantLR(rate, factor=1.0, total_iters=0)

@@ -2,13 +2,16 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from .._checks import is_traced
 from .._types import Number, PyTree, Rates
+from ..states.saving import copied
 from .groups import Group
 from .packing import Layout, Packed, pack, unpack
 from .weights import as_gradient
@@ -68,6 +71,23 @@ def _descend(lr: Any, update: Any) -> Any:
     """``-lr * update`` in at least float32, and back: a learning rate rounded to bfloat16 is 0.4 % off."""
     wide = jnp.promote_types(update.dtype, jnp.float32)
     return (-lr * update.astype(wide)).astype(update.dtype)
+
+
+def transform_of(
+    group: Group, direction: Callable[[optax.GradientTransformation], optax.GradientTransformation]
+) -> optax.GradientTransformationExtraArgs:
+    """The transformation of a group, of which `direction` says where its weight decay belongs."""
+    none = not is_traced(group.weight_decay) and group.weight_decay == 0
+    decay = optax.identity() if none else optax.add_decayed_weights(group.weight_decay)
+    return optax.with_extra_args_support(direction(decay))
+
+
+def fresh_state(transform: optax.GradientTransformation, weights: PyTree) -> PyTree:
+    """An optax state for these weights, of copies: a donating step must not give away what is needed again."""
+    leaves, structure = jax.tree.flatten(transform.init(weights))
+    for i, leaf in enumerate(leaves):  # one by one, for the sake of memory
+        leaves[i] = copied(leaf)
+    return structure.unflatten(leaves)
 
 
 def refuse_descent(tx: optax.GradientTransformation, weights: PyTree) -> None:

@@ -1,6 +1,6 @@
 """Weights by name, and their gradients."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import brainstate
@@ -71,14 +71,17 @@ def gradient_of(grads: PyTree, name: str, weight: Weight) -> PyTree:
     return value
 
 
-def sharding_of(values: Iterable[PyTree]) -> jax.sharding.Sharding | None:
-    """Where scalars beside these weights live; None where the weights have not been put anywhere."""
+def beside(values: Iterable[PyTree]) -> Callable[[Any], Any] | None:
+    """What puts numbers where these weights live; None if they have not been put anywhere."""
     leaves = jax.tree.leaves(list(values))
     arrays = [v for v in leaves if isinstance(v, jax.Array) and not _checks.is_traced(v)]
     sharding = next((leaf.sharding for leaf in arrays if leaf.committed), None)
+    if sharding is None:
+        return None
     if isinstance(sharding, jax.sharding.NamedSharding):
-        return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
-    return sharding
+        sharding = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
+    # A scalar elsewhere would be moved, and compiled for, at every change of place.
+    return lambda v: v if getattr(v, "committed", False) else jax.device_put(v, sharding)
 
 
 def as_gradient(name: str, gradient: Any, weight: Any) -> Any:

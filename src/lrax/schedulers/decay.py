@@ -5,7 +5,7 @@ import functools
 from collections.abc import Sequence
 
 from .. import _checks
-from .._types import Number, RatesLike, Value
+from .._types import Number, RatesLike, Scalar, Value
 from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.formula import Formula
 from ..formulas.pieces import growth, ramp, remainder_power, straight
@@ -530,3 +530,9 @@ class ConstantLR(LRScheduler):
             _checks.non_negative("factor", factor), _checks.integer("total_iters", total_iters)
         )
         super().__init__(base_lr, last_epoch, formula=formula)
+
+
+def constant(lr: Scalar | None) -> ConstantLR:
+    """What an optimizer follows that was given a number, or nothing."""
+    rate = _checks.non_negative("lr", 1e-3 if lr is None else lr)
+    return ConstantLR(rate, factor=1.0, total_iters=0)

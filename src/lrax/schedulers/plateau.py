@@ -275,9 +275,7 @@ class ReduceLROnPlateau(LRScheduler):
     @property
     def best(self) -> View:
         """Best metric so far."""
-        memory = self.memory
-        assert memory is not None
-        return View(lambda: _joined(memory.value["0"]["best"]))
+        return View(lambda: _joined(self._remembers("best")))
 
     @property
     def num_bad_epochs(self) -> View:
@@ -290,6 +288,8 @@ class ReduceLROnPlateau(LRScheduler):
         return self._remembered("cooldown_counter")
 
     def _remembered(self, name: str) -> View:
-        memory = self.memory
-        assert memory is not None
-        return View(lambda: memory.value["0"][name])
+        return View(lambda: self._remembers(name))
+
+    def _remembers(self, name: str) -> Any:
+        assert self.learning is not None
+        return self.learning.memory.value["0"][name]

@@ -5,35 +5,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import brainstate
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
-from .._types import Array, Epochs, Number, Plain, Rates, RatesLike, Scalar, StateDict
-from ..formulas.description import described, differences
+from .._types import Epochs, Number, Plain, Rates, RatesLike, Scalar, StateDict
+from ..formulas.description import described
 from ..formulas.evaluate import evaluate, evaluate_host, is_concrete
 from ..formulas.formula import Formula
-from ..formulas.schedule import Member, Schedule, frozen, spread
+from ..formulas.schedule import Member, Schedule, checked_formulas, spread
 from ..states.clock import LAST_EPOCH, Clock
 from ..states.internals import direct, refuse_foreign_trace
 from ..states.memory import Memory
 from ..states.node import GuardedNode
 from ..states.published import Published, Publishing
-from ..states.saving import (
-    VERSION,
-    check_keys,
-    check_number,
-    check_version,
-    entries,
-    load_leaves,
-    saved_leaves,
-    single,
-    unwrap,
-    warn,
-)
 from ..states.view import View
+from . import checkpoint
 from .construction import Argument, Constructs
 from .get_lr import FromGetLR
+from .learning import Learning
 
 
 class TakesSchedulers(Protocol):
@@ -90,11 +79,7 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
       changes no optimizer.
     """
 
-    graph_invisible_attrs = ("_bound",)
     base_argument: ClassVar[str | None] = "base_lr"
-
-    _bound: tuple[Any, tuple[Formula, ...]] = (None, ())
-    """The formulas with the last numbers of reductions that the host has seen filled in."""
 
     base_lr = Argument("base_lr")
     formula = Argument("formula")
@@ -121,24 +106,21 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         bases = _checks.learning_rates("base_lr", base_lr)
         formulas: tuple[Formula, ...] = ()
         if formula is not None or not self._by_get_lr:
-            formulas = _checked_formulas(formula, type(self).__name__)
+            formulas = checked_formulas(type(self).__name__, formula)
         groups = _checks.group_count(base_lr=bases, formula=formulas)
         self._bases = spread(bases, groups)
         self._formulas = formulas
         self._concrete = is_concrete((self._bases, formulas))
         self._on_host = self._concrete and not self._by_get_lr
         self.last_epoch = Clock(_checks.first_epoch(last_epoch))
-        self._plateaus = tuple(
-            (str(i), *found) for i, found in enumerate(formulas[0].plateaus() if formulas else ())
-        )
-        memories = {key: plateau.memory() for key, plateau, _ in self._plateaus}
-        self.memory = Memory(memories) if memories else None
+        plateaus = formulas[0].plateaus() if formulas else ()
+        self.learning = Learning(plateaus) if plateaus else None
         self.publishing = Publishing(self._bases)
 
     def __constructed__(self, arguments: tuple[tuple[str, Any], ...] | None) -> None:
         """The last step of construction: what a user's class was constructed with, and the guards."""
         self._arguments = arguments
-        held = self._states_of_users().values()
+        held = self._held_by_users().values()
         self._own_states = not all(isinstance(state, (Clock, Memory)) for state in held)
         self._ready = True
 
@@ -233,7 +215,7 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
 
     def refuse_memory(self) -> None:
         """Raise TypeError where the learning rate depends on metrics, and not on the epoch alone."""
-        if self.memory is not None:
+        if self.learning is not None:
             raise TypeError(
                 f"{type(self).__name__} has no learning rate at a given epoch: it depends on the metrics it was given. "
                 "Read get_last_lr() instead."
@@ -266,18 +248,26 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         refuse_foreign_trace(self.last_epoch, f"{type(self).__name__}.step()")
         if epoch is not None:
             epoch = _checks.epoch("epoch", epoch)
-        if self.memory is not None:
-            self._observe(self.memory, metric)
-        elif metric is not None:
-            raise TypeError(
-                f"{type(self).__name__} takes no metric, since its learning rate depends on the epoch alone, got metric={metric!r:.80}. "
-                "Use ReduceLROnPlateau."
-            )
+        self._observe(metric)
         if epoch is None:
             self.last_epoch.advance()
         else:
             self.last_epoch.value = epoch
         self.publish()
+
+    def _observe(self, metric: Scalar | None) -> None:
+        kind = type(self).__name__
+        if self.learning is None and metric is not None:
+            raise TypeError(
+                f"{kind} takes no metric, since its learning rate depends on the epoch alone, got metric={metric!r:.80}. "
+                "Use ReduceLROnPlateau."
+            )
+        if self.learning is not None and metric is None:
+            raise ValueError(
+                f"{kind} needs a metric: call step(metric=...), for example with the validation loss."
+            )
+        if self.learning is not None and metric is not None:
+            self.learning.observe(metric, self.last_epoch.read())
 
     def step_epoch(self) -> None:
         """The same as ``step()``."""
@@ -294,12 +284,7 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         if not callable(fn):
             raise TypeError(f"fn must be a function of a learning rate, got {fn!r}.")
 
-        def change(rates: Rates) -> Array:
-            lrs = [_checks.non_negative("fn(lr)", fn(lr)) for lr in rates]
-            traced = any(map(_checks.is_traced, lrs))
-            return jnp.stack(list(map(jnp.asarray, lrs))) if traced else np.array(lrs, np.float32)
-
-        self.publishing.apply(change)
+        self.publishing.apply(lambda lr: _checks.non_negative("fn(lr)", fn(lr)))
 
     def attach_optimizer(self, optimizer: TakesSchedulers) -> None:
         """From now on `optimizer` follows this scheduler, and no longer the one before.
@@ -318,20 +303,9 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
 
     def state_dict(self) -> StateDict:
         """Clock, memory, description and a subclass's own States: a nested dict with str keys."""
-        state = {
-            "version": VERSION,
-            "last_epoch": single("last_epoch", self.last_epoch.value),
-            **described(self.schedule, whole=False),
-        }
-        if self.memory is not None:
-            memory = self.memory.value
-            state["plateaus"] = {
-                key: plateau.as_numbers(memory[key]) for key, plateau, _ in self._plateaus
-            }
-        own = self._states_of_users()
-        if own:
-            state["states"] = unwrap(saved_leaves({name: s.value for name, s in own.items()}))
-        return state
+        return checkpoint.saved(
+            self.schedule, self.last_epoch, self.learning, self._held_by_users()
+        )
 
     def load_state_dict(self, state_dict: StateDict, strict: bool = True) -> None:
         """Continue where ``state_dict()`` was taken.
@@ -340,55 +314,9 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         saved schedule may be another one: the epoch is taken over and a warning says what differs.
         """
         refuse_foreign_trace(self.last_epoch, f"{type(self).__name__}.load_state_dict()")
-        self._put(self._checked_state(state_dict, strict))
-
-    def _checked_state(
-        self, state_dict: StateDict, strict: bool
-    ) -> list[tuple[brainstate.State, Any]]:
-        """The States that a state dict is about, and what it puts into them."""
         strict = _checks.flag("strict", strict)
-        single("last_epoch", self.last_epoch.value)
-        found = unwrap(state_dict)
-        check_version("state_dict", found)
-        own = described(self.schedule, whole=False)
-        others = {"version", "last_epoch", "plateaus", "states"}
-        saved = {key: value for key, value in found.items() if key not in others}
-        different = differences(saved, own)
-        if different and strict:
-            raise ValueError(
-                f"state_dict must be of this schedule, but differs: {'; '.join(different)}. Construct the scheduler with the saved "
-                "arguments, or pass strict=False to take over the epoch only."
-            )
-        epoch = check_number(
-            "last_epoch", found.get("last_epoch"), low=0, high=LAST_EPOCH, whole=True
-        )
-        values: list[tuple[brainstate.State, Any]] = [(self.last_epoch, epoch)]
-        expected = {"version", "last_epoch", *saved}
-        if self.memory is not None and (not different or "plateaus" in found):
-            expected.add("plateaus")
-            memory = self._loaded_memory(self.memory, found.get("plateaus", {}))
-            values.append((self.memory, memory))
-        states = self._states_of_users()
-        if states and (not different or "states" in found):
-            expected.add("states")
-            olds = {name: state.value for name, state in states.items()}
-            new = load_leaves("states", found.get("states", {}), olds)
-            values += [(state, new[name]) for name, state in states.items()]
-        if strict or expected - {"version", "last_epoch", *saved}:
-            check_keys("state_dict", found, expected)
-        if different:
-            warn(f"The schedule has changed, and goes on at epoch {epoch}: {'; '.join(different)}.")
-        return values
-
-    def _loaded_memory(self, memory: Memory, found: Any) -> dict[str, Any]:
-        plateaus = entries(found)
-        check_keys("plateaus", plateaus, memory.value)
-        return {
-            key: plateau.from_numbers(f"plateaus.{key}", plateaus[key])
-            for key, plateau, _ in self._plateaus
-        }
-
-    def _put(self, values: list[tuple[brainstate.State, Any]]) -> None:
+        parts = self.schedule, self.last_epoch, self.learning, self._held_by_users()
+        values = checkpoint.checked(state_dict, strict, *parts)
         old = [(state, state.value) for state, _ in values]
         try:
             self._write(values)
@@ -396,16 +324,16 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
             self._write(old)
             raise
 
-    def _write(self, values: list[tuple[brainstate.State, Any]]) -> None:
+    def _write(self, values: checkpoint.Values) -> None:
         for state, value in values:
             state.value = value
         self.publish()
 
-    def _states_of_users(self) -> dict[str, brainstate.State]:
+    def _held_by_users(self) -> dict[str, brainstate.State]:
         """The States that a user's subclass holds, by the names of its attributes."""
         if self.ours:
             return {}
-        own = (self.last_epoch, self.memory)
+        own = (self.last_epoch, None if self.learning is None else self.learning.memory)
         states: Any = brainstate.graph.states(self)
         return {
             ".".join(map(str, path)): state
@@ -417,25 +345,16 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
 
     def _step_on_host(self, metric: Any) -> bool:
         """``step()`` for the plain case, outside every trace: Python numbers, written straight to the States."""
-        clock, memory, formulas = self.last_epoch, self.memory, self._formulas
-        if (metric is None) != (memory is None) or not direct(clock):
+        clock, learning, formulas = self.last_epoch, self.learning, self._formulas
+        if (metric is None) != (learning is None) or not direct(clock):
             return False
         now = clock.peek()
         if now is None:
             return False
-        if memory is not None:
-            known = memory.peek()
-            if known is None or type(metric) not in (float, int):
+        if learning is not None:
+            if not learning.observe_on_host(metric, now):
                 return False
-            learned = {
-                key: plateau.observe_on_host(known[key], metric) if now >= start else known[key]
-                for key, plateau, start in self._plateaus
-            }
-            memory.poke(learned)
-            counts = self._reductions(learned)
-            if counts != self._bound[0]:
-                vars(self)["_bound"] = counts, self._bind(counts)
-            formulas = self._bound[1]
+            formulas = learning.fill_in_on_host(formulas)
         now += now < LAST_EPOCH
         clock.set(now)
         self.publishing.publish_on_host(lambda bases: evaluate_host(formulas, bases, now))
@@ -450,34 +369,11 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         self, formulas: tuple[Formula, ...], bases: tuple[Number, ...], epoch: Any
     ) -> Rates:
         known = self._concrete and is_concrete(bases)
-        known = known and (self.memory is None or is_concrete(formulas))
+        known = known and (self.learning is None or is_concrete(formulas))
         return evaluate(formulas, bases, epoch, known)
 
     def _learned_formulas(self) -> tuple[Formula, ...]:
-        if self.memory is None:
-            return self._formulas
-        return self._bind(self._reductions(self.memory.value))
-
-    def _reductions(self, memory: dict[str, Any]) -> list[Any]:
-        """How often each plateau has reduced the learning rate."""
-        return [memory[key]["reductions"] for key, _, _ in self._plateaus]
-
-    def _bind(self, reductions: list[Any]) -> tuple[Formula, ...]:
-        """The formulas with what was learned from metrics filled in."""
-        return tuple([f.with_reductions(iter(reductions)) for f in self._formulas])
-
-    def _observe(self, memory: Memory, metric: Any) -> None:
-        """Let the plateaus that have begun learn from `metric`."""
-        if metric is None:
-            raise ValueError(
-                f"{type(self).__name__} needs a metric: call step(metric=...), for example with the validation loss."
-            )
-        metric = _checks.metric(metric)
-        now, known = self.last_epoch.read(), memory.value
-        memory.value = {
-            key: plateau.observe(known[key], metric, now >= start)
-            for key, plateau, start in self._plateaus
-        }
+        return self._formulas if self.learning is None else self.learning.fill_in(self._formulas)
 
     # --- Guarding -----------------------------------------------------------------------------
 
@@ -501,23 +397,3 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
                 f"A {kind} has no attribute {name!r} to be set. Attributes of your own belong in a subclass."
             )
         object.__setattr__(self, name, value)
-
-
-def _checked_formulas(formula: Any, kind: str) -> tuple[Formula, ...]:
-    """The formulas of the groups; one if all are the same."""
-    if formula is None:
-        raise TypeError(
-            f"{kind} has no schedule: pass formula=..., or define get_lr() in a subclass."
-        )
-    formulas = tuple(formula) if isinstance(formula, (list, tuple)) else (formula,)
-    if not formulas:
-        raise ValueError("formula must be an lrax.Formula or a list of at least one, got [].")
-    for f in formulas:
-        if not isinstance(f, Formula):
-            raise TypeError(f"formula must be an lrax.Formula with a raw(), got {f!r}.")
-        if "__init__" in vars(type(f)) and "__dataclass_params__" not in vars(type(f)):
-            raise TypeError(
-                f"formula must be a frozen dataclass, but {type(f).__name__} has its own __init__. "
-                "Give it fields, and decorate it with @dataclasses.dataclass(frozen=True)."
-            )
-    return tuple(frozen("formula", f) for f in formulas)

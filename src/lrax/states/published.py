@@ -11,7 +11,7 @@ import numpy as np
 from brainstate.graph import Node
 
 from .._checks import is_traced
-from .._types import Array, Number, Rates, Scalar
+from .._types import Number, Rates, Scalar
 from .internals import TypedState, has_hooks, tracing
 from .placement import place, strong
 
@@ -193,10 +193,15 @@ class Publishing(Node):
                 follower.published.set(rates(follower.bases))
                 follower.published.tell()
 
-    def apply(self, change: Callable[[Rates], Array]) -> None:
-        """Write to each follower what `change` makes of its learning rates."""
+    def apply(self, change: Callable[[Scalar], Scalar]) -> None:
+        """Write to each follower what `change` makes of each of its learning rates."""
         for follower in self.followers:
-            follower.write(change(follower.published.rates))
+            lrs = [change(lr) for lr in follower.published.rates]
+            traced = any(map(is_traced, lrs))
+            stacked = (
+                jnp.stack(list(map(jnp.asarray, lrs))) if traced else np.array(lrs, np.float32)
+            )
+            follower.write(stacked)
 
     def _bases_of(self, own: Sequence[Scalar | None]) -> tuple[Number, ...]:
         """The base of each group: its own, or the scheduler's, whose last one serves the rest."""

@@ -1,0 +1,87 @@
+"""What a scheduler learns from metrics: the plateaus in its formulas, and what they remember."""
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from brainstate.graph import Node
+
+from .. import _checks
+from .._types import Number, Plain, Scalar
+from ..formulas.formula import Formula
+from ..states.memory import Memory
+from ..states.saving import check_keys, entries
+
+
+class Plateau(Protocol):
+    """A formula that depends on how often it has been reduced."""
+
+    def memory(self) -> dict[str, Any]: ...
+    def observe(self, memory: dict[str, Any], metric: Any, begun: Any) -> dict[str, Any]: ...
+    def observe_on_host(self, memory: dict[str, Any], metric: float) -> dict[str, Any]: ...
+    def as_numbers(self, memory: dict[str, Any]) -> Plain: ...
+    def from_numbers(self, where: str, found: Any) -> dict[str, Any]: ...
+
+
+class Learning(Node):
+    """The plateaus of a scheduler, each with the epoch at which it begins, and their memory."""
+
+    graph_invisible_attrs = ("_bound",)
+    _bound: tuple[Any, tuple[Formula, ...]] = (None, ())
+    """The formulas with the last numbers of reductions that the host has seen filled in."""
+
+    def __init__(self, plateaus: Iterable[tuple[Plateau, Number]]) -> None:
+        self._plateaus = tuple((str(i), *found) for i, found in enumerate(plateaus))
+        self.memory = Memory({key: plateau.memory() for key, plateau, _ in self._plateaus})
+
+    def observe(self, metric: Scalar, now: Any) -> None:
+        """Let the plateaus that have begun learn from `metric`."""
+        checked, known = _checks.metric(metric), self.memory.value
+        self.memory.value = {
+            key: plateau.observe(known[key], checked, now >= start)
+            for key, plateau, start in self._plateaus
+        }
+
+    def observe_on_host(self, metric: Any, now: int) -> bool:
+        """The same for a Python number, outside of every trace; whether it could be done."""
+        known = self.memory.peek()
+        if known is None or type(metric) not in (float, int):
+            return False
+        learned = {
+            key: plateau.observe_on_host(known[key], metric) if now >= start else known[key]
+            for key, plateau, start in self._plateaus
+        }
+        self.memory.poke(learned)
+        return True
+
+    def fill_in(self, formulas: tuple[Formula, ...]) -> tuple[Formula, ...]:
+        """The formulas with what was learned."""
+        return _with(formulas, self._reductions(self.memory.value))
+
+    def fill_in_on_host(self, formulas: tuple[Formula, ...]) -> tuple[Formula, ...]:
+        """The same after :meth:`observe_on_host`, which mostly changes nothing."""
+        counts = self._reductions(self.memory.held())
+        if counts != self._bound[0]:
+            self._bound = counts, _with(formulas, counts)
+        return self._bound[1]
+
+    def _reductions(self, memory: dict[str, Any]) -> list[Any]:
+        """How often each plateau has reduced the learning rate."""
+        return [memory[key]["reductions"] for key, _, _ in self._plateaus]
+
+    def as_numbers(self) -> Plain:
+        """The memory for a state dict."""
+        memory = self.memory.value
+        return {key: plateau.as_numbers(memory[key]) for key, plateau, _ in self._plateaus}
+
+    def from_numbers(self, found: Any) -> dict[str, Any]:
+        """A memory out of a state dict, checked."""
+        plateaus = entries(found)
+        check_keys("plateaus", plateaus, self.memory.value)
+        return {
+            key: plateau.from_numbers(f"plateaus.{key}", plateaus[key])
+            for key, plateau, _ in self._plateaus
+        }
+
+
+def _with(formulas: tuple[Formula, ...], counts: list[Any]) -> tuple[Formula, ...]:
+    return tuple([formula.with_reductions(iter(counts)) for formula in formulas])

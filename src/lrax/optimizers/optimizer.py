@@ -5,7 +5,6 @@ from typing import Any
 
 import brainstate
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -23,7 +22,7 @@ from ..states.view import View
 from . import checkpoint
 from .groups import Group, ParamGroup, check_list_of_rates
 from .packing import layout_of, pack, unpack
-from .update import Update, fresh_state, refuse_descent, transform_of
+from .update import Update, checked_transformation, fresh_state, refuse_descent, transform_of
 from .weights import Weight, beside, gradient_of, named_weights
 
 announce: list[Callable[[type], None]] = []
@@ -86,16 +85,12 @@ class OptaxOptimizer(GuardedNode):
         *,
         clip_norm: float | None = None,
     ) -> None:
-        if tx is not None and not (
-            isinstance(tx, tuple) and hasattr(tx, "init") and hasattr(tx, "update")
-        ):
-            raise TypeError(f"tx must be an optax.GradientTransformation, got {tx!r}.")
         if grad_clip_norm is not None and clip_norm is not None:
             raise ValueError(
                 "grad_clip_norm and clip_norm are two names for one thing; pass one of them."
             )
         norm = clip_norm if grad_clip_norm is None else grad_clip_norm
-        self._tx = tx
+        self._tx = None if tx is None else checked_transformation(tx)
         self.weight_decay = _checks.non_negative("weight_decay", weight_decay)
         self.grad_clip_norm, self.grad_clip_value = (
             None if value is None else _checks.positive(name, value)
@@ -182,14 +177,7 @@ class OptaxOptimizer(GuardedNode):
     def _set_lr(self, group: int, value: Any) -> None:
         refuse_foreign_trace(self.opt_state, "Setting the learning rate")
         self._refuse_complete("the learning rate")
-        value = _checks.real("lr", value, low=0, high=LARGEST)
-        rates = self._published.rates
-        if isinstance(rates, np.ndarray) and not _checks.is_traced(value):
-            rates = rates.copy()
-            rates[group] = value
-        else:
-            rates = jnp.asarray(rates).at[group].set(value)
-        self._published.write(rates)
+        self._published.write_one(group, _checks.real("lr", value, low=0, high=LARGEST))
 
     def _refuse_complete(self, what: str) -> None:
         if self._complete:
@@ -406,6 +394,5 @@ class OptaxOptimizer(GuardedNode):
         hidden = ("opt_state",)
         shown = {k: v for k, v in vars(self).items() if not k.startswith("_") and k not in hidden}
         lr = {} if self._complete else {"lr": self.lr}
-        return (
-            f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in {**lr, **shown}.items())})"
-        )
+        pairs = (f"{name}={value!r}" for name, value in {**lr, **shown}.items())
+        return f"{type(self).__name__}({', '.join(pairs)})"

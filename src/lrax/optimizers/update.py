@@ -73,6 +73,12 @@ def _descend(lr: Any, update: Any) -> Any:
     return (-lr * update.astype(wide)).astype(update.dtype)
 
 
+def checked_transformation(tx: Any) -> optax.GradientTransformation:
+    if isinstance(tx, tuple) and hasattr(tx, "init") and hasattr(tx, "update"):
+        return tx  # pyright: ignore[reportReturnType]
+    raise TypeError(f"tx must be an optax.GradientTransformation, got {tx!r}.")
+
+
 def transform_of(
     group: Group, direction: Callable[[optax.GradientTransformation], optax.GradientTransformation]
 ) -> optax.GradientTransformationExtraArgs:

@@ -80,6 +80,16 @@ class Published(TypedState):
             rates = jnp.where(old["owner"] == number, rates, old["lr"])
         self.value = {"lr": rates, "owner": old["owner"]}
 
+    def write_one(self, group: int, rate: Scalar) -> None:
+        """Write the learning rate of one group."""
+        rates = self.rates
+        if isinstance(rates, np.ndarray) and not is_traced(rate):
+            rates = rates.copy()
+            rates[group] = rate
+        else:
+            rates = jnp.asarray(rates).at[group].set(rate)
+        self.write(rates)
+
     def set(self, rates: np.ndarray) -> None:
         """Write the learning rates of the owner, where ``direct(self)``."""
         old = self.held()

@@ -17,19 +17,10 @@ import orbax.checkpoint as ocp
 import pytest
 
 import lrax
-from helpers import assert_same_bits, assert_trees_equal, compiled_programs, values_of
-from saved import (
-    NO_CONFIG,
-    OPTIMIZERS,
-    SCHEDULERS,
-    advance,
-    begin,
-    contents,
-    set_weights,
-    takes_metric,
-    train,
-)
-from schedulers import InverseTime
+from helpers import assert_same_bits, assert_trees_equal, compiled_programs, takes_metric, values_of
+from registry import NO_CONFIG, SCHEDULERS
+from registry.own import InverseTime
+from saved import OPTIMIZERS, advance, begin, contents, set_weights, train
 
 # --- formats ----------------------------------------------------------------------------------------
 # Each saves `tree` and gives back what was loaded; `like` is a tree of the same structure.

@@ -10,19 +10,18 @@ import pytest
 
 import exact
 import lrax
-import lrax._numerics
 import modes
 import registry
-import schedulers
-from exact import LARGEST, LAST_EPOCH, SMALLEST, Spec, spec
+from exact import LAST_EPOCH, SMALLEST, spec
 from helpers import assert_same_bits, stepped
+from hyperparameters import floats, is_kink, numbers, one_sided, put_all, rounded, variants
+from internals import without_float64
 
 LONG = {f"{label}, 1e9": s for label, s in registry.at_horizon(10**9 + 7).items()}
-OWN = {"a subclass": schedulers.Halving, "a formula": schedulers.KINDS["a formula"]}
+OWN = registry.ENTRIES["LRScheduler"].kinds
 FULL = {
     s.name: label for label, s in reversed(registry.EVERY.items())
 }.values()  # one of each class
-POWERS = ("exponential, slow", "exponential, growing", "cyclic, decaying")  # gamma**t
 LIGHT = ("scheduler(int)", "step(epoch)", "jax int32 array", "jit, array")
 
 
@@ -65,49 +64,6 @@ def test_same_bits_for_a_schedule_of_ones_own(label):
 
 
 # --- Hyper-parameters that are traced ---------------------------------------------------------
-
-
-def numbers(obj, path=()):
-    """Every number in a Spec, with the way to it."""
-    if isinstance(obj, Spec):
-        obj = obj.kwargs
-    if isinstance(obj, (dict, list)):
-        for key, entry in obj.items() if isinstance(obj, dict) else enumerate(obj):
-            yield from numbers(entry, (*path, key))
-    elif isinstance(obj, (int, float)) and not isinstance(obj, bool):
-        yield path, obj
-
-
-def put(obj, path, new):
-    """A copy with the number at `path` replaced."""
-    if not path:
-        return new
-    key, *rest = path
-    if isinstance(obj, Spec):
-        return obj.changed(**{key: put(obj.kwargs[key], rest, new)})
-    return [put(entry, rest, new) if i == key else entry for i, entry in enumerate(obj)]
-
-
-def put_all(s, paths, new):
-    return functools.reduce(lambda s, pair: put(s, *pair), zip(paths, new, strict=True), s)
-
-
-def rounded(values):
-    """As traced numbers arrive: int32 and float32."""
-    return [np.int32(v) if isinstance(v, int) else np.float32(v) for v in values]
-
-
-def variants(s):
-    """The hyper-parameters of `s`, and two more sets of them: whole numbers grown, floats shrunk."""
-    paths, values = zip(*numbers(s), strict=True)
-    others = [
-        [
-            min(v * k + k // 2, LAST_EPOCH) if isinstance(v, int) else v * (1 - k / 16)
-            for v in values
-        ]
-        for k in (1, 3)
-    ]
-    return paths, [rounded(v) for v in (values, *others)]
 
 
 @pytest.mark.parametrize("label", registry.EVERY)
@@ -153,37 +109,6 @@ def test_a_traced_hyper_parameter_needs_no_traced_epoch():
 
 # --- Gradients --------------------------------------------------------------------------------
 
-SHAPES_OF_PHASES = {"pct_start"}  # moves the phases: not smooth at their ends
-NOT_SMOOTH = {
-    "base at 0": spec("CosineAnnealingLR", base_lr=0.0, T_max=10, eta_min=0.0),
-    "base at eta_min": spec("CosineAnnealingLR", base_lr=0.1, T_max=10, eta_min=0.1),
-    "factors at 0": spec("LinearLR", base_lr=0.1, start_factor=0.0, end_factor=0.0, total_iters=10),
-    "constant at 0": spec("ConstantLR", base_lr=0.1, factor=0.0, total_iters=10),
-    "warmup from 0 in no time": spec("WarmupScheduler", base_lr=0.1, warmup_epochs=0, warmup_start_lr=0.0),
-    "warmup cosine of no length": spec("WarmupCosineSchedule", base_lr=0.1, warmup_steps=5, total_steps=5),
-    "gamma at 1": spec("ExponentialLR", base_lr=0.1, gamma=1.0),
-    "gamma above 1": spec("ExponentialLR", base_lr=0.1, gamma=1.5),
-    "rate at 1": spec("ExponentialDecayLR", base_lr=0.1, decay_steps=10, decay_rate=1.0, end_value=0.1),
-    "small power": spec("PolynomialLR", base_lr=0.1, total_iters=1000, power=0.01),
-    "large power": spec("PolynomialLR", base_lr=0.1, total_iters=1000, power=100.0),
-    "flat cycle": spec("CyclicLR", base_lr=0.0, max_lr=0.0, step_size_up=5, mode="exp_range", gamma=1.0),
-    "one cycle of 1": spec("OneCycleLR", max_lr=0.1, total_steps=1),
-    "one cycle without rise": spec("OneCycleLR", max_lr=0.1, total_steps=10, pct_start=0.0),
-    "one cycle without fall": spec("OneCycleLR", max_lr=0.1, total_steps=10, pct_start=1.0, three_phase=True),
-    "values at 0": spec("PiecewiseConstantSchedule", boundaries=[5], values=[0.0, 0.1]),
-    "chain from 0": spec(
-        "ChainedScheduler",
-        schedulers=[
-            spec("WarmupScheduler", base_lr=0.0, warmup_epochs=5),
-            spec("PolynomialLR", base_lr=0.1, total_iters=9, power=0.5),
-        ],
-    ),
-}  # fmt: skip
-
-
-def floats(s):
-    return [(path, value) for path, value in numbers(s) if isinstance(value, float)]
-
 
 def gradient_epochs(s):
     marks = exact.boundaries(s)
@@ -213,24 +138,11 @@ def assert_finite(found, paths, epochs):
     assert not bad.any(), [(paths[i], epochs[j]) for i, j in np.argwhere(bad)]
 
 
-@pytest.mark.parametrize("label", NOT_SMOOTH)
+@pytest.mark.parametrize("label", registry.NOT_SMOOTH)
 def test_gradients_are_finite_where_formulas_are_not_smooth(label):
-    s, epochs = NOT_SMOOTH[label], gradient_epochs(NOT_SMOOTH[label])
+    s, epochs = registry.NOT_SMOOTH[label], gradient_epochs(registry.NOT_SMOOTH[label])
     paths, values = zip(*floats(s), strict=True)
     assert_finite(gradients(s)(rounded(values), epochs), paths, epochs)
-
-
-def one_sided(s, path, value, t):
-    """The derivatives from the left and from the right, by differences of the exact formula."""
-    if not SMALLEST <= exact.value(s, t) <= LARGEST:
-        return 0, 0
-    with exact.mp.workdps(80):
-        return [
-            exact.mp.diff(
-                lambda h: exact.value(put(s, path, h), t), exact.mp.mpf(value), direction=side
-            )
-            for side in (-1, 1)
-        ]
 
 
 @pytest.mark.parametrize("label", registry.EVERY)
@@ -249,7 +161,7 @@ def test_gradients_are_right(label):
     for path, value, row in zip(paths, values, found, strict=True):
         for t, got in sorted({*zip(epochs.tolist(), row.tolist(), strict=True)}):
             left, right = one_sided(s, path, value, t)
-            if path[-1] in SHAPES_OF_PHASES and abs(left - right) > 1e-9:
+            if is_kink(s, path) and abs(left - right) > 1e-9:
                 continue
             slack = 1e-9 * max(abs(left), abs(right)) + 1e-14 * max(
                 exact.value(s, t) / (value or 1), 1
@@ -270,7 +182,7 @@ def test_gradients_are_right(label):
 
 @pytest.mark.parametrize("horizon", [None, 1, 3, 1000, 10**6, LAST_EPOCH, 3 * 10**9])
 def test_float32_arithmetic_where_there_is_no_float64(horizon, monkeypatch):
-    monkeypatch.setattr(lrax._numerics, "_WITHOUT_FLOAT64", (jax.default_backend(),))
+    without_float64(monkeypatch)
     for label, s in (registry.at_horizon(horizon) if horizon else registry.EVERY).items():
         scheduler, epochs = s.build(), modes.sample(s, 500)
         program = jax.jit(lambda t, f=scheduler: f(t))
@@ -281,14 +193,13 @@ def test_float32_arithmetic_where_there_is_no_float64(horizon, monkeypatch):
         assert (got >= 0).all(), label
         if (ends := exact.end(s)) and ends[0] < LAST_EPOCH:
             last = np.asarray(program(jnp.asarray([ends[0], ends[0] + 1, LAST_EPOCH], jnp.int32)))
-            given = s.name not in ("OneCycleLR", "ChainedScheduler", "MultiStepLR", "LinearLR")
             # An end that is computed from two arguments or more is rounded more than once.
-            tolerance = 0 if given else 4e-7
+            tolerance = 4e-7 if registry.ENTRIES[s.name].end_is_computed else 0
             np.testing.assert_allclose(
                 last, np.full(3, ends[1], np.float32), rtol=tolerance, err_msg=label
             )
             assert len(set(last.tolist())) == 1
-        if label not in POWERS:  # docs/accuracy.md says how far off
+        if label not in registry.ROUGH_IN_FLOAT32:  # docs/accuracy.md says how far off
             near = epochs[epochs < 2**20]
             exact_values = exact.values(s, near)
             peak = max(exact_values.max(), SMALLEST)

@@ -9,7 +9,8 @@ import pytest
 
 import lrax
 from helpers import assert_close, assert_trees_close, values_of
-from saved import NO_CONFIG, OPTIMIZERS, SCHEDULERS, begin, set_weights
+from registry import NO_CONFIG, SCHEDULERS
+from saved import OPTIMIZERS, begin, set_weights
 
 DATA = Path(__file__).parent / "data" / "checkpoints"
 FILES = sorted(DATA.glob("*/*"))

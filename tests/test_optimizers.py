@@ -12,14 +12,17 @@ import pytest
 
 import lrax
 from helpers import (
+    METRICS,
     assert_close,
     assert_trees_close,
     assert_trees_equal,
     global_norm,
     last_lr,
+    step,
+    takes_metric,
     values_of,
 )
-from schedulers import KINDS, METRICS, step
+from registry import KINDS
 
 STEPS = 50
 RNG = np.random.default_rng(7)
@@ -78,7 +81,7 @@ OPTIMIZERS = {
 def as_schedule(kind):
     """The scheduler itself, as an optax schedule; for the plateau the rates it had on its metrics."""
     scheduler = KINDS[kind]()
-    if kind != "ReduceLROnPlateau":
+    if not takes_metric(scheduler):
         return scheduler
     rates = []
     for epoch in range(STEPS):
@@ -113,9 +116,10 @@ def wanted(name):
 @functools.cache
 def compiled_runs(name):
     """All kinds of schedulers with this optimizer, in one compiled loop."""
-    runs = {}
+    runs, options = {}, {}
     for kind, make in KINDS.items():
         scheduler = make()
+        options[kind] = ["metric"] if takes_metric(scheduler) else []
         states = new_states()
         runs[kind] = scheduler, OPTIMIZERS[name][0](scheduler), states
         runs[kind][1].register_trainable_weights(states)
@@ -124,7 +128,7 @@ def compiled_runs(name):
         metric = jnp.asarray(METRICS)[epoch]
         for kind, (scheduler, optimizer, states) in runs.items():
             optimizer.step(gradient(states))
-            scheduler.step(*([metric] if kind == "ReduceLROnPlateau" else []))
+            scheduler.step(**dict.fromkeys(options[kind], metric))
 
     def train():
         brainstate.transform.for_loop(body, jnp.arange(STEPS))

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import lrax
-from helpers import compiled_programs
-from saved import SCHEDULERS, contents, set_weights, takes_metric
-from schedulers import METRICS
+from helpers import METRICS, compiled_programs, takes_metric
+from registry import SCHEDULERS
+from saved import contents, set_weights
 
 OPTIMIZERS = {
     "SGD": lambda lr: lrax.SGD(lr=lr, momentum=0.9),

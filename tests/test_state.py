@@ -16,10 +16,19 @@ import numpy as np
 import pytest
 
 import lrax
-from helpers import assert_same_bits, assert_trees_equal, compiled_programs, last_lr, values_of
-from lrax._state import LearningRates
-from schedulers import KINDS, METRICS, step
-from test_parameter_groups import OPTIMIZERS, gradient_of, loss_of, new_states, schedule
+from helpers import (
+    METRICS,
+    assert_same_bits,
+    assert_trees_equal,
+    compiled_programs,
+    last_lr,
+    state_of,
+    step,
+    takes_metric,
+    values_of,
+)
+from network import OPTIMIZERS, gradient_of, loss_of, new_states, schedule
+from registry import KINDS
 
 kinds = pytest.mark.parametrize("kind", KINDS)
 ways = {
@@ -251,23 +260,23 @@ def test_a_train_step_compiles_once(kind, inside):
     optimizer = lrax.AdamW(lr=scheduler)
     optimizer.register_trainable_weights({"a": states["a"], "b": states["b"]})
     optimizer.add_param_group({"c": states["c"]}, lr=0.02)
-    metric = [jnp.float32(METRICS[0])] if kind == "ReduceLROnPlateau" else []
+    metric = {"metric": jnp.float32(METRICS[0])} if takes_metric(scheduler) else {}
 
     @brainstate.transform.jit
     def train_step():
         grad = brainstate.transform.grad(lambda: loss_of(values_of(states)), states)
         optimizer.step(grad())
         if inside:
-            scheduler.step(*metric)
+            scheduler.step(**metric)
         return optimizer.current_lr
 
     with compiled_programs() as compiled:
         train_step()
     assert compiled
     for event, happen in events(optimizer, scheduler):
-        if kind == "ReduceLROnPlateau" and ("eager step" in event or "jump" in event):
-            scheduler.step(1.0)
-        elif kind == "ReduceLROnPlateau" and event == "read":
+        if metric and ("eager step" in event or "jump" in event):
+            scheduler.step(metric=1.0)
+        elif metric and event == "read":
             continue
         else:
             happen()
@@ -285,9 +294,7 @@ def test_a_train_step_compiles_once(kind, inside):
 @pytest.mark.parametrize("which", ["clock", "rates"])
 def test_a_hook_on_a_state_sees_every_step(which):
     scheduler = lrax.ExponentialLR(base_lr=1.0, gamma=0.5)
-    states = brainstate.graph.states(scheduler).values()
-    kind = type(scheduler.last_epoch) if which == "clock" else LearningRates
-    (state,) = (s for s in states if type(s) is kind)
+    state = scheduler.last_epoch if which == "clock" else state_of(scheduler, "lr")
     seen = []
 
     def note(context):
@@ -313,15 +320,18 @@ def test_without_the_internals_that_save_time():
         import sys
         import brainstate, pytest
         sys.modules["brainstate._state_global_hooks"] = None
-        import lrax._state
-        assert not lrax._state.direct(brainstate.State(0.0))
+        import internals
+        assert not internals.direct(brainstate.State(0.0))
         chosen = "under_plain or given_away or is_gone or static_argument or other_shapes"
         options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "-k", chosen]
         sys.exit(pytest.main([*options, *sys.argv[1:]]))
     """
     files = [Path(__file__).with_name(f"test_{name}.py") for name in ("misuse", "donation", "jit")]
     run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program), *files], capture_output=True, text=True
+        [sys.executable, "-c", textwrap.dedent(program), *files],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert int(re.search(r"(\d+) passed", run.stdout)[1]) > 60

@@ -9,8 +9,8 @@ import pytest
 
 import lrax
 from helpers import assert_same_bits, assert_trees_equal, values_of
-from saved import SCHEDULERS, advance, begin, contents, schedule, set_weights, train
-from schedulers import BASE
+from registry import BASE, SCHEDULERS
+from saved import advance, begin, contents, schedule, set_weights, train
 
 NAN, INF = math.nan, math.inf
 

@@ -16,9 +16,10 @@ import msgpack
 import numpy as np
 
 import lrax
-from saved import NO_CONFIG, OPTIMIZERS, SCHEDULERS, begin, takes_metric
-from schedulers import METRICS
-from test_parameter_groups import gradient_of
+from helpers import METRICS, takes_metric
+from network import gradient_of
+from registry import NO_CONFIG, SCHEDULERS
+from saved import OPTIMIZERS, begin
 
 DATA = Path(__file__).resolve().parents[1] / "tests" / "data" / "checkpoints"
 EPOCH = 13

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 
 import lrax
+from helpers import values_of
 
 RNG = np.random.default_rng(11)
 X = jnp.asarray(RNG.normal(size=(16, 4)), jnp.float32)
@@ -54,3 +55,18 @@ OPTIMIZERS = {
 
 def schedule(base):
     return lrax.WarmupCosineSchedule(base, 10, 45, 1e-4, 1e-3)
+
+
+def begin(name):
+    """An optimizer of ours with two groups, and their weights."""
+    states = new_states()
+    optimizer = OPTIMIZERS[name][0](schedule(0.05))
+    optimizer.register_trainable_weights({"a": states["a"], "b": states["b"]})
+    optimizer.add_param_group({"c": states["c"]}, lr=0.02, weight_decay=0.1)
+    return optimizer, states
+
+
+def train(optimizer, states, steps):
+    for _ in range(steps):
+        optimizer.step(gradient_of(values_of(states)))
+        optimizer.lr_scheduler.step()

@@ -17,6 +17,15 @@ def optimizer(lr=0.1):
     return ready.register_trainable_weights({"w": weight(3)})
 
 
+def trained(scheduler, groups=1):
+    """An optimizer that has made one step."""
+    made = optimizer(scheduler)
+    for group in range(1, groups):
+        made.add_param_group({f"w{group}": weight(2)})
+    made.step({name: state.value for name, state in made.param_states.items()})
+    return made
+
+
 def plateau():
     return lrax.ReduceLROnPlateau(patience=0)
 

@@ -1,7 +1,4 @@
-"""One learning rate, however it is asked for; gradients, traced hyper-parameters, float32 devices, graph size."""
-
-import functools
-import math
+"""One learning rate, however it is asked for, with traced hyper-parameters, and on devices without float64."""
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +10,7 @@ import lrax
 import modes
 import registry
 from exact import LAST_EPOCH, SMALLEST, spec
-from helpers import assert_same_bits, stepped
-from hyperparameters import floats, is_kink, numbers, one_sided, put_all, rounded, variants
+from hyperparameters import numbers, put_all, variants
 from internals import without_float64
 
 LONG = {f"{label}, 1e9": s for label, s in registry.at_horizon(10**9 + 7).items()}
@@ -107,76 +103,6 @@ def test_a_traced_hyper_parameter_needs_no_traced_epoch():
     assert exact.ulps(got, expected).max() <= 1
 
 
-# --- Gradients --------------------------------------------------------------------------------
-
-
-def gradient_epochs(s):
-    marks = exact.boundaries(s)
-    near = {m + d for m in [*marks[:5], *marks[-2:]] for d in (-1, 0, 1)}
-    found = sorted(
-        e
-        for e in near | {0, 1, 5, 100, 500, 5000, 10**5, 2**24, LAST_EPOCH}
-        if 0 <= e <= LAST_EPOCH
-    )
-    return np.array((found + [LAST_EPOCH] * 32)[:32], np.int32)
-
-
-def gradients(s):
-    """A program: d lr / d value for every float of `s`, at every epoch."""
-    paths = [path for path, _ in floats(s)]
-
-    def rate(values, t):
-        return put_all(s, paths, values).build()(t)
-
-    program = jax.jit(jax.vmap(jax.grad(rate), in_axes=(None, 0)))
-    return lambda values, epochs: np.array(program(list(values), epochs), np.float64)
-
-
-def assert_finite(found, paths, epochs):
-    assert found.shape == (len(paths), len(epochs))
-    bad = ~np.isfinite(found)
-    assert not bad.any(), [(paths[i], epochs[j]) for i, j in np.argwhere(bad)]
-
-
-@pytest.mark.parametrize("label", registry.NOT_SMOOTH)
-def test_gradients_are_finite_where_formulas_are_not_smooth(label):
-    s, epochs = registry.NOT_SMOOTH[label], gradient_epochs(registry.NOT_SMOOTH[label])
-    paths, values = zip(*floats(s), strict=True)
-    assert_finite(gradients(s)(rounded(values), epochs), paths, epochs)
-
-
-@pytest.mark.parametrize("label", registry.EVERY)
-def test_gradients_are_right(label):
-    """Against finite differences of the exact formula; at kinks, on one side or between both."""
-    s, epochs = registry.EVERY[label], gradient_epochs(registry.EVERY[label])
-    paths, values = zip(*floats(s), strict=True)
-    program = gradients(s)
-    in_float32 = program(rounded(values), epochs)
-    assert_finite(in_float32, paths, epochs)
-    with jax.enable_x64(True):
-        found = program(values, epochs)
-        in_float64 = program([float(v) for v in rounded(values)], epochs)
-    np.testing.assert_allclose(in_float32, in_float64, rtol=1e-6, atol=1e-12)
-    checked = 0
-    for path, value, row in zip(paths, values, found, strict=True):
-        for t, got in sorted({*zip(epochs.tolist(), row.tolist(), strict=True)}):
-            left, right = one_sided(s, path, value, t)
-            if is_kink(s, path) and abs(left - right) > 1e-9:
-                continue
-            slack = 1e-9 * max(abs(left), abs(right)) + 1e-14 * max(
-                exact.value(s, t) / (value or 1), 1
-            )
-            assert min(left, right) - slack <= got <= max(left, right) + slack, (
-                path,
-                t,
-                got,
-                left,
-                right,
-            )
-            checked += got != 0
-    assert checked >= len(paths)
-
-
 # --- Devices without float64 ------------------------------------------------------------------
 
 
@@ -206,67 +132,6 @@ def test_float32_arithmetic_where_there_is_no_float64(horizon, monkeypatch):
             assert np.abs(got[: len(near)] - exact_values).max() <= 4e-6 * peak, label
 
 
-# --- Graph size -------------------------------------------------------------------------------
-
-
-def equations(jaxpr):
-    inner = [
-        equations(getattr(value, "jaxpr", value))
-        for equation in jaxpr.eqns
-        for value in jax.tree.leaves(
-            list(equation.params.values()),
-            is_leaf=lambda v: hasattr(v, "eqns") or hasattr(v, "jaxpr"),
-        )
-        if hasattr(value, "eqns") or hasattr(value, "jaxpr")
-    ]
-    return len(jaxpr.eqns) + sum(inner)
-
-
-GROWING = {
-    "milestones": lambda n: lrax.MultiStepLR(0.1, list(range(10, 10 + n)), 0.99),
-    "boundaries": lambda n: lrax.PiecewiseConstantSchedule(
-        boundaries=list(range(10, 10 + n)), values=list(np.linspace(0.1, 0.01, n + 1))
-    ),
-    "cycles": lambda n: lrax.CosineAnnealingWarmRestarts(0.1, T_0=LAST_EPOCH // n, T_mult=1),
-    "growing cycles": lambda n: lrax.CosineAnnealingWarmRestarts(0.1, T_0=10, T_mult=1 + n),
-    "periods": lambda n: lrax.StepLR(0.1, LAST_EPOCH // n, 0.99),
-    "triangles": lambda n: lrax.CyclicLR(0.01, 0.1, LAST_EPOCH // (2 * n)),
-    "in a sequence": lambda n: lrax.SequentialLR(
-        [lrax.WarmupScheduler(0.1, 5), lrax.MultiStepLR(0.1, list(range(10, 10 + n)), 0.99)], [5]
-    ),
-}
-
-
-@pytest.mark.parametrize("label", GROWING)
-@pytest.mark.parametrize("shape", [(), (1000,)])
-def test_the_graph_does_not_grow(label, shape):
-    one, many, more = (
-        equations(
-            jax.make_jaxpr(lambda t, n=n: GROWING[label](n)(t))(jnp.zeros(shape, jnp.int32)).jaxpr
-        )
-        for n in (1, 300, 1000)
-    )
-    assert 3 < one <= many == more <= 3 * one
-
-
-def test_joined_pieces_share_a_graph():
-    """Twice the pieces, at most twice the graph."""
-
-    def size(n):
-        pieces = [lrax.LinearLR(0.1 * i, 0.5, 1.0, 10) for i in range(1, n + 1)]
-        joined = lrax.SequentialLR(pieces, list(range(10, 10 * n, 10)))
-        return equations(jax.make_jaxpr(lambda t: joined(t))(jnp.int32(0)).jaxpr)
-
-    assert size(64) <= 2 * size(32)
-
-
-def test_a_function_in_jax_numpy_is_float64_on_the_host():
-    scheduler = lrax.LambdaLR(1.0, lambda t: jnp.exp(-jnp.asarray(t) / 30))
-    wanted = np.float32([math.exp(-t / 30) for t in range(100)])
-    assert_same_bits(stepped(scheduler, 100), wanted)
-    assert_same_bits(scheduler(np.arange(100)), wanted)
-
-
 @pytest.mark.parametrize("base_lr", [0, 0.5])
 def test_a_schedule_that_nothing_changes(base_lr):
     """All of it is known while tracing, and still an array comes out."""
@@ -275,68 +140,3 @@ def test_a_schedule_that_nothing_changes(base_lr):
         for found in (scheduler(epochs), jax.jit(scheduler)(epochs)):
             assert found.dtype == jnp.float32
             np.testing.assert_array_equal(found, np.full(epochs.shape, base_lr, np.float32))
-
-
-@functools.lru_cache
-def cached(epoch):
-    return 1 / (1 + epoch)
-
-
-TABLE = (1.0, 0.5, 0.25, 0.125)
-PYTHON = {
-    "a negative power of a whole number": lambda t: 10 ** -(t // 30),
-    "a negative power of the epoch": lambda t: (t + 1) ** -1,
-    "a large power": lambda t: 1 / (1 + t**5),
-    "numbers beyond 64 bits": lambda t: 2**t / 2**1000,
-    "an if": lambda t: 1.0 if t < 7 else 0.5,
-    "math": lambda t: math.exp(-t / 40),
-    "a dict": lambda t: {0: 1.0, 7: 0.5}.get(t, 0.1),
-    "a set": lambda t: 0.5 if t in {3, 50} else 1.0,
-    "a tuple": lambda t: TABLE[min(t // 10, 3)],
-    "an array of NumPy": lambda t: np.array(TABLE)[min(t // 10, 3)],
-    "an array of jax": lambda t: jnp.array(TABLE)[jnp.minimum(t // 10, 3)],
-    "an array of jax, compiled": lambda t: jnp.array(TABLE)[jnp.int32(jnp.minimum(t // 10, 3))],
-    "a method of int": lambda t: t.bit_length() / 10,
-    "a cache": cached,
-}
-
-
-class OfPython(lrax.LRScheduler):
-    def __init__(self, function):
-        self.function = function
-        super().__init__(0.1)
-
-    def get_lr(self):
-        return [lr * self.function(self.last_epoch.value) for lr in self.base_lrs]
-
-
-@pytest.mark.parametrize("label", PYTHON)
-@pytest.mark.parametrize("make", [lambda f: lrax.LambdaLR(0.1, f), OfPython])
-def test_a_function_of_python_is_the_same_compiled(label, make):
-    scheduler = make(PYTHON[label])
-    wanted = np.float32([0.1 * float(PYTHON[label](t)) for t in range(100)])
-    epochs = jnp.arange(100)
-    np.testing.assert_allclose(scheduler(np.arange(100)), wanted, rtol=1.2e-7, atol=1e-45)
-    for found in (
-        jax.jit(scheduler)(epochs),
-        [jax.jit(scheduler)(t) for t in epochs],
-        jax.vmap(scheduler)(epochs),
-        stepped(scheduler, 100),
-    ):
-        np.testing.assert_allclose(np.stack(found), wanted, rtol=1.2e-7, atol=1e-45)
-
-
-def test_the_scale_function_of_cycles_is_the_same_compiled():
-    scheduler = lrax.CyclicLR(0.1, 0.5, 4, scale_fn=lambda cycle: 2 ** -(cycle - 1))
-    wanted = [0.1 + 0.4 * (1 - abs(t % 8 - 4) / 4) * 0.5 ** (t // 8) for t in range(40)]
-    np.testing.assert_allclose(jax.jit(scheduler)(jnp.arange(40)), wanted, rtol=1e-6)
-    np.testing.assert_allclose(scheduler(np.arange(40)), wanted, rtol=1e-6)
-
-
-def test_get_lr_is_a_function_of_the_epoch():
-    class Decay(lrax.LRScheduler):
-        def get_lr(self):
-            return [0.9 * lr for lr in self.current_lrs.value]
-
-    with pytest.raises(TypeError, match=r"get_lr\(\) of Decay must be a function of last_epoch"):
-        Decay(0.1)

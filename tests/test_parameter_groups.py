@@ -8,15 +8,7 @@ import optax
 import pytest
 
 import lrax
-from helpers import (
-    assert_close,
-    assert_same_bits,
-    assert_trees_close,
-    last_lr,
-    state_of,
-    step,
-    values_of,
-)
+from helpers import assert_close, assert_same_bits, assert_trees_close, last_lr, step, values_of
 from network import OPTIMIZERS, START, gradient_of, loss_of, new_states, schedule
 from registry import BASE, KINDS
 
@@ -229,18 +221,6 @@ def test_a_complete_optimizer_has_no_decay_of_a_group():
     optimizer.register_trainable_weights({"a": new_states()["a"]})
     with pytest.raises(ValueError, match="weight_decay of a group needs lr"):
         optimizer.add_param_group({"b": new_states()["b"]}, weight_decay=0.1)
-
-
-def test_hooks_of_learning_rates_hear_of_each_step():
-    scheduler = lrax.ExponentialLR(0.5, 0.5)
-    two_groups(scheduler)
-    heard = []
-    state_of(scheduler, "lr").register_hook(
-        "write_after", lambda context: heard.append(np.array(context.value["lr"]))
-    )
-    scheduler.step()
-    scheduler.step()
-    assert_close(heard, [[0.25, 0.01], [0.125, 0.005]])
 
 
 def test_a_function_is_mapped_over_the_rates_until_the_next_step():

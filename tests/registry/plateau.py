@@ -1,16 +1,7 @@
 """The schedule that follows a metric: no function of the epoch."""
 
 import lrax
-from golden import (
-    BELOW_ZERO,
-    FLAT_NEGATIVE,
-    LOST,
-    RIPPLE,
-    STALLS,
-    Difference,
-    case,
-    same_as,
-)
+from golden import BELOW_ZERO, FLAT_NEGATIVE, LOST, RIPPLE, STALLS, Difference, case, same_as
 from registry.entry import Entry
 from registry.rows import CHOICE, NON_NEGATIVE, POSITIVE, RATES, WHOLE, refuse
 

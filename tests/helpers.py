@@ -7,11 +7,17 @@ import brainstate
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 METRICS = np.float32([1.0, 0.9, 0.8] + [0.8] * 22 + [0.5] + [0.6] * 40)
 """One for each epoch, for a scheduler that takes a metric."""
 
 COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"
+
+
+def slow_but(values, *quick):
+    """`values` to parametrize with, those that are not among the `quick` ones behind the marker ``slow``."""
+    return [v if v in quick else pytest.param(v, marks=pytest.mark.slow) for v in values]
 
 
 def free_port():

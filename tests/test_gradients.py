@@ -7,6 +7,7 @@ import pytest
 import exact
 import registry
 from exact import LAST_EPOCH
+from helpers import slow_but
 from hyperparameters import floats, is_kink, one_sided, put_all, rounded
 
 
@@ -45,7 +46,7 @@ def test_gradients_are_finite_where_formulas_are_not_smooth(label):
     assert_finite(gradients(s)(rounded(values), epochs), paths, epochs)
 
 
-@pytest.mark.parametrize("label", registry.EVERY)
+@pytest.mark.parametrize("label", slow_but(registry.EVERY, *registry.ONE_OF_EACH))
 def test_gradients_are_right(label):
     """Against finite differences of the exact formula; at kinks, on one side or between both."""
     s, epochs = registry.EVERY[label], gradient_epochs(registry.EVERY[label])

@@ -10,14 +10,12 @@ import lrax
 import modes
 import registry
 from exact import LAST_EPOCH, SMALLEST, spec
+from helpers import slow_but
 from hyperparameters import numbers, put_all, variants
 from internals import without_float64
 
 LONG = {f"{label}, 1e9": s for label, s in registry.at_horizon(10**9 + 7).items()}
 OWN = registry.ENTRIES["LRScheduler"].kinds
-FULL = {
-    s.name: label for label, s in reversed(registry.EVERY.items())
-}.values()  # one of each class
 LIGHT = ("scheduler(int)", "step(epoch)", "jax int32 array", "jit, array")
 
 
@@ -33,16 +31,21 @@ def assert_one_learning_rate(scheduler, epochs, chosen, *, x64=False):
         assert not off.any(), f"{name}: {off.max()} ulp apart at epoch {some[off.argmax()]}"
 
 
-@pytest.mark.parametrize("label", FULL)
-def test_same_bits_in_every_mode(label):
+@pytest.mark.parametrize("count", slow_but([1000, 20_000], 1000))
+@pytest.mark.parametrize("label", registry.ONE_OF_EACH)
+def test_same_bits_in_every_mode(label, count):
     s = registry.EVERY[label]
-    epochs = modes.sample(s, 20_000)
+    epochs = modes.sample(s, count)
     assert_one_learning_rate(s.build(), epochs, modes.MODES)
     assert_one_learning_rate(s.build(), epochs, modes.X64_MODES, x64=True)
 
 
 @pytest.mark.parametrize(
-    "label", [*(label for label in registry.EVERY if label not in FULL), *LONG]
+    "label",
+    slow_but(
+        [*(label for label in registry.EVERY if label not in registry.ONE_OF_EACH), *LONG],
+        *registry.EVERY,
+    ),
 )
 def test_same_bits(label):
     s = {**registry.EVERY, **LONG}[label]
@@ -62,7 +65,7 @@ def test_same_bits_for_a_schedule_of_ones_own(label):
 # --- Hyper-parameters that are traced ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("label", registry.EVERY)
+@pytest.mark.parametrize("label", slow_but(registry.EVERY, *registry.ONE_OF_EACH))
 def test_traced_and_vmapped_hyper_parameters(label):
     s = registry.EVERY[label]
     paths, batches = variants(s)
@@ -106,7 +109,9 @@ def test_a_traced_hyper_parameter_needs_no_traced_epoch():
 # --- Devices without float64 ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("horizon", [None, 1, 3, 1000, 10**6, LAST_EPOCH, 3 * 10**9])
+@pytest.mark.parametrize(
+    "horizon", slow_but([None, 1, 3, 1000, 10**6, LAST_EPOCH, 3 * 10**9], None, 1000)
+)
 def test_float32_arithmetic_where_there_is_no_float64(horizon, monkeypatch):
     without_float64(monkeypatch)
     for label, s in (registry.at_horizon(horizon) if horizon else registry.EVERY).items():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import lrax
-from helpers import METRICS, compiled_programs, takes_metric, values_of
+from helpers import METRICS, compiled_programs, slow_but, takes_metric, values_of
 from network import gradient_of, loss_of, new_states
 from one_compile import offenders
 from registry import KINDS
@@ -28,6 +28,7 @@ def test_one_compilation(place):
     assert not any(found.values()), found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variables, places",
     [
@@ -106,7 +107,9 @@ def events(optimizer, scheduler):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("inside", [False, True], ids=["step outside", "step inside"])
+@pytest.mark.parametrize(
+    "inside", slow_but([False, True], True), ids=["step outside", "step inside"]
+)
 def test_a_train_step_compiles_once(kind, inside):
     scheduler, states = KINDS[kind](), new_states()
     optimizer = lrax.AdamW(lr=scheduler)

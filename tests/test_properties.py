@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import exact
 import registry
 from exact import BOUND, LAST_EPOCH, Spec
+from helpers import slow_but
 from hyperparameters import floats, is_kink, numbers, one_sided, put_all
 from registry import draws
 
@@ -75,9 +76,10 @@ def test_every_scheduler_has_a_strategy():
 # --- Points 1 to 3 ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("count", slow_but([50, 200], 50))
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_exact_on_the_host(name):
-    @examples(200)
+def test_exact_on_the_host(name, count):
+    @examples(count)
     @given(STRATEGIES[name], some_epochs)
     def check(s, drawn):
         epochs = epochs_for(s, drawn)
@@ -150,8 +152,9 @@ def split(s):
 
 
 @pytest.mark.parametrize("name", [n for n in SIMPLE if registry.ENTRIES[n].has_config])
-def test_traced_hyper_parameters_and_finite_gradients(name):
-    @examples(100)
+@pytest.mark.parametrize("count", slow_but([20, 100], 20))
+def test_traced_hyper_parameters_and_finite_gradients(name, count):
+    @examples(count)
     @given(SIMPLE[name], some_epochs)
     def check(s, drawn):
         for key, value in s.kwargs.items():

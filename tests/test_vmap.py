@@ -8,7 +8,14 @@ import pytest
 
 import lrax
 from any_tree import OPTIMIZERS, loss_of, optimizers, schedule, train
-from helpers import assert_close, assert_same_bits, assert_trees_close, compiled_programs, values_of
+from helpers import (
+    assert_close,
+    assert_same_bits,
+    assert_trees_close,
+    compiled_programs,
+    slow_but,
+    values_of,
+)
 from saved import contents
 
 transform = brainstate.transform
@@ -19,7 +26,7 @@ Y = jnp.asarray(np.tanh(X @ RNG.normal(size=(6, 3)) + RNG.normal(size=3)), jnp.f
 LR = np.float32([1e-4, 3e-4, 1.1e-3, 3e-3, 0.01, 0.03])
 WARMUP = np.int32([0, 1, 7, 10, 25, 40])
 MAPS = {"brainstate.transform.vmap": transform.vmap, "jax.vmap": jax.vmap}
-maps = pytest.mark.parametrize("mapped", MAPS.values(), ids=MAPS)
+maps = pytest.mark.parametrize("mapped", slow_but(MAPS.values(), transform.vmap), ids=MAPS)
 
 # How a learning rate and a length make a schedule.
 SCHEDULES = {

@@ -28,6 +28,9 @@ EVERY = {
 }
 """Each of them at a size that is easy to read, in all its forms."""
 
+ONE_OF_EACH = [next(iter(entry.cases)) for entry in ENTRIES.values() if entry.cases]
+"""The first label of each, for what takes long."""
+
 
 def at_horizon(T):
     """Those that have a length, with length `T`."""

@@ -1,14 +1,13 @@
-"""The oracle: every formula written out once more, from its definition, in 50-digit arithmetic.
+"""The oracle: learning rates from formulas that are written out once more, in 50-digit arithmetic.
 
-Nothing here is shared with the library. Hyper-parameters are what a user passes, Python ints and floats
+The formula of each scheduler stands in its entry of the registry, written with the functions here.
+Nothing is shared with the library. Hyper-parameters are what a user passes, Python ints and floats
 taken as the numbers they are (0.1 is 0.1000000000000000055...). Epochs are ints, or Fractions for
 fractional epochs, so that boundaries are decided by exact arithmetic. Textbook forms are enough:
 ``1 + cos(pi * t / T)`` loses 20 of the 50 digits where it cancels most.
 """
 
-import bisect
 import dataclasses
-import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -58,7 +57,7 @@ def spec(name: str, **kwargs: Any) -> Spec:
     return Spec(name, kwargs)
 
 
-# --- Formulas ---------------------------------------------------------------------------------
+# --- Arithmetic ---------------------------------------------------------------------------------
 
 
 def number(value: Any) -> Any:
@@ -81,165 +80,51 @@ def between(shape: Callable, start: Any, end: Any, done: Any, length: Any) -> An
     return end if done >= length else shape(start, end, done / length)
 
 
-def step(t, base_lr, step_size, gamma):
-    return number(base_lr) * number(gamma) ** int(t // step_size)
+def repeated(last: int, size: int, *within: int) -> set[int]:
+    """Of boundaries every `size` epochs, and `within` each period: the first ones, some, and the last ones."""
+    cycles = {0, 1, 2, 3, 40, 99, 12345, last // size - 1, last // size}
+    return {c * size + w for c in cycles for w in (0, *within)}
 
 
-def multi_step(t, base_lr, milestones, gamma):
-    return number(base_lr) * number(gamma) ** sum(m <= t for m in milestones)
+def grown(last: int, length: int, factor: int) -> set[int]:
+    """The starts of periods that are each `factor` times as long as the one before, the first ones of many."""
+    found, start = set(), 0
+    while start <= last and len(found) < 64:
+        found.add(start)
+        start, length = start + length, length * factor
+    return found
 
 
-def exponential(t, base_lr, gamma):
-    return number(base_lr) * number(gamma) ** number(t)
+# --- What the registry knows ------------------------------------------------------------------
 
 
-def exponential_decay(
-    t, base_lr, decay_steps, decay_rate, transition_begin=0, staircase=False, end_value=None
-):
-    since = max(t - transition_begin, 0)
-    periods = since // decay_steps if staircase else number(since) / decay_steps
-    lr = number(base_lr) * number(decay_rate) ** number(periods)
-    if end_value is None:
-        return lr
-    return max(lr, number(end_value)) if decay_rate < 1 else min(lr, number(end_value))
+def entry_of(spec: Spec) -> Any:
+    import registry  # whose entries are written with the functions above
 
-
-def cosine_annealing(t, base_lr, T_max, eta_min=0):
-    return between(cosine, base_lr, eta_min, t, T_max)
-
-
-def polynomial(t, base_lr, total_iters, power):
-    if t >= total_iters:
-        return mp.mpf(0)
-    return number(base_lr) * (1 - number(t) / total_iters) ** number(power)
-
-
-def warmup(t, base_lr, warmup_epochs, warmup_start_lr=0.0):
-    return between(line, warmup_start_lr, base_lr, t, warmup_epochs)
-
-
-def cyclic(
-    t, base_lr, max_lr, step_size_up, step_size_down=None, mode="triangular", gamma=1.0,
-    scale_fn=None, scale_mode="cycle",
-):  # fmt: skip
-    down = step_size_up if step_size_down is None else step_size_down
-    cycle = t // (step_size_up + down)
-    position = t - cycle * (step_size_up + down)
-    if position <= step_size_up:
-        height = number(position) / step_size_up
-    else:
-        height = number(step_size_up + down - position) / down
-    if scale_fn is not None:
-        scale = scale_fn(number(cycle + 1 if scale_mode == "cycle" else t))
-    elif mode == "triangular2":
-        scale = mp.mpf(2) ** -int(cycle)
-    else:
-        scale = number(gamma) ** number(t) if mode == "exp_range" else 1
-    return number(base_lr) + (number(max_lr) - number(base_lr)) * height * scale
-
-
-def one_cycle(
-    t, max_lr, total_steps, pct_start=0.3, anneal_strategy="cos", div_factor=25.0,
-    final_div_factor=1e4, three_phase=False,
-):  # fmt: skip
-    shape = {"cos": cosine, "linear": line}[anneal_strategy]
-    top = number(max_lr)
-    start = top / number(div_factor)
-    low = start / number(final_div_factor)
-    last = total_steps - 1
-    # The length of the first phase is the product of two Python numbers, a Python number again.
-    peak = number(pct_start * total_steps) - 1
-    t = min(number(t), number(last))
-    ends = (
-        [(peak, top), (2 * peak, start), (last, low)] if three_phase else [(peak, top), (last, low)]
-    )
-    begun, value = 0, start
-    for i, (end, target) in enumerate(ends):
-        if t <= end or i == len(ends) - 1:
-            return between(shape, value, target, t - begun, end - begun)
-        begun, value = end, target
-    raise AssertionError
-
-
-def linear(t, base_lr, start_factor, end_factor, total_iters):
-    return number(base_lr) * between(line, start_factor, end_factor, t, total_iters)
-
-
-def constant(t, base_lr, factor, total_iters):
-    return number(base_lr) * (number(factor) if t < total_iters else 1)
-
-
-def warm_restarts(t, base_lr, T_0, T_mult=1, eta_min=0):
-    start, length = 0, T_0
-    if T_mult == 1:
-        start = t // T_0 * T_0
-    else:
-        while t >= start + length:
-            start, length = start + length, length * T_mult
-    return between(cosine, base_lr, eta_min, t - start, length)
-
-
-def warmup_cosine(t, base_lr, warmup_steps, total_steps, warmup_start_lr=0.0, eta_min=0.0):
-    if t < warmup_steps:
-        return between(line, warmup_start_lr, base_lr, t, warmup_steps)
-    return between(cosine, base_lr, eta_min, t - warmup_steps, total_steps - warmup_steps)
-
-
-def piecewise_constant(t, boundaries, values):
-    return number(values[sum(b <= t for b in boundaries)])
-
-
-def lambda_lr(t, base_lr, lr_lambda):
-    return number(base_lr) * lr_lambda(number(t))
-
-
-def sequential(t, schedulers, milestones):
-    index = bisect.bisect_right(milestones, t)
-    return value(schedulers[index], t - ([0, *milestones][index]))
-
-
-def chained(t, schedulers):
-    lr = base(schedulers[0])
-    for member in schedulers:
-        own = base(member)
-        lr *= value(member, t) / own if own else 1
-    return lr
-
-
-FORMULAS = {
-    "StepLR": step,
-    "MultiStepLR": multi_step,
-    "ExponentialLR": exponential,
-    "ExponentialDecayLR": exponential_decay,
-    "CosineAnnealingLR": cosine_annealing,
-    "PolynomialLR": polynomial,
-    "WarmupScheduler": warmup,
-    "CyclicLR": cyclic,
-    "OneCycleLR": one_cycle,
-    "LinearLR": linear,
-    "ConstantLR": constant,
-    "CosineAnnealingWarmRestarts": warm_restarts,
-    "WarmupCosineSchedule": warmup_cosine,
-    "PiecewiseConstantSchedule": piecewise_constant,
-    "SequentialLR": sequential,
-    "ChainedScheduler": chained,
-    "LambdaLR": lambda_lr,
-}
-"""The formula of every scheduler whose learning rate depends on the epoch alone."""
+    return registry.ENTRIES[spec.name]
 
 
 def value(spec: Spec, t: int | Fraction) -> Any:
     """The learning rate at `t`, to 50 digits, before any rounding."""
-    return FORMULAS[spec.name](t, **spec.kwargs)
+    return entry_of(spec).exact(t, **spec.kwargs)
 
 
 def base(spec: Spec) -> Any:
-    """The base learning rate, which a chain divides by."""
-    if "schedulers" in spec.kwargs:
-        return base(spec.kwargs["schedulers"][0])
-    names = {"OneCycleLR": "max_lr", "PiecewiseConstantSchedule": "values"}
-    found = spec.kwargs[names.get(spec.name, "base_lr")]
-    return number(found[0] if isinstance(found, list) else found)
+    """The base learning rate, which a chain divides by: of a composite, that of its first member."""
+    found = spec.kwargs[entry_of(spec).base]
+    first = found[0] if isinstance(found, list) else found
+    return base(first) if isinstance(first, Spec) else number(first)
+
+
+def boundaries(spec: Spec, last: int = LAST_EPOCH) -> list[int]:
+    """Epochs up to `last` at which something happens; of many equal ones, some."""
+    return sorted(b for b in entry_of(spec).boundaries(spec.kwargs, last) if 0 <= b <= last)
+
+
+def end(spec: Spec) -> tuple[int, float] | None:
+    """The epoch at which the last value is reached, and that value as a Python float; or None."""
+    find = entry_of(spec).end
+    return None if find is None else find(spec.kwargs)
 
 
 def values(spec: Spec, epochs: Any) -> np.ndarray:
@@ -256,6 +141,9 @@ def values(spec: Spec, epochs: Any) -> np.ndarray:
 
 
 # --- Measuring --------------------------------------------------------------------------------
+
+BOUND = 0.5001
+"""In ulp: half of one for the rounding to float32, a ten-thousandth for the float64 arithmetic before it."""
 
 
 def ulp(exact: Any) -> Any:
@@ -280,102 +168,3 @@ def ulps_apart(a: Any, b: Any) -> np.ndarray:
     # Subnormals do not occur: the neighbour of zero is the smallest normal number.
     bits = [np.where(v > 0, v.view(np.int32).astype(np.int64) - (1 << 23) + 1, 0) for v in (a, b)]
     return np.abs(bits[0] - bits[1])
-
-
-# --- Where to look ----------------------------------------------------------------------------
-
-
-def boundaries(spec: Spec, last: int = LAST_EPOCH) -> list[int]:
-    """Epochs up to `last` at which something happens; of many equal ones, some."""
-    k = spec.kwargs
-
-    def repeated(size: int, *within: int) -> set[int]:
-        cycles = {0, 1, 2, 3, 40, 99, 12345, last // size - 1, last // size}
-        return {c * size + w for c in cycles for w in (0, *within)}
-
-    def grown(start: int, length: int, factor: int) -> set[int]:
-        found = set()
-        while start <= last and len(found) < 64:
-            found.add(start)
-            start, length = start + length, length * factor
-        return found
-
-    match spec.name:
-        case "StepLR":
-            found = repeated(k["step_size"])
-        case "MultiStepLR":
-            found = set(k["milestones"])
-        case "ExponentialLR" | "LambdaLR":
-            found = {0}
-        case "ExponentialDecayLR":
-            found = {k.get("transition_begin", 0) + e for e in repeated(k["decay_steps"])}
-        case "CosineAnnealingLR":
-            found = {k["T_max"]}
-        case "PolynomialLR" | "LinearLR" | "ConstantLR":
-            found = {k["total_iters"]}
-        case "WarmupScheduler":
-            found = {k["warmup_epochs"]}
-        case "CyclicLR":
-            up = k["step_size_up"]
-            found = repeated(up + (k.get("step_size_down") or up), up)
-        case "OneCycleLR":
-            total, peak = k["total_steps"], k.get("pct_start", 0.3) * k["total_steps"] - 1
-            found = {total - 1, *(math.floor(p) + i for p in (peak, 2 * peak) for i in (0, 1))}
-        case "CosineAnnealingWarmRestarts":
-            found = grown(0, k["T_0"], k.get("T_mult", 1)) | (
-                repeated(k["T_0"]) if k.get("T_mult", 1) == 1 else set()
-            )
-        case "WarmupCosineSchedule":
-            found = {k["warmup_steps"], k["total_steps"]}
-        case "PiecewiseConstantSchedule":
-            found = set(k["boundaries"])
-        case "SequentialLR":
-            starts = [0, *k["milestones"]]
-            found = {*starts} | {
-                start + b
-                for start, member in zip(starts, k["schedulers"], strict=True)
-                for b in boundaries(member, last)
-            }
-        case "ChainedScheduler":
-            found = {b for member in k["schedulers"] for b in boundaries(member, last)}
-    return sorted(b for b in found if 0 <= b <= last)
-
-
-def end(spec: Spec) -> tuple[int, float] | None:
-    """The epoch at which the last value is reached, and that value as a Python float; or None."""
-    k = spec.kwargs
-    match spec.name:
-        case "MultiStepLR":
-            milestones = k["milestones"]
-            return max(milestones, default=0), k["base_lr"] * k["gamma"] ** len(milestones)
-        case "CosineAnnealingLR":
-            return k["T_max"], k.get("eta_min", 0)
-        case "PolynomialLR":
-            return k["total_iters"], 0.0
-        case "WarmupScheduler":
-            return k["warmup_epochs"], k["base_lr"]
-        case "OneCycleLR":
-            peak, last = k.get("pct_start", 0.3) * k["total_steps"] - 1, k["total_steps"] - 1
-            if last <= (2 * peak if k.get("three_phase") else peak):
-                return None  # cut off on the way
-            low = k["max_lr"] / k.get("div_factor", 25.0) / k.get("final_div_factor", 1e4)
-            return last, low
-        case "LinearLR":
-            return k["total_iters"], k["base_lr"] * k["end_factor"]
-        case "ConstantLR":
-            return k["total_iters"], k["base_lr"]
-        case "WarmupCosineSchedule":
-            return k["total_steps"], k.get("eta_min", 0.0)
-        case "PiecewiseConstantSchedule":
-            return max(k["boundaries"], default=0), k["values"][-1]
-        case "SequentialLR":
-            inner = end(k["schedulers"][-1])
-            start = max(k["milestones"], default=0)
-            return None if inner is None else (start + inner[0], inner[1])
-        case "ChainedScheduler":
-            inner = [end(member) for member in k["schedulers"]]
-            if None in inner:
-                return None
-            factors = [e[1] / float(base(m)) for e, m in zip(inner, k["schedulers"], strict=True)]
-            return max(e[0] for e in inner), float(base(spec)) * math.prod(factors)
-    return None

@@ -1,15 +1,32 @@
-"""Reading tests/data/golden_*.json, and building the scheduler of ours that each case corresponds to."""
+"""Reference values of torch, braintools and optax: cases, the files they are kept in, and where ours differs.
 
+The cases stand in the entries of the registry; tools/make_golden.py runs the libraries on them and
+writes tests/data/golden_*.json, which the tests compare with.
+"""
+
+import functools
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 import lrax
 
 DATA = Path(__file__).parent / "data"
+
+# --- Cases ------------------------------------------------------------------------------------------
+
+EPOCHS = 64
+
+# A loss that falls, stalls, creeps just below and just above the default threshold, and rises again.
+STALLS = [5, 4, 4, 4, 4, 3, 2, 1, 1, 1, 1, 1, 1, 1.0005, 0.9999, 0.9998, 0.5] + [0.6] * 8
+# A loss that falls with a ripple, at three decimals, and one that is lost for two epochs.
+RIPPLE = [round(5 * math.exp(-0.08 * t) + 0.4 * math.sin(1.7 * t) + 0.5, 3) for t in range(EPOCHS)]
+LOST = [2.0, 1.0, None, None, 1.5, 0.5, None, 0.4] + [0.4] * 8
+FLAT_NEGATIVE = [-2.0] * 30
+BELOW_ZERO = [round(-1 - 0.05 * t + 0.3 * math.sin(t), 3) for t in range(EPOCHS)]
 
 FUNCTIONS = {
     "inverse_sqrt": lambda t: (t + 1.0) ** -0.5,
@@ -17,6 +34,29 @@ FUNCTIONS = {
     "three_quarters": lambda t: 0.75**t,
     "ramp_8": lambda t: t / 8 if t < 8 else 1.0,
 }
+"""A function among the arguments is stored by its name here."""
+
+
+def case(lr=None, length=EPOCHS, metrics=None, **kwargs):
+    """Arguments, and for how many epochs or on which metrics; `lr` is that of torch's optimizer."""
+    found = {"kwargs": kwargs}
+    if lr is not None:
+        found["lr"] = lr
+    if metrics is not None:
+        found["metrics"] = metrics
+    return found, length
+
+
+def sub(name, **kwargs):
+    """A scheduler among the arguments."""
+    return {"name": name, "kwargs": kwargs}
+
+
+def function(name):
+    return {"function": name}
+
+
+# --- Files ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,11 +76,14 @@ class Case:
 
     @property
     def lrax_class(self):
-        return getattr(lrax, OPTAX_CLASSES[self.name] if self.library == "optax" else self.name)
+        import registry  # whose entries are written with the functions here
+
+        name = registry.OPTAX[self.name][0].name if self.library == "optax" else self.name
+        return getattr(lrax, name)
 
     def build(self):
         if self.library == "optax":
-            return OPTAX[self.name](**self.kwargs)
+            return from_optax(self.name, self.kwargs)
         return from_spec(self.name, self.kwargs, self.lr)
 
     @property
@@ -52,6 +95,21 @@ def read(library):
     document = json.loads((DATA / f"golden_{library}.json").read_text())
     assert document["library"] == library
     return [Case(library, **case) for case in document["cases"]]
+
+
+@functools.cache
+def cases():
+    """All cases, by a name that is an id of the tests."""
+    return {
+        str(case): case for library in ("torch", "braintools", "optax") for case in read(library)
+    }
+
+
+def from_optax(name, kwargs):
+    """Our scheduler for a function of optax."""
+    import registry
+
+    return registry.OPTAX[name][1](**kwargs)
 
 
 def from_spec(name, kwargs, lr):
@@ -67,106 +125,67 @@ def from_spec(name, kwargs, lr):
     return getattr(lrax, name)(**kwargs)
 
 
-# --- optax ------------------------------------------------------------------------------------------
+# --- Differences ------------------------------------------------------------------------------------
 
 
-def linear(init_value, end_value, transition_steps, transition_begin=0):
-    ramp = lrax.LinearLR(1.0, init_value, end_value, transition_steps)
-    if not transition_begin:
-        return ramp
-    wait = lrax.ConstantLR(1.0, factor=init_value, total_iters=transition_begin)
-    return lrax.SequentialLR([wait, ramp], [transition_begin])
+@dataclass(frozen=True)
+class Difference:
+    """Cases in which ours differs from another library by decision, and what ours gives there."""
+
+    library: str
+    why: str
+    when: Callable[[Case], bool]
+    expected: Callable[[Case], list]
+    name: str = ""
+    """The function of optax; else it is that of the entry."""
+
+    def covers(self, case: Any) -> bool:
+        return case.library == self.library and case.name == self.name and self.when(case)
 
 
-def polynomial(init_value, end_value, power, transition_steps, transition_begin=0):
-    if end_value == 0 and transition_begin == 0:
-        return lrax.PolynomialLR(init_value, transition_steps, power)
+def difference(case):
+    import registry
 
-    def factor(t):
-        done = min(max(t - transition_begin, 0), transition_steps) / transition_steps
-        return end_value + (init_value - end_value) * (1 - done) ** power
-
-    return lrax.LambdaLR(1.0, lr_lambda=factor)
+    found = [d for d in registry.DIFFERENCES if d.covers(case)]
+    assert len(found) <= 1, f"{case} is listed twice"
+    return found[0] if found else None
 
 
-def exponential(init_value, transition_steps, decay_rate, **options):
-    return lrax.ExponentialDecayLR(init_value, transition_steps, decay_rate, **options)
+def expected(case):
+    """The values that ours must have in this case."""
+    listed = difference(case)
+    return listed.expected(case) if listed else case.values
 
 
-def cosine(init_value, decay_steps, alpha=0.0):
-    return lrax.CosineAnnealingLR(init_value, decay_steps, eta_min=alpha * init_value)
+def held(last):
+    """The case's values, of which the one at epoch `last` is held."""
+    return lambda case: [
+        *case.values[: last(case)],
+        *[case.values[last(case)]] * (len(case.values) - last(case)),
+    ]
 
 
-def levels(init_value, boundaries_and_scales):
-    boundaries = sorted(int(b) for b in boundaries_and_scales)
-    scales = [boundaries_and_scales[str(b)] for b in boundaries]
-    return boundaries, [float(v) for v in np.cumprod([init_value, *scales])]
+def constant(value):
+    return lambda case: [value(case)] * len(case.values)
 
 
-def piecewise_constant(init_value, boundaries_and_scales):
-    boundaries, values = levels(init_value, boundaries_and_scales)
-    return lrax.PiecewiseConstantSchedule(boundaries=boundaries, values=values)
+def same_as(library):
+    """What is expected in the case of another library that has the same arguments."""
 
+    def find(case):
+        renamed = {"base_lr": case.lr, **case.kwargs} if case.lr is not None else case.kwargs
+        for other in cases().values():
+            theirs = {"base_lr": other.lr, **other.kwargs} if other.lr is not None else other.kwargs
+            if (other.library, other.name, other.metrics) == (
+                library,
+                case.name,
+                case.metrics,
+            ) and theirs == renamed:
+                return expected(other)
+        raise LookupError(f"no case of {library} is like {case}")
 
-def piecewise_linear(interpolate_type, init_value, boundaries_and_scales):
-    assert interpolate_type == "linear"
-    boundaries, values = levels(init_value, boundaries_and_scales)
-    lengths = np.diff([0, *boundaries]).tolist()
-    parts = zip(values[:-1], values[1:], lengths, strict=True)
-    return lrax.SequentialLR([lrax.LinearLR(1.0, a, b, n) for a, b, n in parts], boundaries[:-1])
+    def extended(case):
+        values = find(case)[: len(case.values)]
+        return values + [values[-1]] * (len(case.values) - len(values))
 
-
-def warmup_constant(init_value, peak_value, warmup_steps):
-    return lrax.WarmupScheduler(peak_value, warmup_steps, init_value)
-
-
-def warmup_cosine(init_value, peak_value, warmup_steps, decay_steps, end_value=0.0):
-    return lrax.WarmupCosineSchedule(peak_value, warmup_steps, decay_steps, init_value, end_value)
-
-
-def warmup_exponential(
-    init_value, peak_value, warmup_steps, transition_steps, decay_rate, **options
-):
-    warmup = lrax.WarmupScheduler(peak_value, warmup_steps, init_value)
-    decay = exponential(peak_value, transition_steps, decay_rate, **options)
-    return lrax.SequentialLR([warmup, decay], [warmup_steps])
-
-
-def sgdr(cosine_kwargs):
-    ends = np.cumsum([kwargs["decay_steps"] for kwargs in cosine_kwargs]).tolist()
-    return lrax.SequentialLR([warmup_cosine(**kwargs) for kwargs in cosine_kwargs], ends[:-1])
-
-
-def join(schedules, boundaries):
-    return lrax.SequentialLR([OPTAX[s["name"]](**s["kwargs"]) for s in schedules], boundaries)
-
-
-def plateau(patience, rtol=1e-4, atol=0.0, min_scale=0.0, **options):
-    """optax reduces at the metric that makes `patience` bad ones; torch and ours at the one after."""
-    assert rtol == 0.0 or atol == 0.0
-    mode = {"threshold": atol, "threshold_mode": "abs"} if atol else {"threshold": rtol}
-    return lrax.ReduceLROnPlateau(
-        1.0, patience=patience - 1, min_lr=min_scale, eps=0.0, **mode, **options
-    )
-
-
-OPTAX = {
-    "constant_schedule": lambda value: lrax.ConstantLR(value, factor=1.0, total_iters=0),
-    "linear_schedule": linear,
-    "polynomial_schedule": polynomial,
-    "exponential_decay": exponential,
-    "cosine_decay_schedule": cosine,
-    "piecewise_constant_schedule": piecewise_constant,
-    "piecewise_interpolate_schedule": piecewise_linear,
-    "warmup_constant_schedule": warmup_constant,
-    "warmup_cosine_decay_schedule": warmup_cosine,
-    "warmup_exponential_decay_schedule": warmup_exponential,
-    "sgdr_schedule": sgdr,
-    "join_schedules": join,
-    "reduce_on_plateau": plateau,
-}
-OPTAX_CLASSES = {  # those of ours whose docstring tells of a difference
-    "linear_schedule": "LinearLR",
-    "warmup_constant_schedule": "WarmupScheduler",
-    "reduce_on_plateau": "ReduceLROnPlateau",
-}
+    return extended

@@ -7,8 +7,17 @@ import brainstate
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+
+METRICS = np.float32([1.0, 0.9, 0.8] + [0.8] * 22 + [0.5] + [0.6] * 40)
+"""One for each epoch, for a scheduler that takes a metric."""
 
 COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"
+
+
+def slow_but(values, *quick):
+    """`values` to parametrize with, those that are not among the `quick` ones behind the marker ``slow``."""
+    return [v if v in quick else pytest.param(v, marks=pytest.mark.slow) for v in values]
 
 
 def free_port():
@@ -51,6 +60,15 @@ def assert_trees_equal(actual, expected):
     assert leaves, "nothing to compare"
     for a, b in zip(leaves, wanted, strict=True):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def takes_metric(scheduler):
+    return "plateaus" in scheduler.state_dict()
+
+
+def step(scheduler, epoch):
+    """One step; a plateau is given the metric of this epoch."""
+    scheduler.step(**({"metric": METRICS[epoch]} if takes_metric(scheduler) else {}))
 
 
 def last_lr(scheduler):
@@ -107,6 +125,13 @@ def compiled_programs():
         yield count
     finally:
         _counts.remove(count)
+
+
+def state_of(node, key):
+    """The State of a scheduler whose value is a dict with `key`: "lr" for its rates, "0" for a plateau's memory."""
+    states = brainstate.graph.states(node).values()
+    (found,) = (s for s in states if isinstance(s.value, dict) and key in s.value)
+    return found
 
 
 def values_of(states):

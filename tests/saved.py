@@ -7,42 +7,8 @@ import numpy as np
 import optax
 
 import lrax
-from helpers import values_of
-from schedulers import KINDS, METRICS
-from test_parameter_groups import START, gradient_of
-
-
-def range_of(count, step):
-    return [step * i for i in range(count)]
-
-
-MORE = {  # state dicts that are special: empty parts, lists, nesting, several plateaus
-    "no milestones": lambda: lrax.MultiStepLR(0.1, milestones=()),
-    "more than ten entries": lambda: lrax.ChainedScheduler(
-        [lrax.MultiStepLR(0.1, milestones=range_of(12, step=3), gamma=0.9)]
-        + [lrax.ConstantLR(0.1, 1 - i / 20, i) for i in range(11)]
-    ),
-    "rates of two groups": lambda: lrax.StepLR([0.1, 0.02], step_size=4, gamma=0.5),
-    "plateau of two groups": lambda: lrax.ReduceLROnPlateau(
-        [0.1, 0.02], "max", 0.5, 1, 1e-3, "abs", 2, min_lr=[1e-3, 0.01], eps=[1e-8, 1e-9]
-    ),
-    "plateaus in a composite": lambda: lrax.SequentialLR(
-        [
-            lrax.WarmupScheduler(0.1, 4),
-            lrax.ChainedScheduler(
-                [
-                    lrax.StepLR(0.1, 9),
-                    lrax.ReduceLROnPlateau(0.2, factor=0.5, patience=1),
-                    lrax.ReduceLROnPlateau(0.3, "max", factor=0.9, patience=0),
-                ]
-            ),
-        ],
-        [4],
-    ),
-}
-SCHEDULERS = {**KINDS, **MORE}
-NO_CONFIG = ("LambdaLR", "a subclass", "a formula")
-"""Built on code of the user's own, which no configuration can hold."""
+from helpers import METRICS, takes_metric, values_of
+from network import START, gradient_of
 
 OPTIMIZERS = {
     "SGD": lambda lr: lrax.SGD(lr=lr),
@@ -53,10 +19,6 @@ OPTIMIZERS = {
     "OptaxOptimizer": lambda lr: lrax.OptaxOptimizer(optax.scale_by_lion(), lr=lr),
     "a complete OptaxOptimizer": lambda lr: lrax.OptaxOptimizer(optax.adam(lr)),
 }
-
-
-def takes_metric(scheduler):
-    return "plateaus" in scheduler.state_dict()
 
 
 def advance(scheduler, first, last):

@@ -14,9 +14,17 @@ import optax
 import pytest
 
 import lrax
-from helpers import assert_close, assert_same_bits, assert_trees_equal, compiled_programs, values_of
+from helpers import (
+    METRICS,
+    assert_close,
+    assert_same_bits,
+    assert_trees_equal,
+    compiled_programs,
+    values_of,
+)
 from lrax.interop import to_braintools
-from schedulers import KINDS, METRICS, Halving
+from registry import KINDS
+from registry.own import Halving
 
 braintools = pytest.importorskip("braintools")
 from braintools.trainer import CheckpointManager as TrainerCheckpoints  # noqa: E402

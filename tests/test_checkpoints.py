@@ -1,7 +1,6 @@
-"""State dicts through every format that people keep them in, and configurations."""
+"""State dicts through every format that people keep them in, and what they must be made of."""
 
 import copy
-import json
 import os
 import pickle
 import subprocess
@@ -11,135 +10,14 @@ import textwrap
 import brainstate
 import jax
 import jax.numpy as jnp
-import msgpack
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 import lrax
-from helpers import assert_same_bits, assert_trees_equal, compiled_programs, values_of
-from saved import (
-    NO_CONFIG,
-    OPTIMIZERS,
-    SCHEDULERS,
-    advance,
-    begin,
-    contents,
-    set_weights,
-    takes_metric,
-    train,
-)
-from schedulers import InverseTime
-
-# --- formats ----------------------------------------------------------------------------------------
-# Each saves `tree` and gives back what was loaded; `like` is a tree of the same structure.
-
-
-def same_dict(tree, like, folder):
-    return copy.deepcopy(tree)
-
-
-def through_pickle(tree, like, folder):
-    return pickle.loads(pickle.dumps(tree))
-
-
-def through_json(tree, like, folder):
-    return json.loads(json.dumps(tree))
-
-
-def through_msgpack(tree, like, folder):
-    return msgpack.unpackb(msgpack.packb(tree))
-
-
-def through_flax(tree, like, folder):
-    flax = pytest.importorskip("flax.serialization")
-    return flax.msgpack_restore(flax.msgpack_serialize(tree))
-
-
-def through_flax_target(tree, like, folder):
-    flax = pytest.importorskip("flax.serialization")
-    return flax.from_bytes(like, flax.to_bytes(tree))
-
-
-def through_braintools(tree, like, folder):
-    files = pytest.importorskip("braintools.file")
-    files.msgpack_save(str(folder / "checkpoint"), tree, verbose=False)
-    return files.msgpack_load(str(folder / "checkpoint"), verbose=False)
-
-
-def through_braintools_target(tree, like, folder):
-    files = pytest.importorskip("braintools.file")
-    files.msgpack_save(str(folder / "checkpoint"), tree, verbose=False)
-    return files.msgpack_load(str(folder / "checkpoint"), target=like, verbose=False)
-
-
-def through_orbax(tree, like, folder):
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder / "checkpoint", tree)
-        checkpointer.wait_until_finished()
-        return checkpointer.restore(folder / "checkpoint")
-
-
-def through_orbax_target(tree, like, folder):
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder / "checkpoint", tree)
-        checkpointer.wait_until_finished()
-        return checkpointer.restore(folder / "checkpoint", like)
-
-
-def through_manager(tree, like, folder):
-    with ocp.CheckpointManager(folder) as manager:
-        manager.save(3, args=ocp.args.StandardSave(tree))
-        manager.wait_until_finished()
-        return manager.restore(3, args=ocp.args.StandardRestore())
-
-
-def through_manager_target(tree, like, folder):
-    with ocp.CheckpointManager(folder) as manager:
-        manager.save(3, args=ocp.args.StandardSave(tree))
-        manager.wait_until_finished()
-        return manager.restore(3, args=ocp.args.StandardRestore(like))
-
-
-def guest(way):
-    return pytest.param(way, marks=pytest.mark.braintools)
-
-
-ANY = [
-    same_dict,
-    through_pickle,
-    guest(through_flax),
-    guest(through_flax_target),
-    guest(through_braintools),
-    guest(through_braintools_target),
-    through_orbax,
-    through_orbax_target,
-    through_manager,
-    through_manager_target,
-]
-
-
-def name_of(way):
-    return way.__name__
-
-
-def assert_plain(tree, arrays=False):
-    """Nested dicts with str keys; leaves are numbers of Python, or arrays where they are allowed."""
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            assert type(key) is str
-            assert_plain(value, arrays or key == "opt_state")
-    else:
-        allowed = (jax.Array, np.ndarray) if arrays else (int, float)
-        assert isinstance(tree, allowed), type(tree)
-
-
-def through_lists(tree, like, folder):
-    """As the trainer of braintools hands on what it read: dicts with the keys of a list are lists."""
-    if not isinstance(tree, dict):
-        return tree
-    tree = {key: through_lists(value, like, folder) for key, value in tree.items()}
-    return list(tree.values()) if list(tree) == list(map(str, range(len(tree)))) else tree
+from formats import ANY, assert_plain, guest, name_of, through_json, through_lists, through_msgpack
+from helpers import assert_same_bits, assert_trees_equal, compiled_programs, takes_metric, values_of
+from registry import SCHEDULERS
+from saved import OPTIMIZERS, advance, begin, contents, set_weights, train
 
 
 @pytest.mark.parametrize("way", [*ANY, through_json, through_msgpack, through_lists], ids=name_of)
@@ -330,80 +208,3 @@ def test_sharded_moments_are_neither_gathered_nor_moved():
         check=False,
     )
     assert run.returncode == 0, run.stderr
-
-
-# --- configurations ---------------------------------------------------------------------------------
-
-WITH_CONFIG = [kind for kind in SCHEDULERS if kind not in NO_CONFIG]
-
-
-@pytest.mark.parametrize("way", [same_dict, through_json, through_pickle, through_msgpack])
-@pytest.mark.parametrize("kind", WITH_CONFIG)
-def test_a_scheduler_is_rebuilt_from_its_configuration(kind, way):
-    scheduler = SCHEDULERS[kind]()
-    advance(scheduler, 0, 6)
-    config = way(scheduler.config, None, None)
-    twin = lrax.from_config(config)
-    assert type(twin) is type(scheduler)
-    assert twin.config == config == SCHEDULERS[kind]().config
-    assert int(twin.last_epoch.value) == 0
-    twin.load_state_dict(scheduler.state_dict())
-    assert_same_bits(advance(twin, 6, 50), advance(scheduler, 6, 50))
-
-
-OF_CODE = {
-    "LambdaLR": lambda: SCHEDULERS["LambdaLR"](),
-    "a list of functions": lambda: lrax.LambdaLR(0.1, lr_lambda=[abs, abs]),
-    "a subclass": lambda: SCHEDULERS["a subclass"](),
-    "a formula": lambda: SCHEDULERS["a formula"](),
-    "formulas": lambda: lrax.LRScheduler([0.1, 0.2], formula=[InverseTime(1), InverseTime(2)]),
-    "scale_fn": lambda: lrax.CyclicLR(0.1, 0.2, 5, scale_fn=lambda cycle: 0.5**cycle),
-    "a composite of one": lambda: lrax.ChainedScheduler(
-        [lrax.StepLR(0.1), SCHEDULERS["a subclass"]()]
-    ),
-}
-
-
-@pytest.mark.parametrize("name", OF_CODE)
-def test_code_has_no_configuration_but_a_state(name):
-    scheduler, twin = OF_CODE[name](), OF_CODE[name]()
-    with pytest.raises(TypeError, match=r"cannot hold its code. Construct it yourself"):
-        scheduler.config  # noqa: B018
-    advance(scheduler, 0, 5)
-    assert_plain(scheduler.state_dict())
-    twin.load_state_dict(through_json(scheduler.state_dict(), None, None))
-    assert_same_bits(advance(twin, 5, 9), advance(scheduler, 5, 9))
-
-
-NO_CONFIGURATIONS = {
-    "nothing": None,
-    "a name": "StepLR",
-    "empty": {},
-    "two schedulers": {"StepLR": {}, "ConstantLR": {}},
-    "a list": [{"StepLR": {}}],
-    "no such class": {"NoSuchLR": {}},
-    "no scheduler": {"SGD": {"lr": 0.1}},
-    "not by its attribute": {"__class__": {}},
-    "a subclass of the user": {"Halving": {"base_lr": 0.1}},
-    "a base class": {"LRScheduler": {"base_lr": 0.1}},
-    "arguments missing": {"StepLR": None},
-    "arguments in a list": {"StepLR": [0.1, 30]},
-    "no such argument": {"StepLR": {"size": 3}},
-    "a number as a name": {"StepLR": {1: 3}},
-    "a wrong value": {"StepLR": {"step_size": -3}},
-    "a wrong kind": {"StepLR": {"step_size": {"a": 1, "b": 2}}},
-    "wrong keys of a list": {"MultiStepLR": {"milestones": {"1": 3}}},
-    "numbers as keys of a list": {"MultiStepLR": {"milestones": {0: 3}}},
-    "members in a number": {"ChainedScheduler": {"schedulers": 3}},
-    "wrong keys of members": {"ChainedScheduler": {"schedulers": {"1": {"StepLR": {}}}}},
-    "no members": {"ChainedScheduler": {"schedulers": {}}},
-    "a wrong member": {"ChainedScheduler": {"schedulers": {"0": {"NoSuchLR": {}}}}},
-    "a member that is a number": {"ChainedScheduler": {"schedulers": {"0": 3}}},
-    "a function's name": {"LambdaLR": {"base_lr": 0.1, "lr_lambda": {"abs": 1}}},
-}
-
-
-@pytest.mark.parametrize("name", NO_CONFIGURATIONS)
-def test_wrong_configurations_are_refused(name):
-    with pytest.raises((TypeError, ValueError), match=r"config|must"):
-        lrax.from_config(NO_CONFIGURATIONS[name])

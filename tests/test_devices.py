@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from helpers import assert_close, assert_same_bits, free_port
 
@@ -72,6 +73,7 @@ def test_eight_devices():
         assert_same_training(run, one["replicated, lrax"])
 
 
+@pytest.mark.slow
 def test_two_processes():
     port = free_port()
     first, second = finish(*(start(2, port, process, 2) for process in range(2)))

@@ -89,6 +89,7 @@ def test_a_sweep_at_once_equals_its_trainings_one_by_one(examples, tmp_path):
     assert (tmp_path / "sweep.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_digits_on_many_devices_and_in_two_processes(examples):
     address = f"localhost:{free_port()}"
     short = ["--epochs", 4]

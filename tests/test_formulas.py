@@ -12,7 +12,7 @@ import pytest
 
 import lrax
 from helpers import assert_close, assert_same_bits
-from lrax.formulas.arithmetic import HOST, Traced, Vector, wide
+from internals import HOST, Traced, Vector, wide
 
 mp = mpmath.MPContext()
 mp.dps = 60

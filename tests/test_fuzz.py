@@ -23,8 +23,10 @@ import pytest
 from hypothesis import strategies as st
 
 import lrax
-from saved import NO_CONFIG, OPTIMIZERS, SCHEDULERS, advance, begin, contents, takes_metric, train
-from schedulers import InverseTime
+from helpers import takes_metric
+from registry import NO_CONFIG, SCHEDULERS
+from registry.own import InverseTime
+from saved import OPTIMIZERS, advance, begin, contents, train
 
 NAN, INF = math.nan, math.inf
 CLASSES = {

@@ -1,7 +1,4 @@
-"""One learning rate, however it is asked for; gradients, traced hyper-parameters, float32 devices, graph size."""
-
-import functools
-import math
+"""One learning rate, however it is asked for, with traced hyper-parameters, and on devices without float64."""
 
 import jax
 import jax.numpy as jnp
@@ -10,19 +7,15 @@ import pytest
 
 import exact
 import lrax
-import lrax.formulas.arithmetic
 import modes
 import registry
-import schedulers
-from exact import LARGEST, LAST_EPOCH, SMALLEST, Spec, spec
-from helpers import assert_same_bits, stepped
+from exact import LAST_EPOCH, SMALLEST, spec
+from helpers import slow_but
+from hyperparameters import numbers, put_all, variants
+from internals import without_float64
 
 LONG = {f"{label}, 1e9": s for label, s in registry.at_horizon(10**9 + 7).items()}
-OWN = {"a subclass": schedulers.Halving, "a formula": schedulers.KINDS["a formula"]}
-FULL = {
-    s.name: label for label, s in reversed(registry.EVERY.items())
-}.values()  # one of each class
-POWERS = ("exponential, slow", "exponential, growing", "cyclic, decaying")  # gamma**t
+OWN = registry.ENTRIES["LRScheduler"].kinds
 LIGHT = ("scheduler(int)", "step(epoch)", "jax int32 array", "jit, array")
 
 
@@ -38,16 +31,21 @@ def assert_one_learning_rate(scheduler, epochs, chosen, *, x64=False):
         assert not off.any(), f"{name}: {off.max()} ulp apart at epoch {some[off.argmax()]}"
 
 
-@pytest.mark.parametrize("label", FULL)
-def test_same_bits_in_every_mode(label):
+@pytest.mark.parametrize("count", slow_but([1000, 20_000], 1000))
+@pytest.mark.parametrize("label", registry.ONE_OF_EACH)
+def test_same_bits_in_every_mode(label, count):
     s = registry.EVERY[label]
-    epochs = modes.sample(s, 20_000)
+    epochs = modes.sample(s, count)
     assert_one_learning_rate(s.build(), epochs, modes.MODES)
     assert_one_learning_rate(s.build(), epochs, modes.X64_MODES, x64=True)
 
 
 @pytest.mark.parametrize(
-    "label", [*(label for label in registry.EVERY if label not in FULL), *LONG]
+    "label",
+    slow_but(
+        [*(label for label in registry.EVERY if label not in registry.ONE_OF_EACH), *LONG],
+        *registry.EVERY,
+    ),
 )
 def test_same_bits(label):
     s = {**registry.EVERY, **LONG}[label]
@@ -67,50 +65,7 @@ def test_same_bits_for_a_schedule_of_ones_own(label):
 # --- Hyper-parameters that are traced ---------------------------------------------------------
 
 
-def numbers(obj, path=()):
-    """Every number in a Spec, with the way to it."""
-    if isinstance(obj, Spec):
-        obj = obj.kwargs
-    if isinstance(obj, (dict, list)):
-        for key, entry in obj.items() if isinstance(obj, dict) else enumerate(obj):
-            yield from numbers(entry, (*path, key))
-    elif isinstance(obj, (int, float)) and not isinstance(obj, bool):
-        yield path, obj
-
-
-def put(obj, path, new):
-    """A copy with the number at `path` replaced."""
-    if not path:
-        return new
-    key, *rest = path
-    if isinstance(obj, Spec):
-        return obj.changed(**{key: put(obj.kwargs[key], rest, new)})
-    return [put(entry, rest, new) if i == key else entry for i, entry in enumerate(obj)]
-
-
-def put_all(s, paths, new):
-    return functools.reduce(lambda s, pair: put(s, *pair), zip(paths, new, strict=True), s)
-
-
-def rounded(values):
-    """As traced numbers arrive: int32 and float32."""
-    return [np.int32(v) if isinstance(v, int) else np.float32(v) for v in values]
-
-
-def variants(s):
-    """The hyper-parameters of `s`, and two more sets of them: whole numbers grown, floats shrunk."""
-    paths, values = zip(*numbers(s), strict=True)
-    others = [
-        [
-            min(v * k + k // 2, LAST_EPOCH) if isinstance(v, int) else v * (1 - k / 16)
-            for v in values
-        ]
-        for k in (1, 3)
-    ]
-    return paths, [rounded(v) for v in (values, *others)]
-
-
-@pytest.mark.parametrize("label", registry.EVERY)
+@pytest.mark.parametrize("label", slow_but(registry.EVERY, *registry.ONE_OF_EACH))
 def test_traced_and_vmapped_hyper_parameters(label):
     s = registry.EVERY[label]
     paths, batches = variants(s)
@@ -151,126 +106,14 @@ def test_a_traced_hyper_parameter_needs_no_traced_epoch():
     assert exact.ulps(got, expected).max() <= 1
 
 
-# --- Gradients --------------------------------------------------------------------------------
-
-SHAPES_OF_PHASES = {"pct_start"}  # moves the phases: not smooth at their ends
-NOT_SMOOTH = {
-    "base at 0": spec("CosineAnnealingLR", base_lr=0.0, T_max=10, eta_min=0.0),
-    "base at eta_min": spec("CosineAnnealingLR", base_lr=0.1, T_max=10, eta_min=0.1),
-    "factors at 0": spec("LinearLR", base_lr=0.1, start_factor=0.0, end_factor=0.0, total_iters=10),
-    "constant at 0": spec("ConstantLR", base_lr=0.1, factor=0.0, total_iters=10),
-    "warmup from 0 in no time": spec("WarmupScheduler", base_lr=0.1, warmup_epochs=0, warmup_start_lr=0.0),
-    "warmup cosine of no length": spec("WarmupCosineSchedule", base_lr=0.1, warmup_steps=5, total_steps=5),
-    "gamma at 1": spec("ExponentialLR", base_lr=0.1, gamma=1.0),
-    "gamma above 1": spec("ExponentialLR", base_lr=0.1, gamma=1.5),
-    "rate at 1": spec("ExponentialDecayLR", base_lr=0.1, decay_steps=10, decay_rate=1.0, end_value=0.1),
-    "small power": spec("PolynomialLR", base_lr=0.1, total_iters=1000, power=0.01),
-    "large power": spec("PolynomialLR", base_lr=0.1, total_iters=1000, power=100.0),
-    "flat cycle": spec("CyclicLR", base_lr=0.0, max_lr=0.0, step_size_up=5, mode="exp_range", gamma=1.0),
-    "one cycle of 1": spec("OneCycleLR", max_lr=0.1, total_steps=1),
-    "one cycle without rise": spec("OneCycleLR", max_lr=0.1, total_steps=10, pct_start=0.0),
-    "one cycle without fall": spec("OneCycleLR", max_lr=0.1, total_steps=10, pct_start=1.0, three_phase=True),
-    "values at 0": spec("PiecewiseConstantSchedule", boundaries=[5], values=[0.0, 0.1]),
-    "chain from 0": spec(
-        "ChainedScheduler",
-        schedulers=[
-            spec("WarmupScheduler", base_lr=0.0, warmup_epochs=5),
-            spec("PolynomialLR", base_lr=0.1, total_iters=9, power=0.5),
-        ],
-    ),
-}  # fmt: skip
-
-
-def floats(s):
-    return [(path, value) for path, value in numbers(s) if isinstance(value, float)]
-
-
-def gradient_epochs(s):
-    marks = exact.boundaries(s)
-    near = {m + d for m in [*marks[:5], *marks[-2:]] for d in (-1, 0, 1)}
-    found = sorted(
-        e
-        for e in near | {0, 1, 5, 100, 500, 5000, 10**5, 2**24, LAST_EPOCH}
-        if 0 <= e <= LAST_EPOCH
-    )
-    return np.array((found + [LAST_EPOCH] * 32)[:32], np.int32)
-
-
-def gradients(s):
-    """A program: d lr / d value for every float of `s`, at every epoch."""
-    paths = [path for path, _ in floats(s)]
-
-    def rate(values, t):
-        return put_all(s, paths, values).build()(t)
-
-    program = jax.jit(jax.vmap(jax.grad(rate), in_axes=(None, 0)))
-    return lambda values, epochs: np.array(program(list(values), epochs), np.float64)
-
-
-def assert_finite(found, paths, epochs):
-    assert found.shape == (len(paths), len(epochs))
-    bad = ~np.isfinite(found)
-    assert not bad.any(), [(paths[i], epochs[j]) for i, j in np.argwhere(bad)]
-
-
-@pytest.mark.parametrize("label", NOT_SMOOTH)
-def test_gradients_are_finite_where_formulas_are_not_smooth(label):
-    s, epochs = NOT_SMOOTH[label], gradient_epochs(NOT_SMOOTH[label])
-    paths, values = zip(*floats(s), strict=True)
-    assert_finite(gradients(s)(rounded(values), epochs), paths, epochs)
-
-
-def one_sided(s, path, value, t):
-    """The derivatives from the left and from the right, by differences of the exact formula."""
-    if not SMALLEST <= exact.value(s, t) <= LARGEST:
-        return 0, 0
-    with exact.mp.workdps(80):
-        return [
-            exact.mp.diff(
-                lambda h: exact.value(put(s, path, h), t), exact.mp.mpf(value), direction=side
-            )
-            for side in (-1, 1)
-        ]
-
-
-@pytest.mark.parametrize("label", registry.EVERY)
-def test_gradients_are_right(label):
-    """Against finite differences of the exact formula; at kinks, on one side or between both."""
-    s, epochs = registry.EVERY[label], gradient_epochs(registry.EVERY[label])
-    paths, values = zip(*floats(s), strict=True)
-    program = gradients(s)
-    in_float32 = program(rounded(values), epochs)
-    assert_finite(in_float32, paths, epochs)
-    with jax.enable_x64(True):
-        found = program(values, epochs)
-        in_float64 = program([float(v) for v in rounded(values)], epochs)
-    np.testing.assert_allclose(in_float32, in_float64, rtol=1e-6, atol=1e-12)
-    checked = 0
-    for path, value, row in zip(paths, values, found, strict=True):
-        for t, got in sorted({*zip(epochs.tolist(), row.tolist(), strict=True)}):
-            left, right = one_sided(s, path, value, t)
-            if path[-1] in SHAPES_OF_PHASES and abs(left - right) > 1e-9:
-                continue
-            slack = 1e-9 * max(abs(left), abs(right)) + 1e-14 * max(
-                exact.value(s, t) / (value or 1), 1
-            )
-            assert min(left, right) - slack <= got <= max(left, right) + slack, (
-                path,
-                t,
-                got,
-                left,
-                right,
-            )
-            checked += got != 0
-    assert checked >= len(paths)
-
-
 # --- Devices without float64 ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("horizon", [None, 1, 3, 1000, 10**6, LAST_EPOCH, 3 * 10**9])
+@pytest.mark.parametrize(
+    "horizon", slow_but([None, 1, 3, 1000, 10**6, LAST_EPOCH, 3 * 10**9], None, 1000)
+)
 def test_float32_arithmetic_where_there_is_no_float64(horizon, monkeypatch):
-    monkeypatch.setattr(lrax.formulas.arithmetic, "_WITHOUT_FLOAT64", (jax.default_backend(),))
+    without_float64(monkeypatch)
     for label, s in (registry.at_horizon(horizon) if horizon else registry.EVERY).items():
         scheduler, epochs = s.build(), modes.sample(s, 500)
         program = jax.jit(lambda t, f=scheduler: f(t))
@@ -281,79 +124,17 @@ def test_float32_arithmetic_where_there_is_no_float64(horizon, monkeypatch):
         assert (got >= 0).all(), label
         if (ends := exact.end(s)) and ends[0] < LAST_EPOCH:
             last = np.asarray(program(jnp.asarray([ends[0], ends[0] + 1, LAST_EPOCH], jnp.int32)))
-            given = s.name not in ("OneCycleLR", "ChainedScheduler", "MultiStepLR", "LinearLR")
             # An end that is computed from two arguments or more is rounded more than once.
-            tolerance = 0 if given else 4e-7
+            tolerance = 4e-7 if registry.ENTRIES[s.name].end_is_computed else 0
             np.testing.assert_allclose(
                 last, np.full(3, ends[1], np.float32), rtol=tolerance, err_msg=label
             )
             assert len(set(last.tolist())) == 1
-        if label not in POWERS:  # docs/accuracy.md says how far off
+        if label not in registry.ROUGH_IN_FLOAT32:  # docs/accuracy.md says how far off
             near = epochs[epochs < 2**20]
             exact_values = exact.values(s, near)
             peak = max(exact_values.max(), SMALLEST)
             assert np.abs(got[: len(near)] - exact_values).max() <= 4e-6 * peak, label
-
-
-# --- Graph size -------------------------------------------------------------------------------
-
-
-def equations(jaxpr):
-    inner = [
-        equations(getattr(value, "jaxpr", value))
-        for equation in jaxpr.eqns
-        for value in jax.tree.leaves(
-            list(equation.params.values()),
-            is_leaf=lambda v: hasattr(v, "eqns") or hasattr(v, "jaxpr"),
-        )
-        if hasattr(value, "eqns") or hasattr(value, "jaxpr")
-    ]
-    return len(jaxpr.eqns) + sum(inner)
-
-
-GROWING = {
-    "milestones": lambda n: lrax.MultiStepLR(0.1, list(range(10, 10 + n)), 0.99),
-    "boundaries": lambda n: lrax.PiecewiseConstantSchedule(
-        boundaries=list(range(10, 10 + n)), values=list(np.linspace(0.1, 0.01, n + 1))
-    ),
-    "cycles": lambda n: lrax.CosineAnnealingWarmRestarts(0.1, T_0=LAST_EPOCH // n, T_mult=1),
-    "growing cycles": lambda n: lrax.CosineAnnealingWarmRestarts(0.1, T_0=10, T_mult=1 + n),
-    "periods": lambda n: lrax.StepLR(0.1, LAST_EPOCH // n, 0.99),
-    "triangles": lambda n: lrax.CyclicLR(0.01, 0.1, LAST_EPOCH // (2 * n)),
-    "in a sequence": lambda n: lrax.SequentialLR(
-        [lrax.WarmupScheduler(0.1, 5), lrax.MultiStepLR(0.1, list(range(10, 10 + n)), 0.99)], [5]
-    ),
-}
-
-
-@pytest.mark.parametrize("label", GROWING)
-@pytest.mark.parametrize("shape", [(), (1000,)])
-def test_the_graph_does_not_grow(label, shape):
-    one, many, more = (
-        equations(
-            jax.make_jaxpr(lambda t, n=n: GROWING[label](n)(t))(jnp.zeros(shape, jnp.int32)).jaxpr
-        )
-        for n in (1, 300, 1000)
-    )
-    assert 3 < one <= many == more <= 3 * one
-
-
-def test_joined_pieces_share_a_graph():
-    """Twice the pieces, at most twice the graph."""
-
-    def size(n):
-        pieces = [lrax.LinearLR(0.1 * i, 0.5, 1.0, 10) for i in range(1, n + 1)]
-        joined = lrax.SequentialLR(pieces, list(range(10, 10 * n, 10)))
-        return equations(jax.make_jaxpr(lambda t: joined(t))(jnp.int32(0)).jaxpr)
-
-    assert size(64) <= 2 * size(32)
-
-
-def test_a_function_in_jax_numpy_is_float64_on_the_host():
-    scheduler = lrax.LambdaLR(1.0, lambda t: jnp.exp(-jnp.asarray(t) / 30))
-    wanted = np.float32([math.exp(-t / 30) for t in range(100)])
-    assert_same_bits(stepped(scheduler, 100), wanted)
-    assert_same_bits(scheduler(np.arange(100)), wanted)
 
 
 @pytest.mark.parametrize("base_lr", [0, 0.5])
@@ -364,68 +145,3 @@ def test_a_schedule_that_nothing_changes(base_lr):
         for found in (scheduler(epochs), jax.jit(scheduler)(epochs)):
             assert found.dtype == jnp.float32
             np.testing.assert_array_equal(found, np.full(epochs.shape, base_lr, np.float32))
-
-
-@functools.lru_cache
-def cached(epoch):
-    return 1 / (1 + epoch)
-
-
-TABLE = (1.0, 0.5, 0.25, 0.125)
-PYTHON = {
-    "a negative power of a whole number": lambda t: 10 ** -(t // 30),
-    "a negative power of the epoch": lambda t: (t + 1) ** -1,
-    "a large power": lambda t: 1 / (1 + t**5),
-    "numbers beyond 64 bits": lambda t: 2**t / 2**1000,
-    "an if": lambda t: 1.0 if t < 7 else 0.5,
-    "math": lambda t: math.exp(-t / 40),
-    "a dict": lambda t: {0: 1.0, 7: 0.5}.get(t, 0.1),
-    "a set": lambda t: 0.5 if t in {3, 50} else 1.0,
-    "a tuple": lambda t: TABLE[min(t // 10, 3)],
-    "an array of NumPy": lambda t: np.array(TABLE)[min(t // 10, 3)],
-    "an array of jax": lambda t: jnp.array(TABLE)[jnp.minimum(t // 10, 3)],
-    "an array of jax, compiled": lambda t: jnp.array(TABLE)[jnp.int32(jnp.minimum(t // 10, 3))],
-    "a method of int": lambda t: t.bit_length() / 10,
-    "a cache": cached,
-}
-
-
-class OfPython(lrax.LRScheduler):
-    def __init__(self, function):
-        self.function = function
-        super().__init__(0.1)
-
-    def get_lr(self):
-        return [lr * self.function(self.last_epoch.value) for lr in self.base_lrs]
-
-
-@pytest.mark.parametrize("label", PYTHON)
-@pytest.mark.parametrize("make", [lambda f: lrax.LambdaLR(0.1, f), OfPython])
-def test_a_function_of_python_is_the_same_compiled(label, make):
-    scheduler = make(PYTHON[label])
-    wanted = np.float32([0.1 * float(PYTHON[label](t)) for t in range(100)])
-    epochs = jnp.arange(100)
-    np.testing.assert_allclose(scheduler(np.arange(100)), wanted, rtol=1.2e-7, atol=1e-45)
-    for found in (
-        jax.jit(scheduler)(epochs),
-        [jax.jit(scheduler)(t) for t in epochs],
-        jax.vmap(scheduler)(epochs),
-        stepped(scheduler, 100),
-    ):
-        np.testing.assert_allclose(np.stack(found), wanted, rtol=1.2e-7, atol=1e-45)
-
-
-def test_the_scale_function_of_cycles_is_the_same_compiled():
-    scheduler = lrax.CyclicLR(0.1, 0.5, 4, scale_fn=lambda cycle: 2 ** -(cycle - 1))
-    wanted = [0.1 + 0.4 * (1 - abs(t % 8 - 4) / 4) * 0.5 ** (t // 8) for t in range(40)]
-    np.testing.assert_allclose(jax.jit(scheduler)(jnp.arange(40)), wanted, rtol=1e-6)
-    np.testing.assert_allclose(scheduler(np.arange(40)), wanted, rtol=1e-6)
-
-
-def test_get_lr_is_a_function_of_the_epoch():
-    class Decay(lrax.LRScheduler):
-        def get_lr(self):
-            return [0.9 * lr for lr in self.current_lrs.value]
-
-    with pytest.raises(TypeError, match=r"get_lr\(\) of Decay must be a function of last_epoch"):
-        Decay(0.1)

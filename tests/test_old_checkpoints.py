@@ -1,6 +1,9 @@
 """Checkpoints that released versions wrote still load, and go on as they did then."""
 
+import importlib.util
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import msgpack
@@ -9,7 +12,8 @@ import pytest
 
 import lrax
 from helpers import assert_close, assert_trees_close, values_of
-from saved import NO_CONFIG, OPTIMIZERS, SCHEDULERS, begin, set_weights
+from registry import NO_CONFIG, SCHEDULERS
+from saved import OPTIMIZERS, begin, set_weights
 
 DATA = Path(__file__).parent / "data" / "checkpoints"
 FILES = sorted(DATA.glob("*/*"))
@@ -60,3 +64,47 @@ def test_an_optimizer_goes_on(file):
 def test_this_version_has_its_checkpoints():
     names = {file.stem for file in FILES if file.parent.name == lrax.__version__}
     assert names == set(NAMES), "run tools/make_checkpoint.py"
+
+
+# --- the tool that writes them ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch):
+    """tools/make_checkpoint.py on copies of the checkpoints and of CHANGELOG.md."""
+    path = Path(__file__).parents[1] / "tools" / "make_checkpoint.py"
+    spec = importlib.util.spec_from_file_location("make_checkpoint", path)
+    found = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    spec.loader.exec_module(found)
+    for name in ("DATA", "CHANGELOG"):
+        monkeypatch.setattr(found, name, tmp_path / name)
+    shutil.copytree(DATA, found.DATA)
+    found.CHANGELOG.write_text(f"## {lrax.__version__} (not yet released)\n\n## 0.0.1\n")
+    return found
+
+
+def test_missing_checkpoints_are_written_and_others_left(tool, capsys):
+    folder = tool.DATA / lrax.__version__
+    missing = {name: (folder / name).read_bytes() for name in ("StepLR.json", "SGD.msgpack")}
+    for name in missing:
+        (folder / name).unlink()
+    (folder / "Adam.msgpack").write_text("left")
+    tool.main()
+    assert "2 written" in capsys.readouterr().out
+    assert json.loads((folder / "StepLR.json").read_text()) == json.loads(missing["StepLR.json"])
+    assert (folder / "SGD.msgpack").stat().st_size == len(missing["SGD.msgpack"])
+    assert (folder / "Adam.msgpack").read_text() == "left"
+
+
+@pytest.mark.parametrize(
+    "changelog, message",
+    [("## {} (1 May 2026)\n", "is released"), ("## 0.0.1 (not yet released)\n", "one heading")],
+)
+def test_no_checkpoint_is_written_for_a_released_version(tool, changelog, message):
+    tool.CHANGELOG.write_text(changelog.format(lrax.__version__))
+    file = tool.DATA / lrax.__version__ / "StepLR.json"
+    file.unlink()
+    with pytest.raises(SystemExit, match=message):
+        tool.main()
+    assert not file.exists()

@@ -8,55 +8,9 @@ import optax
 import pytest
 
 import lrax
-from helpers import assert_close, assert_same_bits, assert_trees_close, last_lr, values_of
-from schedulers import BASE, KINDS, step
-
-RNG = np.random.default_rng(11)
-X = jnp.asarray(RNG.normal(size=(16, 4)), jnp.float32)
-Y = jnp.asarray(RNG.normal(size=(16, 3)), jnp.float32)
-START = {
-    "a": jnp.asarray(RNG.normal(size=(4, 5)), jnp.float32),
-    "b": jnp.asarray(RNG.normal(size=(5, 3)), jnp.float32),
-    "c": jnp.asarray(RNG.normal(size=(3,)), jnp.float32),
-}
-
-
-def loss_of(values):
-    return jnp.mean((jnp.tanh(X @ values["a"]) @ values["b"] + values["c"] - Y) ** 2)
-
-
-gradient_of = jax.jit(jax.grad(loss_of))
-
-
-def new_states():
-    return {key: brainstate.ParamState(value) for key, value in START.items()}
-
-
-# name: (our optimizer, optax's for a schedule and a decay)
-OPTIMIZERS = {
-    "SGD": (
-        lambda lr: lrax.SGD(lr=lr, momentum=0.9, weight_decay=0.01),
-        lambda lr, decay: optax.chain(
-            optax.add_decayed_weights(decay), optax.sgd(lr, momentum=0.9)
-        ),
-    ),
-    "Adam": (
-        lambda lr: lrax.Adam(lr=lr, weight_decay=0.01),
-        lambda lr, decay: optax.chain(optax.add_decayed_weights(decay), optax.adam(lr)),
-    ),
-    "AdamW": (
-        lambda lr: lrax.AdamW(lr=lr, weight_decay=0.01),
-        lambda lr, decay: optax.adamw(lr, weight_decay=decay),
-    ),
-    "OptaxOptimizer": (
-        lambda lr: lrax.OptaxOptimizer(optax.scale_by_lion(), lr=lr, weight_decay=0.01),
-        lambda lr, decay: optax.lion(lr, weight_decay=decay),
-    ),
-}
-
-
-def schedule(base):
-    return lrax.WarmupCosineSchedule(base, 10, 45, 1e-4, 1e-3)
+from helpers import assert_close, assert_same_bits, assert_trees_close, last_lr, step, values_of
+from network import OPTIMIZERS, START, gradient_of, loss_of, new_states, schedule
+from registry import BASE, KINDS
 
 
 def optax_groups(transforms, begins, steps):
@@ -267,17 +221,6 @@ def test_a_complete_optimizer_has_no_decay_of_a_group():
     optimizer.register_trainable_weights({"a": new_states()["a"]})
     with pytest.raises(ValueError, match="weight_decay of a group needs lr"):
         optimizer.add_param_group({"b": new_states()["b"]}, weight_decay=0.1)
-
-
-def test_hooks_of_learning_rates_hear_of_each_step():
-    scheduler = lrax.ExponentialLR(0.5, 0.5)
-    two_groups(scheduler)
-    heard = []
-    rates = next(rates for rates, _ in scheduler._targets)
-    rates.register_hook("write_after", lambda context: heard.append(np.array(context.value["lr"])))
-    scheduler.step()
-    scheduler.step()
-    assert_close(heard, [[0.25, 0.01], [0.125, 0.005]])
 
 
 def test_a_function_is_mapped_over_the_rates_until_the_next_step():

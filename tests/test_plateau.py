@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import lrax
-from helpers import assert_close, assert_same_bits
+from helpers import assert_close, assert_same_bits, state_of
 from saved import contents
 
 NAN, INF = math.nan, math.inf
@@ -104,7 +104,7 @@ def loop(scheduler, metrics):
         return scheduler.get_last_lr()[0]
 
     rates = brainstate.transform.for_loop(body, metrics)
-    memory = scheduler.learning.memory.value["0"]
+    memory = state_of(scheduler, "0").value["0"]
     return rates, memory
 
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 import exact
 import registry
-from exact import LAST_EPOCH, Spec
-from test_accuracy import BOUND
-from test_modes import floats, numbers, one_sided, put_all
+from exact import BOUND, LAST_EPOCH, Spec
+from helpers import slow_but
+from hyperparameters import floats, is_kink, numbers, one_sided, put_all
+from registry import draws
 
 
 def examples(count):
@@ -28,129 +29,22 @@ def examples(count):
     )
 
 
-# --- Hyper-parameters -------------------------------------------------------------------------
-
-near_powers = st.builds(
-    lambda k, d: min(max(2**k + d, 1), LAST_EPOCH), st.integers(0, 31), st.integers(-1, 1)
-)
-sizes = st.one_of(
-    st.integers(1, 50), st.integers(1, 10**5), near_powers, st.integers(1, LAST_EPOCH)
-)
-lengths = st.one_of(st.just(0), sizes)
-starts = st.lists(lengths, max_size=6).map(sorted)
-rates = st.one_of(st.sampled_from([0.1, 1e-3, 3e-4, 1.0]), st.floats(1e-12, 1e3))
-factors = st.one_of(st.sampled_from([0.0, 1 / 3, 0.1, 1.0]), st.floats(1e-9, 2.0))
-shrinking = st.one_of(
-    st.sampled_from([0.1, 0.5, 0.9, 1.0]),
-    st.floats(0.001, 1.0),
-    st.integers(1, 15).map(lambda k: 1 - 10.0**-k),
-)
-powers = st.one_of(st.sampled_from([0.5, 0.9, 1.0, 2.0]), st.floats(0.01, 20.0))
-floors = st.one_of(st.just(0.0), st.floats(1e-12, 1e3))
-HYPER_PARAMETERS = {
-    "StepLR": {"base_lr": rates, "step_size": sizes, "gamma": shrinking},
-    "MultiStepLR": {"base_lr": rates, "milestones": starts, "gamma": shrinking},
-    "ExponentialLR": {"base_lr": rates, "gamma": shrinking},
-    "ExponentialDecayLR": {
-        "base_lr": rates,
-        "decay_steps": sizes,
-        "decay_rate": st.one_of(shrinking, st.floats(1.0, 10.0)),
-        "transition_begin": lengths,
-        "staircase": st.booleans(),
-        "end_value": floors,
-    },
-    "CosineAnnealingLR": {"base_lr": rates, "T_max": sizes, "eta_min": floors},
-    "PolynomialLR": {"base_lr": rates, "total_iters": sizes, "power": powers},
-    "WarmupScheduler": {"base_lr": rates, "warmup_epochs": lengths, "warmup_start_lr": floors},
-    "CyclicLR": {
-        "base_lr": st.floats(1e-12, 1e-3),
-        "max_lr": st.floats(1e-3, 1e3),
-        "step_size_up": sizes,
-        "step_size_down": sizes,
-        "mode": st.sampled_from(["triangular", "triangular2", "exp_range"]),
-        "gamma": shrinking,
-    },
-    "OneCycleLR": {
-        "max_lr": rates,
-        "total_steps": sizes,
-        "pct_start": st.floats(0.0, 1.0),
-        "anneal_strategy": st.sampled_from(["cos", "linear"]),
-        "div_factor": st.floats(1.0, 1e3),
-        "final_div_factor": st.floats(1.0, 1e6),
-        "three_phase": st.booleans(),
-    },
-    "LinearLR": {
-        "base_lr": rates,
-        "start_factor": factors,
-        "end_factor": factors,
-        "total_iters": lengths,
-    },
-    "ConstantLR": {"base_lr": rates, "factor": factors, "total_iters": lengths},
-    "CosineAnnealingWarmRestarts": {
-        "base_lr": rates,
-        "T_0": sizes,
-        "T_mult": st.one_of(st.integers(1, 5), st.integers(1, 10**4)),
-        "eta_min": floors,
-    },
-    "WarmupCosineSchedule": {
-        "base_lr": rates,
-        "warmup_steps": lengths,
-        "total_steps": lengths,
-        "warmup_start_lr": floors,
-        "eta_min": floors,
-    },
-    "PiecewiseConstantSchedule": {
-        "boundaries": starts,
-        "values": st.lists(rates, min_size=7, max_size=7),
-    },
-    "LambdaLR": {
-        "base_lr": rates,
-        "lr_lambda": st.sampled_from([registry.inverse_time, registry.inverse_root]),
-    },
-}
-
-
-def repaired(name, kwargs):
-    """Arguments that must fit one another made to fit."""
-    if name == "WarmupCosineSchedule":
-        kwargs["total_steps"] = max(kwargs["total_steps"], kwargs["warmup_steps"], 1)
-    if name == "PiecewiseConstantSchedule":
-        kwargs["values"] = kwargs["values"][: len(kwargs["boundaries"]) + 1]
-    return Spec(name, kwargs)
-
-
 SIMPLE = {
-    name: st.fixed_dictionaries(arguments).map(functools.partial(repaired, name))
-    for name, arguments in HYPER_PARAMETERS.items()
+    name: entry.strategy
+    for name, entry in registry.FUNCTIONS_OF_THE_EPOCH.items()
+    if not entry.composes
 }
-
-
-def sequential(members):
-    def joined(pieces, milestones):
-        milestones = sorted(milestones[: len(pieces) - 1])
-        return Spec("SequentialLR", {"schedulers": pieces, "milestones": milestones})
-
-    return st.builds(
-        joined, st.lists(members, min_size=1, max_size=4), st.lists(lengths, min_size=3, max_size=3)
-    )
-
-
-def chained(members):
-    return st.builds(
-        lambda pieces: Spec("ChainedScheduler", {"schedulers": pieces}),
-        st.lists(members, min_size=1, max_size=3),
-    )
-
+COMPOSITES = {name: registry.ENTRIES[name].composes for name in registry.COMPOSITES}
+sequential = COMPOSITES["SequentialLR"]
 
 # A chain divides by base learning rates, a rate of 1e-12 under a floor of 1e3 thrice would leave float32.
 simple = st.one_of(*SIMPLE.values())
 composed = st.recursive(
-    simple, lambda m: st.one_of(sequential(m), chained(m)), max_leaves=6
+    simple, lambda m: st.one_of(*(compose(m) for compose in COMPOSITES.values())), max_leaves=6
 ).filter(lambda s: "schedulers" in s.kwargs)
 STRATEGIES = {
     **SIMPLE,
-    "SequentialLR": sequential(simple),
-    "ChainedScheduler": chained(simple),
+    **{name: compose(simple) for name, compose in COMPOSITES.items()},
     "nested": composed,
 }
 any_schedule = st.one_of(simple, composed)
@@ -176,15 +70,16 @@ def assert_exact(got, s, epochs, expected):
 
 
 def test_every_scheduler_has_a_strategy():
-    assert STRATEGIES.keys() - {"nested"} == exact.FORMULAS.keys()
+    assert STRATEGIES.keys() - {"nested"} == registry.FUNCTIONS_OF_THE_EPOCH.keys()
 
 
 # --- Points 1 to 3 ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("count", slow_but([50, 200], 50))
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_exact_on_the_host(name):
-    @examples(200)
+def test_exact_on_the_host(name, count):
+    @examples(count)
     @given(STRATEGIES[name], some_epochs)
     def check(s, drawn):
         epochs = epochs_for(s, drawn)
@@ -256,16 +151,19 @@ def split(s):
     return kinds[float], kinds[int], tuple(kinds[object].items())
 
 
-@pytest.mark.parametrize("name", [n for n in SIMPLE if n != "LambdaLR"])
-def test_traced_hyper_parameters_and_finite_gradients(name):
-    @examples(100)
+@pytest.mark.parametrize("name", [n for n in SIMPLE if registry.ENTRIES[n].has_config])
+@pytest.mark.parametrize("count", slow_but([20, 100], 20))
+def test_traced_hyper_parameters_and_finite_gradients(name, count):
+    @examples(count)
     @given(SIMPLE[name], some_epochs)
     def check(s, drawn):
-        for key, size in (("milestones", 3), ("boundaries", 3), ("values", 4)):
-            if key in s.kwargs:
-                s = s.changed(**{key: (s.kwargs[key] * 4 + [LAST_EPOCH] * 4)[:size]})
-                if key != "values":
-                    s.kwargs[key].sort()
+        for key, value in s.kwargs.items():
+            if not isinstance(value, list):
+                continue
+            if value and isinstance(value[0], float):
+                s = s.changed(**{key: (value * 4)[:4]})
+            else:
+                s = s.changed(**{key: sorted((value * 4 + [LAST_EPOCH] * 4)[:3])})
         epochs = epochs_for(s, drawn)
         real, whole, fixed = split(s)
         with jax.enable_x64(True):
@@ -293,14 +191,12 @@ def test_gradients_are_right(s, drawn, data):
         left, right = one_sided(s, path, value, t)
         # What float64 makes of sums of terms this large.
         scale = max(exact.value(s, t) / value if value else 0, 1)
-        if path[-1] == "pct_start" or abs(left - right) > 1e-12 * scale:
+        if is_kink(s, path) or abs(left - right) > 1e-12 * scale:
             continue
         assert abs(found - left) <= 1e-8 * abs(left) + 1e-13 * scale, (s, path, t, found, left)
 
 
 # --- Structure --------------------------------------------------------------------------------
-
-LEARNING_RATES = {"base_lr", "eta_min", "end_value", "warmup_start_lr", "values"}
 
 
 def scaled(s, c):
@@ -310,7 +206,8 @@ def scaled(s, c):
     if s.name == "ChainedScheduler":
         first, *rest = s.kwargs["schedulers"]
         return s.changed(schedulers=[scaled(first, c), *rest])
-    names = LEARNING_RATES | ({"max_lr"} if s.name in ("CyclicLR", "OneCycleLR") else set())
+    entry = registry.ENTRIES[s.name]
+    names = {entry.base, *entry.rates}
     return s.changed(
         **{
             k: [c * e for e in v] if isinstance(v, list) else c * v
@@ -335,20 +232,18 @@ def test_linear_in_the_learning_rate(s, drawn, k):
 
 
 def grouped(s, bases):
-    name = {"OneCycleLR": "max_lr"}.get(s.name, "base_lr")
-    return s.changed(**{name: bases})
+    entry = registry.ENTRIES[s.name]
+    return entry.spec(entry.repaired({**s.kwargs, entry.base: bases}))
 
 
 @examples(120)
 @given(
-    st.one_of(*(v for k, v in SIMPLE.items() if k != "PiecewiseConstantSchedule")),
+    st.one_of(*(v for k, v in SIMPLE.items() if registry.ENTRIES[k].base != "values")),
     some_epochs,
-    st.lists(rates, min_size=2, max_size=3),
+    st.lists(draws.rates, min_size=2, max_size=3),
 )
 def test_groups_do_not_see_each_other(s, drawn, bases):
     epochs = epochs_for(s, drawn)
-    if s.name == "CyclicLR":
-        bases = [min(b, s.kwargs["max_lr"]) for b in bases]
     together = grouped(s, bases).build().lr_at(epochs)
     assert together.shape == (len(epochs), len(bases))
     for group, base in enumerate(bases):
@@ -365,7 +260,9 @@ def test_groups_do_not_see_each_other(s, drawn, bases):
 
 
 @examples(80)
-@given(st.lists(simple, min_size=3, max_size=3), st.tuples(lengths, lengths), some_epochs)
+@given(
+    st.lists(simple, min_size=3, max_size=3), st.tuples(draws.lengths, draws.lengths), some_epochs
+)
 def test_nesting_is_transparent(members, milestones, drawn):
     a, b, c = members
     first, second = sorted(min(m, LAST_EPOCH // 2) for m in milestones)

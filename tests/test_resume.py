@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import lrax
-from helpers import compiled_programs
-from saved import SCHEDULERS, contents, set_weights, takes_metric
-from schedulers import METRICS
+from helpers import METRICS, compiled_programs, slow_but, takes_metric
+from registry import SCHEDULERS
+from saved import contents, set_weights
 
 OPTIMIZERS = {
     "SGD": lambda lr: lrax.SGD(lr=lr, momentum=0.9),
@@ -107,7 +107,9 @@ def assert_same(actual, expected):
         assert np.asarray(leaf).tobytes() == np.asarray(value).tobytes(), path
 
 
-@pytest.mark.parametrize("jit", [lrax.jit, brainstate.transform.jit], ids=["lrax", "brainstate"])
+@pytest.mark.parametrize(
+    "jit", slow_but([lrax.jit, brainstate.transform.jit], lrax.jit), ids=["lrax", "brainstate"]
+)
 def test_compiled_trainings_are_resumed(jit):
     straight, resumed = Trainings(), Trainings()
     step = jit(straight.step)
@@ -135,7 +137,7 @@ def test_compiled_trainings_are_resumed(jit):
     assert not compiled
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", slow_but(OPTIMIZERS, "AdamW"))
 def test_eager_trainings_are_resumed(name):
     """One optimizer is handed from scheduler to scheduler, since each would be compiled for."""
     one = Trainings(["StepLR"], [name])

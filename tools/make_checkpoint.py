@@ -1,12 +1,15 @@
-"""Write one checkpoint for every kind of scheduler and optimizer, to be loaded by every later version.
+"""Write a checkpoint of every kind of scheduler and optimizer, to be loaded by every later version.
 
-    PYTHONPATH=tests python tools/make_checkpoint.py     # once for each release
+    python tools/make_checkpoint.py     # for a new scheduler, and once more for each release
 
 Each file in tests/data/checkpoints/<version> holds a state dict and what came after it, which the
-tests compare. A file of a released version is never written again.
+tests compare. The kinds are those of the registry. Files that are missing are written, files that are
+there stay as they are: to make one anew, delete it. A version is released when its heading in
+CHANGELOG.md no longer says "(not yet released)"; from then on nothing is written for it.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,17 @@ import jax
 import msgpack
 import numpy as np
 
-import lrax
-from saved import NO_CONFIG, OPTIMIZERS, SCHEDULERS, begin, takes_metric
-from schedulers import METRICS
-from test_parameter_groups import gradient_of
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
 
-DATA = Path(__file__).resolve().parents[1] / "tests" / "data" / "checkpoints"
+import lrax
+from helpers import METRICS, takes_metric
+from network import gradient_of
+from registry import NO_CONFIG, SCHEDULERS
+from saved import OPTIMIZERS, begin
+
+CHANGELOG = ROOT / "CHANGELOG.md"
+DATA = ROOT / "tests" / "data" / "checkpoints"
 EPOCH = 13
 STEPS = 40
 
@@ -76,20 +84,34 @@ def pack_array(value: Any) -> msgpack.ExtType:
     return msgpack.ExtType(1, msgpack.packb((array.shape, array.dtype.name, array.tobytes())))
 
 
+def released(version: str) -> bool:
+    headings = re.findall(rf"^## {re.escape(version)}\b.*$", CHANGELOG.read_text("utf-8"), re.M)
+    if len(headings) != 1:
+        sys.exit(f"CHANGELOG.md must have one heading for version {version}, has {headings}")
+    return "(not yet released)" not in headings[0]
+
+
 def main() -> None:
-    folder = DATA / lrax.__version__
-    if folder.exists():
+    if released(lrax.__version__):
         sys.exit(
-            f"{folder} exists already. Checkpoints of a released version are not written again."
+            f"Version {lrax.__version__} is released: its checkpoints are what users have. "
+            "Begin the next version (src/lrax/__init__.py, CHANGELOG.md) and run this again."
         )
-    folder.mkdir(parents=True)
+    folder = DATA / lrax.__version__
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
     for kind in SCHEDULERS:
-        text = json.dumps(scheduler_checkpoint(kind), allow_nan=True)
-        (folder / f"{kind.replace(' ', '-')}.json").write_text(text + "\n", encoding="utf-8")
+        file = folder / f"{kind.replace(' ', '-')}.json"
+        if not file.exists():
+            text = json.dumps(scheduler_checkpoint(kind), allow_nan=True)
+            file.write_text(text + "\n", encoding="utf-8")
+            written.append(file.name)
     for name in OPTIMIZERS:
-        content = msgpack.packb(optimizer_checkpoint(name), default=pack_array)
-        (folder / f"{name.replace(' ', '-')}.msgpack").write_bytes(content)
-    print(f"{len(SCHEDULERS) + len(OPTIMIZERS)} checkpoints in {folder}")
+        file = folder / f"{name.replace(' ', '-')}.msgpack"
+        if not file.exists():
+            file.write_bytes(msgpack.packb(optimizer_checkpoint(name), default=pack_array))
+            written.append(file.name)
+    print(f"{len(written)} written to {folder}:", *(written or ["nothing was missing"]))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@
     python tools/make_golden.py            # rewrite the files
     python tools/make_golden.py --check    # compare the files with the installed libraries
 
-Each file holds one case a line: the class or function, its arguments, and the learning rate at epochs 0, 1, 2, ...
-(for the plateau: after each metric).  torch computes in float64; braintools and optax run in their usual float32.
-A function among the arguments is stored by its name in `FUNCTIONS`, a scheduler as its own name and arguments.
+The cases stand in the entries of tests/registry. Each file holds one case a line: the class or
+function, its arguments, and the learning rate at epochs 0, 1, 2, ... (for the plateau: after each
+metric). torch computes in float64; braintools and optax run in their usual float32. A function among
+the arguments is stored by its name in `golden.FUNCTIONS`, a scheduler as its own name and arguments.
 """
 
 import argparse
@@ -19,15 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from golden_cases import braintools_cases, optax_cases, torch_cases
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-DATA = Path(__file__).resolve().parent.parent / "tests" / "data"
-FUNCTIONS = {
-    "inverse_sqrt": lambda t: (t + 1.0) ** -0.5,
-    "inverse": lambda c: 1.0 / c,
-    "three_quarters": lambda t: 0.75**t,
-    "ramp_8": lambda t: t / 8 if t < 8 else 1.0,
-}
+from golden import DATA, FUNCTIONS
+from registry import references
 
 
 def run_torch(entry, epochs):
@@ -129,9 +125,9 @@ def run_optax(entry, epochs):
 
 
 LIBRARIES = {
-    "torch": (torch_cases, run_torch),
-    "braintools": (braintools_cases, run_braintools),
-    "optax": (optax_cases, run_optax),
+    "torch": run_torch,
+    "braintools": run_braintools,
+    "optax": run_optax,
 }
 
 
@@ -153,9 +149,8 @@ def describe(spec):
 
 
 def document(library):
-    cases, run = LIBRARIES[library]
-    lines = {}
-    for entry, epochs in cases():
+    run, lines = LIBRARIES[library], {}
+    for entry, epochs in references(library):
         values = [shortest(value) for value in run(entry, epochs)]
         key = describe(entry)
         if "metrics" in entry:

@@ -23,8 +23,7 @@ import numpy as np
 import pytest
 
 import registry
-import schedulers
-from lrax.formulas.arithmetic import HOST
+from internals import HOST
 
 ROOT = Path(__file__).resolve().parents[1]
 # By name first, which is fast; what survives meets all of these.
@@ -79,7 +78,7 @@ class Tampered:
 
 def examples() -> dict[type, tuple[set[str], list[Any]]]:
     """For each formula the schedulers that use it by name, and some of them."""
-    made = [make() for make in schedulers.KINDS.values()]
+    made = [make() for make in registry.KINDS.values()]
     made += [spec.build() for spec in registry.EVERY.values()]
     found: dict[type, tuple[set[str], list[Any]]] = {}
     for scheduler in made:

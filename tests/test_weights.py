@@ -1,4 +1,4 @@
-"""Weights of every kind and in every place: units, trees, shared, frozen, registered late, batched."""
+"""Weights of every kind and in every place: trees, with units, shared, frozen, registered late."""
 
 import brainstate
 import brainunit as u
@@ -9,47 +9,11 @@ import optax
 import pytest
 
 import lrax
+from any_tree import OPTIMIZERS, is_state, loss_of, optimizers, schedule, train
 from helpers import assert_close, assert_same_bits, assert_trees_close, compiled_programs, values_of
 from saved import contents
 
-OPTIMIZERS = {
-    "SGD": (lambda lr: lrax.SGD(lr=lr, momentum=0.9), lambda lr: optax.sgd(lr, momentum=0.9)),
-    "Adam": (lambda lr: lrax.Adam(lr=lr), optax.adam),
-    "AdamW": (
-        lambda lr: lrax.AdamW(lr=lr, weight_decay=0.1),
-        lambda lr: optax.adamw(lr, weight_decay=0.1),
-    ),
-}
-optimizers = pytest.mark.parametrize("name", OPTIMIZERS)
 jitted = pytest.mark.parametrize("jit", [None, brainstate.transform.jit, lrax.jit])
-
-
-def schedule():
-    return lrax.StepLR(0.05, step_size=2, gamma=0.5)
-
-
-def loss_of(values):
-    """Of any tree of numbers."""
-    return sum(jnp.sum((leaf**2 - 0.7) ** 2) for leaf in jax.tree.leaves(values))
-
-
-def train(optimizer, states, jit, steps=6, loss=None):
-    """`steps` of training on all `states`, whatever the optimizer has registered."""
-    total = loss or (lambda: loss_of(jax.tree.map(lambda s: s.value, states, is_leaf=is_state)))
-    gradient = brainstate.transform.grad(total, states)
-    gradient = brainstate.transform.jit(gradient) if jit is None else gradient
-
-    def update():
-        optimizer.step(gradient())
-        optimizer.lr_scheduler.step()
-
-    update = update if jit is None else jit(update)
-    for _ in range(steps):
-        update()
-
-
-def is_state(leaf):
-    return isinstance(leaf, brainstate.State)
 
 
 def with_optax(tx, values, steps=6, times=1):
@@ -284,106 +248,3 @@ def test_weights_that_are_registered_after_the_step_was_compiled(jit):
     train(optimizer, states, jit)
     wanted = with_optax(optax.adam(0.05), start)
     assert_trees_close(values_of(states), wanted, rtol=1e-5)
-
-
-# --- vmap -------------------------------------------------------------------------------------------
-
-RATES = (0.02, 0.05, 0.1)
-
-
-def one_training(name, lr, start, steps=6):
-    """Everything is made inside, hyper-parameters included."""
-    states = {"w": brainstate.ParamState(start)}
-    scheduler = lrax.StepLR(lr, step_size=2, gamma=0.5)
-    optimizer = OPTIMIZERS[name][0](scheduler)
-    optimizer.register_trainable_weights(states)
-
-    def update(_):
-        grads = brainstate.transform.grad(lambda: loss_of(values_of(states)), states)()
-        optimizer.step(grads)
-        scheduler.step()
-        return optimizer.current_lr
-
-    rates = brainstate.transform.for_loop(update, jnp.arange(steps))
-    return rates, states["w"].value
-
-
-@pytest.mark.parametrize("vmap", [brainstate.transform.vmap, jax.vmap])
-@optimizers
-def test_a_sweep_over_learning_rates(name, vmap):
-    starts = jnp.stack([jnp.linspace(-1.0, 1.0, 4) + i / 10 for i in range(3)])
-    sweep = jax.jit(vmap(lambda lr, w: one_training(name, lr, w)))
-    rates, weights = sweep(jnp.float32(RATES), starts)
-    for i, lr in enumerate(RATES):
-        alone, weight = one_training(name, float(np.float32(lr)), starts[i])
-        assert_same_bits(rates[i], alone)
-        assert_close(weights[i], weight, rtol=1e-5)
-
-
-def batched(name):
-    """A training whose States all hold three of it."""
-    states = {"w": brainstate.ParamState(jnp.linspace(-1.0, 1.0, 4))}
-    scheduler = schedule()
-    optimizer = OPTIMIZERS[name][0](scheduler)
-    optimizer.register_trainable_weights(states)
-    mapped = brainstate.graph.states(optimizer)
-    for state in mapped.values():
-        state.value = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * 3), state.value)
-    states["w"].value = states["w"].value + jnp.arange(3.0)[:, None] / 10
-
-    def update(shift):
-        grads = brainstate.transform.grad(lambda: loss_of([states["w"].value - shift]), states)()
-        optimizer.step(grads)
-        scheduler.step()
-        return optimizer.current_lr
-
-    mapping = {"in_states": mapped, "out_states": mapped}
-    return optimizer, brainstate.transform.vmap(update, **mapping)
-
-
-@optimizers
-def test_states_under_vmap_are_as_many_trainings(name):
-    optimizer, update = batched(name)
-    start = optimizer.param_states["w"].value
-    shifts = jnp.float32([0.0, 0.1, 0.2])
-    rates = np.stack([update(shifts) for _ in range(5)])
-    assert np.array_equal(optimizer.lr_scheduler.last_epoch.value, [5, 5, 5])
-    for i in range(3):
-        states = {"w": brainstate.ParamState(start[i])}
-        alone = OPTIMIZERS[name][0](schedule())
-        alone.register_trainable_weights(states)
-        train(alone, states, None, 5, lambda i=i, s=states: loss_of([s["w"].value - shifts[i]]))
-        assert_same_bits(rates[:, i], schedule()(np.arange(1, 6)))
-        assert_close(optimizer.param_states["w"].value[i], states["w"].value, rtol=1e-5)
-
-
-@optimizers
-def test_batched_states_have_no_state_dict_but_can_be_restored(name):
-    optimizer, update = batched(name)
-    update(jnp.zeros(3))
-    for target in (optimizer, optimizer.lr_scheduler):
-        with pytest.raises(ValueError, match=r"shape \(3,\).*brainstate.graph.states"):
-            target.state_dict()
-    with pytest.raises(ValueError, match=r"shape \(3,\).*brainstate.graph.states"):
-        optimizer.lr_scheduler.load_state_dict(schedule().state_dict())
-    new, again = batched(name)
-    saved = contents(optimizer)
-    for path, state in brainstate.graph.states(new).items():
-        state.value = saved[str(path)]
-    assert_same_bits(again(jnp.zeros(3)), update(jnp.zeros(3)))
-    assert_trees_close(contents(new), contents(optimizer), rtol=0, floor=0)
-
-
-def test_a_clock_that_is_not_declared_to_vmap_is_an_error():
-    states = {"w": brainstate.ParamState(jnp.ones(2))}
-    optimizer = lrax.SGD(lr=schedule())
-    optimizer.register_trainable_weights(states)
-
-    def update(x):
-        optimizer.step({"w": x * states["w"].value})
-        optimizer.lr_scheduler.step()
-
-    before = contents(optimizer)
-    with pytest.raises(Exception, match=r"[Bb]atch"):
-        brainstate.transform.vmap(update)(jnp.arange(3.0))
-    assert_trees_close(contents(optimizer), before, rtol=0, floor=0)

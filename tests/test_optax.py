@@ -8,7 +8,7 @@ import optax
 import pytest
 
 import lrax
-from helpers import assert_trees_close, assert_trees_equal, compiled_programs
+from helpers import assert_trees_close, assert_trees_equal, compiled_programs, slow_but
 
 START = {
     "w": np.linspace(-1.0, 1.0, 12, dtype=np.float32).reshape(3, 4),
@@ -85,7 +85,9 @@ class Training:
         return {name: state.value for name, state in self.states.items()}
 
 
-@pytest.mark.parametrize("jit", [None, lrax.jit, brainstate.transform.jit])
+@pytest.mark.parametrize(
+    "jit", slow_but([None, lrax.jit, brainstate.transform.jit], None, lrax.jit)
+)
 @pytest.mark.parametrize("name", COMPLETE)
 def test_trains_as_by_itself(name, jit):
     run = Training(COMPLETE[name])

@@ -5,155 +5,42 @@ The tables must hold every argument, by signature: a new one without rows fails.
 
 import copy
 import inspect
-import math
 
-import brainstate
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 import lrax
-from schedulers import InverseTime
-
-NAN, INF, HUGE = math.nan, math.inf, 10**400
-STEP = lrax.StepLR()
-OBJECT = object()
-
-
-# --- Values that an argument must refuse ---------------------------------------------------------
-
-
-def refuse(error, *values):
-    return [(value, error) for value in values]
-
-
-def besides(rows, *allowed):
-    """`rows` without those of the values that are allowed after all."""
-    return [row for row in rows if not any(row[0] is value for value in allowed)]
-
-
-PAIR = np.array([0.1, 0.2])
-LISTS = refuse(TypeError, [0.1], (0.1, 0.2), [], PAIR)
-NO_NUMBER = refuse(
-    TypeError, "3", b"3", None, True, np.True_, {}, {"a": 1}, {1}, 1j, np.complex64(1j), abs, STEP, OBJECT, [[0.1]]
-)  # fmt: skip
-NUMBER = NO_NUMBER + LISTS + refuse(ValueError, NAN, INF, -INF, np.float32("nan"), HUGE, -HUGE)
-NON_NEGATIVE = NUMBER + refuse(ValueError, -1, -1e-30, np.float32(-0.5), jnp.float32(-0.5))
-POSITIVE = NON_NEGATIVE + refuse(ValueError, 0, 0.0, -0.0, np.int64(0))
-SHARE = NON_NEGATIVE + refuse(ValueError, 1, 1.0, 1.5)
-WHOLE = NON_NEGATIVE + refuse(ValueError, 2.5, np.float32(0.5))
-COUNT = WHOLE + refuse(ValueError, 0, 0.0)
-EPOCH = besides(WHOLE, -1) + refuse(ValueError, -2, 2**31, 2.0**31)
-FLAG = refuse(TypeError, 1, 0, 0.5, "True", None, [True], np.array([True]), STEP)
-CHOICE = refuse(TypeError, None, 1, True, ["min"], STEP) + refuse(ValueError, "", "no such mode")
-FUNCTION = refuse(TypeError, None, 3, 0.5, "f", True, {}, [3], [None], OBJECT)
-RATES = NO_NUMBER + [row for row in NON_NEGATIVE if row[1] is ValueError]
-RATES += refuse(TypeError, ["3"], [None], (True,), [0.1, 1j], np.ones((2, 2)), [STEP])
-RATES += refuse(ValueError, [], [-0.1], [0.1, NAN], (INF,), np.array([0.1, -1]))
-EPOCHS = refuse(TypeError, None, 3, "3", {1}, {}, STEP, OBJECT, ["3"], [None], [True], [[1]], [1j])
-EPOCHS += refuse(ValueError, [-1], [2.5], [NAN], [INF], [5, 2], (1, 3, 2), np.array([2, 1]))
-VALUES = refuse(TypeError, None, 3, "3", {1}, STEP, ["a"], [None], [True], [[1]], [1j, 1, 1])
-VALUES += refuse(ValueError, [-1.0, 1, 1], [NAN, 1, 1], [1, INF, 1], [], [1.0], [1.0] * 4)
-MEMBERS = refuse(TypeError, None, 3, "abc", STEP, {}, [0.1], [None], [lrax.StepLR], [STEP, abs])
-MEMBERS += refuse((TypeError, ValueError), [])
-LR = [
-    *besides(NON_NEGATIVE, None, STEP),
-    (lrax.StepLR, TypeError),
-    (optax.constant_schedule(1.0), TypeError),
-]
-CLIP = besides(POSITIVE, None)
-BETAS = refuse(TypeError, None, 0.9, "ab", STEP, ("a", 0.9), (0.9, None), (True, 0.9))
-BETAS += refuse(
-    ValueError, (), (0.9,), (0.9, 0.9, 0.9), (1.0, 0.9), (0.9, 1.5), (-0.1, 0.9), (NAN, 0.9)
+import registry
+from ready import optimizer, plateau, values, weight
+from registry import REFUSES
+from registry.rows import (
+    BETAS,
+    CLIP,
+    COUNT,
+    EPOCH,
+    FLAG,
+    HUGE,
+    INF,
+    LR,
+    NAN,
+    NON_NEGATIVE,
+    NUMBER,
+    OBJECT,
+    PAIR,
+    SHARE,
+    STEP,
+    TX,
+    WHOLE,
+    besides,
+    refuse,
 )
-TX = refuse(TypeError, 3, "adam", 0.1, optax.adam, STEP, (1, 2), OBJECT)
-FORMULA = refuse(TypeError, None, 3, "x", abs, [3], lrax.Formula, STEP) + refuse(ValueError, [])
-
-# --- Constructors --------------------------------------------------------------------------------
 
 OPTIMIZER = {"lr": LR, "weight_decay": NON_NEGATIVE, "grad_clip_norm": CLIP, "grad_clip_value": CLIP, "clip_norm": CLIP}  # fmt: skip
 MOMENTS = {"betas": BETAS, "eps": NON_NEGATIVE}
 CONSTRUCTORS = {
-    "StepLR": {"base_lr": RATES, "step_size": COUNT, "gamma": POSITIVE},
-    "MultiStepLR": {"base_lr": RATES, "milestones": EPOCHS, "gamma": POSITIVE},
-    "ExponentialLR": {"base_lr": RATES, "gamma": POSITIVE},
-    "ExponentialDecayLR": {
-        "base_lr": RATES,
-        "decay_steps": COUNT,
-        "decay_rate": POSITIVE,
-        "transition_begin": WHOLE,
-        "staircase": FLAG,
-        "end_value": besides(NON_NEGATIVE, None),
-    },
-    "CosineAnnealingLR": {"base_lr": RATES, "T_max": COUNT, "eta_min": NON_NEGATIVE},
-    "CosineAnnealingWarmRestarts": {
-        "base_lr": RATES,
-        "T_0": COUNT,
-        "T_mult": COUNT,
-        "eta_min": NON_NEGATIVE,
-    },
-    "PolynomialLR": {"base_lr": RATES, "total_iters": COUNT, "power": POSITIVE},
-    "LinearLR": {
-        "base_lr": RATES,
-        "start_factor": NON_NEGATIVE,
-        "end_factor": NON_NEGATIVE,
-        "total_iters": WHOLE,
-    },
-    "ConstantLR": {"base_lr": RATES, "factor": NON_NEGATIVE, "total_iters": WHOLE},
-    "WarmupScheduler": {"base_lr": RATES, "warmup_epochs": WHOLE, "warmup_start_lr": NON_NEGATIVE},
-    "WarmupCosineSchedule": {
-        "base_lr": RATES,
-        "warmup_steps": WHOLE + refuse(ValueError, 10_001),
-        "total_steps": COUNT + refuse(ValueError, 999),
-        "warmup_start_lr": NON_NEGATIVE,
-        "eta_min": NON_NEGATIVE,
-    },
-    "CyclicLR": {
-        "base_lr": RATES + refuse(ValueError, 0.5, [0.001, 0.5]),
-        "max_lr": RATES + refuse(ValueError, 0.0005, [0.5, 0.0005]),
-        "step_size_up": COUNT,
-        "step_size_down": besides(COUNT, None),
-        "mode": CHOICE,
-        "gamma": POSITIVE,
-        "scale_fn": besides(FUNCTION, None),
-        "scale_mode": CHOICE,
-    },
-    "OneCycleLR": {
-        "max_lr": RATES,
-        "total_steps": besides(COUNT, None),
-        "epochs": besides(COUNT, None),
-        "steps_per_epoch": besides(COUNT, None),
-        "pct_start": NON_NEGATIVE + refuse(ValueError, 1.5),
-        "anneal_strategy": CHOICE,
-        "div_factor": POSITIVE,
-        "final_div_factor": POSITIVE,
-        "three_phase": FLAG,
-    },
-    "PiecewiseConstantSchedule": {
-        "base_lr": RATES,
-        "boundaries": [*besides(EPOCHS, None), ([1], ValueError), ([], ValueError)],
-        "values": besides(VALUES, None),
-    },
-    "LambdaLR": {"base_lr": RATES, "lr_lambda": FUNCTION + refuse(ValueError, [])},
-    "ReduceLROnPlateau": {
-        "base_lr": RATES,
-        "mode": CHOICE,
-        "factor": POSITIVE + refuse(ValueError, 1, 1.0, 2.0),
-        "patience": WHOLE,
-        "threshold": NON_NEGATIVE + refuse(ValueError, 1.0),
-        "threshold_mode": CHOICE,
-        "cooldown": WHOLE,
-        "min_lr": RATES,
-        "eps": RATES,
-    },
-    "SequentialLR": {
-        "schedulers": MEMBERS,
-        "milestones": EPOCHS + refuse(ValueError, [], [1, 2]),
-    },
-    "ChainedScheduler": {"schedulers": MEMBERS},
-    "LRScheduler": {"base_lr": RATES, "formula": FORMULA},
+    **REFUSES,
     "SGD": {**OPTIMIZER, "momentum": SHARE, "nesterov": FLAG},
     "Adam": {
         **OPTIMIZER,
@@ -165,34 +52,12 @@ CONSTRUCTORS = {
     "AdamW": {**OPTIMIZER, **MOMENTS},
     "OptaxOptimizer": {**OPTIMIZER, "tx": TX},
 }
-for name, arguments in CONSTRUCTORS.items():
-    if issubclass(getattr(lrax, name), lrax.LRScheduler):
-        arguments["last_epoch"] = EPOCH
 VALID = {  # arguments that are needed besides
-    "OneCycleLR": {"total_steps": 100},
-    "OneCycleLR.epochs": {"total_steps": None, "steps_per_epoch": 10},
-    "OneCycleLR.steps_per_epoch": {"total_steps": None, "epochs": 10},
-    "LambdaLR": {"lr_lambda": lambda epoch: 1.0},
-    "SequentialLR": {"schedulers": [lrax.StepLR(), lrax.StepLR()], "milestones": [3]},
-    "ChainedScheduler": {"schedulers": [lrax.StepLR(), lrax.StepLR()]},
-    "LRScheduler": {"formula": InverseTime(0.1)},
+    **registry.VALID,
     "SGD.nesterov": {"momentum": 0.9},
 }
 
 # --- Methods and functions -----------------------------------------------------------------------
-
-
-def weight(*shape):
-    return brainstate.ParamState(jnp.ones(shape))
-
-
-def optimizer(lr=0.1):
-    ready = lrax.SGD(lr, momentum=0.9)
-    return ready.register_trainable_weights({"w": weight(3)})
-
-
-def plateau():
-    return lrax.ReduceLROnPlateau(patience=0)
 
 
 ANY_EPOCH = refuse(
@@ -386,12 +251,6 @@ def test_argument_of_a_method(name, argument):
             raise
 
     check(call, argument, rows[argument], **others)
-
-
-def values(owner):
-    """Every State of a scheduler or an optimizer, as text."""
-    states = dict(brainstate.graph.states(owner)) | getattr(owner, "param_states", {})
-    return {key: repr(jax.tree.map(np.asarray, state.value)) for key, state in states.items()}
 
 
 # --- Assignment ----------------------------------------------------------------------------------

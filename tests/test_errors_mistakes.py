@@ -1,33 +1,19 @@
 """Mistakes that train silently elsewhere: refused, with a message that says what to do instead."""
 
-import copy
-import math
-
 import brainstate
 import brainunit as u
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import pytest
 
 import lrax
-from schedulers import KINDS
-from test_errors import optimizer, plateau, values, weight
-
-NAN, INF, HUGE = math.nan, math.inf, 10**400
-STEP = lrax.StepLR()
+from helpers import takes_metric
+from ready import optimizer, plateau, trained, values, weight
+from registry import KINDS
+from registry.rows import NAN, STEP
 
 # --- What belongs together -----------------------------------------------------------------------
-
-
-def trained(scheduler, groups=1):
-    """An optimizer that has made one step."""
-    made = optimizer(scheduler)
-    for group in range(1, groups):
-        made.add_param_group({f"w{group}": weight(2)})
-    made.step({name: state.value for name, state in made.param_states.items()})
-    return made
 
 
 def optax_direction(tx):
@@ -150,102 +136,13 @@ def test_stateful_call_under_plain_jax(action, transformation):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_scheduler_under_plain_jit(kind):
     scheduler = KINDS[kind]()
-    metric = {"metric": 1.0} if isinstance(scheduler, lrax.ReduceLROnPlateau) else {}
+    metric = {"metric": 1.0} if takes_metric(scheduler) else {}
     with pytest.raises(brainstate.TraceContextError, match=type(scheduler).__name__):
         jax.jit(lambda: scheduler.step(**metric))()
     assert scheduler.last_epoch.value == 0
 
 
-# --- State dicts ---------------------------------------------------------------------------------
-
-
-def changed(state, path, value):
-    """A copy with another value at `path`; None removes it."""
-    state = copy.deepcopy(state)
-    *parents, last = path
-    place = state
-    for key in parents:
-        place = place[key]
-    if value is None:
-        del place[last]
-    else:
-        place[last] = value
-    return state
-
-
-MUTATIONS = [  # made of what, where, the new value, and what the message holds
-    ("StepLR", ["version"], None, "version"),
-    ("StepLR", ["version"], 999, "999"),
-    ("StepLR", ["version"], "1", "'1'"),
-    ("StepLR", ["version"], True, "True"),
-    ("StepLR", ["last_epoch"], None, "last_epoch"),
-    *[("StepLR", ["last_epoch"], v, repr(v)) for v in (NAN, INF, -1, 2.5, "3", True, 2**31, HUGE, [3], {})],
-    ("StepLR", ["StepLR"], None, "StepLR"),
-    ("StepLR", ["StepLR", "gamma"], 0.7, "gamma", "0.7", "0.1"),
-    ("StepLR", ["StepLR", "gamma"], None, "gamma"),
-    ("StepLR", ["StepLR", "gama"], 0.1, "gama"),
-    ("StepLR", ["StepLR"], {"step_size": 30}, "base_lr"),
-    ("StepLR", ["ExponentialLR"], {"base_lr": 0.001}, "ExponentialLR"),
-    ("StepLR", ["surplus"], 1, "surplus"),
-    ("ReduceLROnPlateau", ["plateaus"], None, "plateaus"),
-    ("ReduceLROnPlateau", ["plateaus", "0"], None, "0"),
-    ("ReduceLROnPlateau", ["plateaus", "1"], {}, "1"),
-    ("ReduceLROnPlateau", ["plateaus", "0", "best"], NAN, "best", "nan"),
-    ("ReduceLROnPlateau", ["plateaus", "0", "best"], "a", "best", "'a'"),
-    ("ReduceLROnPlateau", ["plateaus", "0", "num_bad_epochs"], -1, "num_bad_epochs", "-1"),
-    ("ReduceLROnPlateau", ["plateaus", "0", "reductions"], 1.5, "reductions", "1.5"),
-    ("ReduceLROnPlateau", ["ReduceLROnPlateau", "mode"], {"max": 1}, "mode", "max", "min"),
-    ("SGD", ["version"], 2, "2"),
-    ("SGD", ["lr"], {}, "lr"),
-    ("SGD", ["lr", "0"], NAN, "lr", "nan"),
-    ("SGD", ["lr", "0"], -0.1, "lr", "-0.1"),
-    ("SGD", ["lr", "1"], 0.1, "1"),
-    ("SGD", ["step_count"], -1, "step_count", "-1"),
-    ("SGD", ["step_count"], NAN, "step_count", "nan"),
-    ("SGD", ["opt_state"], {}, "opt_state"),
-    ("SGD", ["opt_state"], 3, "opt_state"),
-    ("SGD", ["opt_state", "1"], {}, "opt_state", "1"),
-    ("SGD", ["lr_scheduler"], None, "lr_scheduler"),
-    ("SGD", ["lr_scheduler", "last_epoch"], NAN, "last_epoch", "nan"),
-    ("SGD", ["lr_scheduler", "ConstantLR", "base_lr"], 0.7, "base_lr", "0.7", "0.1"),
-    ("SGD", ["surplus"], 1, "surplus"),
-]  # fmt: skip
-OWNERS = {
-    "StepLR": lrax.StepLR,
-    "ReduceLROnPlateau": plateau,
-    "SGD": lambda: trained(0.1),
-}
-
-
-@pytest.mark.parametrize(
-    "name, path, value, fragments",
-    [pytest.param(*row[:3], row[3:], id=f"{'.'.join(row[1])}={row[2]!r:.20}") for row in MUTATIONS],
-)
-def test_state_dict_that_does_not_fit(name, path, value, fragments):
-    owner = OWNERS[name]()
-    before = values(owner)
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the message is looked at below)
-        owner.load_state_dict(changed(owner.state_dict(), path, value))
-    assert type(caught.value) is ValueError
-    missing = [text for text in fragments if text not in str(caught.value)]
-    assert not missing, f"{missing} not in: {caught.value}"
-    assert values(owner) == before
-    owner.load_state_dict(owner.state_dict())
-
-
-def test_moments_that_do_not_fit():
-    owner = OWNERS["SGD"]()
-    before, state = values(owner), owner.state_dict()
-    leaves = jax.tree_util.tree_flatten_with_path(state["opt_state"])[0]
-    assert leaves
-    for keys, leaf in leaves:
-        where = ["opt_state", *(key.key for key in keys)]
-        for wrong in (None, jnp.ones(7), np.ones(np.shape(leaf), bool), "a", {}, 3.0 * u.mV):
-            with pytest.raises(ValueError, match="opt_state") as caught:
-                owner.load_state_dict(changed(state, where, wrong))
-            assert type(caught.value) is ValueError
-            assert values(owner) == before
-
+# --- What cannot be traced ---------------------------------------------------------------------
 
 REFUSED = {
     "a unit": (lambda x: lrax.StepLR(0.1 * u.mV), "no unit"),
@@ -267,12 +164,3 @@ def test_a_gradient_that_is_no_array():
     optimizer.register_trainable_weights({"w": brainstate.ParamState(jnp.ones(2))})
     with pytest.raises(TypeError, match="gradient of 'w' must be an array"):
         brainstate.transform.jit(lambda: optimizer.step({"w": "steep"}))()
-
-
-def test_keys_that_are_no_strings():
-    owner = OWNERS["SGD"]()
-    before, state = values(owner), owner.state_dict()
-    for key in (None, 0, ("a", 1)):
-        with pytest.raises(ValueError, match=r"has unknown keys \["):
-            owner.load_state_dict({**state, "opt_state": {**state["opt_state"], key: {}, "a": {}}})
-    assert values(owner) == before

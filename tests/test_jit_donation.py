@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import lrax
-from helpers import assert_trees_equal, compiled_programs
+from helpers import assert_trees_equal, compiled_programs, state_of
 from steps import Training, counter, jits
 
 transform = brainstate.transform
@@ -50,7 +50,7 @@ def test_what_a_plateau_remembers_is_kept():
     best = []
     for metric in (3.0, 2.0, 5.0):
         step(metric)
-        best.append(jax.tree.leaves(scheduler.learning.memory.value))
+        best.append(jax.tree.leaves(state_of(scheduler, "0").value))
     assert not any(leaf.is_deleted() for leaves in best for leaf in leaves)
     assert scheduler.best.value == 2.0
     assert float(scheduler.current_lrs.value[0]) == np.float32(0.05)

@@ -1,4 +1,4 @@
-"""Sweeps: a whole training, built inside a mapped function, equals each of its runs by itself."""
+"""Many trainings at once: built inside a mapped function, or mapped over their States; each equals the one by itself."""
 
 import brainstate
 import jax
@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 import lrax
-from helpers import assert_close, assert_same_bits, compiled_programs
+from any_tree import OPTIMIZERS, loss_of, optimizers, schedule, train
+from helpers import (
+    assert_close,
+    assert_same_bits,
+    assert_trees_close,
+    compiled_programs,
+    slow_but,
+    values_of,
+)
+from saved import contents
 
 transform = brainstate.transform
 STEPS, BATCH = 40, 16
@@ -17,7 +26,7 @@ Y = jnp.asarray(np.tanh(X @ RNG.normal(size=(6, 3)) + RNG.normal(size=3)), jnp.f
 LR = np.float32([1e-4, 3e-4, 1.1e-3, 3e-3, 0.01, 0.03])
 WARMUP = np.int32([0, 1, 7, 10, 25, 40])
 MAPS = {"brainstate.transform.vmap": transform.vmap, "jax.vmap": jax.vmap}
-maps = pytest.mark.parametrize("mapped", MAPS.values(), ids=MAPS)
+maps = pytest.mark.parametrize("mapped", slow_but(MAPS.values(), transform.vmap), ids=MAPS)
 
 # How a learning rate and a length make a schedule.
 SCHEDULES = {
@@ -37,7 +46,7 @@ SCHEDULES = {
         boundaries=[n, n + 9], values=[lr, lr / 2, lr / 8]
     ),
 }
-OPTIMIZERS = {
+OF_SWEEPS = {
     "AdamW": lambda lr: lrax.AdamW(lr=lr, eps=1e-3, weight_decay=0.01, grad_clip_norm=1.0),
     "SGD": lambda lr: lrax.SGD(lr=lr, momentum=0.9, weight_decay=1e-3),
 }
@@ -59,7 +68,7 @@ def training(schedule, optimizer="AdamW"):
             for name, value in FIRST.items()
         }
         scheduler = SCHEDULES[schedule](lr, length)
-        opt = OPTIMIZERS[optimizer](scheduler)
+        opt = OF_SWEEPS[optimizer](scheduler)
         opt.register_trainable_weights(params)
 
         def step(x, y):
@@ -152,3 +161,106 @@ def test_every_number_of_an_optimizer_may_differ():
     assert np.unique(swept[:, -1, 0]).size == 3
     for found, row in zip(swept, numbers, strict=True):
         assert_close(found, train(*map(float, row)), floor=1e-6)
+
+
+# --- States that are mapped, and everything made inside ----------------------------------------------
+
+RATES = (0.02, 0.05, 0.1)
+
+
+def one_training(name, lr, start, steps=6):
+    """Everything is made inside, hyper-parameters included."""
+    states = {"w": brainstate.ParamState(start)}
+    scheduler = lrax.StepLR(lr, step_size=2, gamma=0.5)
+    optimizer = OPTIMIZERS[name][0](scheduler)
+    optimizer.register_trainable_weights(states)
+
+    def update(_):
+        grads = brainstate.transform.grad(lambda: loss_of(values_of(states)), states)()
+        optimizer.step(grads)
+        scheduler.step()
+        return optimizer.current_lr
+
+    rates = brainstate.transform.for_loop(update, jnp.arange(steps))
+    return rates, states["w"].value
+
+
+@pytest.mark.parametrize("vmap", [brainstate.transform.vmap, jax.vmap])
+@optimizers
+def test_a_sweep_over_learning_rates(name, vmap):
+    starts = jnp.stack([jnp.linspace(-1.0, 1.0, 4) + i / 10 for i in range(3)])
+    sweep = jax.jit(vmap(lambda lr, w: one_training(name, lr, w)))
+    rates, weights = sweep(jnp.float32(RATES), starts)
+    for i, lr in enumerate(RATES):
+        alone, weight = one_training(name, float(np.float32(lr)), starts[i])
+        assert_same_bits(rates[i], alone)
+        assert_close(weights[i], weight, rtol=1e-5)
+
+
+def batched(name):
+    """A training whose States all hold three of it."""
+    states = {"w": brainstate.ParamState(jnp.linspace(-1.0, 1.0, 4))}
+    scheduler = schedule()
+    optimizer = OPTIMIZERS[name][0](scheduler)
+    optimizer.register_trainable_weights(states)
+    mapped = brainstate.graph.states(optimizer)
+    for state in mapped.values():
+        state.value = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * 3), state.value)
+    states["w"].value = states["w"].value + jnp.arange(3.0)[:, None] / 10
+
+    def update(shift):
+        grads = brainstate.transform.grad(lambda: loss_of([states["w"].value - shift]), states)()
+        optimizer.step(grads)
+        scheduler.step()
+        return optimizer.current_lr
+
+    mapping = {"in_states": mapped, "out_states": mapped}
+    return optimizer, brainstate.transform.vmap(update, **mapping)
+
+
+@optimizers
+def test_states_under_vmap_are_as_many_trainings(name):
+    optimizer, update = batched(name)
+    start = optimizer.param_states["w"].value
+    shifts = jnp.float32([0.0, 0.1, 0.2])
+    rates = np.stack([update(shifts) for _ in range(5)])
+    assert np.array_equal(optimizer.lr_scheduler.last_epoch.value, [5, 5, 5])
+    for i in range(3):
+        states = {"w": brainstate.ParamState(start[i])}
+        alone = OPTIMIZERS[name][0](schedule())
+        alone.register_trainable_weights(states)
+        train(alone, states, None, 5, lambda i=i, s=states: loss_of([s["w"].value - shifts[i]]))
+        assert_same_bits(rates[:, i], schedule()(np.arange(1, 6)))
+        assert_close(optimizer.param_states["w"].value[i], states["w"].value, rtol=1e-5)
+
+
+@optimizers
+def test_batched_states_have_no_state_dict_but_can_be_restored(name):
+    optimizer, update = batched(name)
+    update(jnp.zeros(3))
+    for target in (optimizer, optimizer.lr_scheduler):
+        with pytest.raises(ValueError, match=r"shape \(3,\).*brainstate.graph.states"):
+            target.state_dict()
+    with pytest.raises(ValueError, match=r"shape \(3,\).*brainstate.graph.states"):
+        optimizer.lr_scheduler.load_state_dict(schedule().state_dict())
+    new, again = batched(name)
+    saved = contents(optimizer)
+    for path, state in brainstate.graph.states(new).items():
+        state.value = saved[str(path)]
+    assert_same_bits(again(jnp.zeros(3)), update(jnp.zeros(3)))
+    assert_trees_close(contents(new), contents(optimizer), rtol=0, floor=0)
+
+
+def test_a_clock_that_is_not_declared_to_vmap_is_an_error():
+    states = {"w": brainstate.ParamState(jnp.ones(2))}
+    optimizer = lrax.SGD(lr=schedule())
+    optimizer.register_trainable_weights(states)
+
+    def update(x):
+        optimizer.step({"w": x * states["w"].value})
+        optimizer.lr_scheduler.step()
+
+    before = contents(optimizer)
+    with pytest.raises(Exception, match=r"[Bb]atch"):
+        brainstate.transform.vmap(update)(jnp.arange(3.0))
+    assert_trees_close(contents(optimizer), before, rtol=0, floor=0)

@@ -1,0 +1,20 @@
+"""The names of lrax that are not public and that tests and tools use all the same: these, and no others."""
+
+import jax
+
+import lrax.formulas.arithmetic
+import lrax.states.internals
+
+HOST = lrax.formulas.arithmetic.HOST
+Vector = lrax.formulas.arithmetic.Vector
+Traced = lrax.formulas.arithmetic.Traced
+wide = lrax.formulas.arithmetic.wide
+"""The arithmetic of formulas on the host, for arrays and in programs, where float64 is allowed."""
+
+direct = lrax.states.internals.direct
+"""Whether a State may be read and written past brainstate's bookkeeping."""
+
+
+def without_float64(monkeypatch):
+    """As if the devices here could not compute in float64."""
+    monkeypatch.setattr(lrax.formulas.arithmetic, "_WITHOUT_FLOAT64", (jax.default_backend(),))

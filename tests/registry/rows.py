@@ -1,0 +1,60 @@
+"""What arguments must refuse: rows of a value and the error that it is."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import lrax
+
+NAN, INF, HUGE = math.nan, math.inf, 10**400
+STEP = lrax.StepLR()
+OBJECT = object()
+
+
+def refuse(error, *values):
+    return [(value, error) for value in values]
+
+
+def besides(rows, *allowed):
+    """`rows` without those of the values that are allowed after all."""
+    return [row for row in rows if not any(row[0] is value for value in allowed)]
+
+
+PAIR = np.array([0.1, 0.2])
+LISTS = refuse(TypeError, [0.1], (0.1, 0.2), [], PAIR)
+NO_NUMBER = refuse(
+    TypeError, "3", b"3", None, True, np.True_, {}, {"a": 1}, {1}, 1j, np.complex64(1j), abs, STEP, OBJECT, [[0.1]]
+)  # fmt: skip
+NUMBER = NO_NUMBER + LISTS + refuse(ValueError, NAN, INF, -INF, np.float32("nan"), HUGE, -HUGE)
+NON_NEGATIVE = NUMBER + refuse(ValueError, -1, -1e-30, np.float32(-0.5), jnp.float32(-0.5))
+POSITIVE = NON_NEGATIVE + refuse(ValueError, 0, 0.0, -0.0, np.int64(0))
+SHARE = NON_NEGATIVE + refuse(ValueError, 1, 1.0, 1.5)
+WHOLE = NON_NEGATIVE + refuse(ValueError, 2.5, np.float32(0.5))
+COUNT = WHOLE + refuse(ValueError, 0, 0.0)
+EPOCH = besides(WHOLE, -1) + refuse(ValueError, -2, 2**31, 2.0**31)
+FLAG = refuse(TypeError, 1, 0, 0.5, "True", None, [True], np.array([True]), STEP)
+CHOICE = refuse(TypeError, None, 1, True, ["min"], STEP) + refuse(ValueError, "", "no such mode")
+FUNCTION = refuse(TypeError, None, 3, 0.5, "f", True, {}, [3], [None], OBJECT)
+RATES = NO_NUMBER + [row for row in NON_NEGATIVE if row[1] is ValueError]
+RATES += refuse(TypeError, ["3"], [None], (True,), [0.1, 1j], np.ones((2, 2)), [STEP])
+RATES += refuse(ValueError, [], [-0.1], [0.1, NAN], (INF,), np.array([0.1, -1]))
+EPOCHS = refuse(TypeError, None, 3, "3", {1}, {}, STEP, OBJECT, ["3"], [None], [True], [[1]], [1j])
+EPOCHS += refuse(ValueError, [-1], [2.5], [NAN], [INF], [5, 2], (1, 3, 2), np.array([2, 1]))
+VALUES = refuse(TypeError, None, 3, "3", {1}, STEP, ["a"], [None], [True], [[1]], [1j, 1, 1])
+VALUES += refuse(ValueError, [-1.0, 1, 1], [NAN, 1, 1], [1, INF, 1], [], [1.0], [1.0] * 4)
+MEMBERS = refuse(TypeError, None, 3, "abc", STEP, {}, [0.1], [None], [lrax.StepLR], [STEP, abs])
+MEMBERS += refuse((TypeError, ValueError), [])
+LR = [
+    *besides(NON_NEGATIVE, None, STEP),
+    (lrax.StepLR, TypeError),
+    (optax.constant_schedule(1.0), TypeError),
+]
+CLIP = besides(POSITIVE, None)
+BETAS = refuse(TypeError, None, 0.9, "ab", STEP, ("a", 0.9), (0.9, None), (True, 0.9))
+BETAS += refuse(
+    ValueError, (), (0.9,), (0.9, 0.9, 0.9), (1.0, 0.9), (0.9, 1.5), (-0.1, 0.9), (NAN, 0.9)
+)
+TX = refuse(TypeError, 3, "adam", 0.1, optax.adam, STEP, (1, 2), OBJECT)
+FORMULA = refuse(TypeError, None, 3, "x", abs, [3], lrax.Formula, STEP) + refuse(ValueError, [])

@@ -1,0 +1,123 @@
+"""Hooks on States hear of every step and may change what is written, eagerly and in lrax.jit."""
+
+import brainstate
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lrax
+from helpers import assert_close, state_of
+from network import new_states
+from steps import JITS, Training, counter, jits
+
+
+@pytest.mark.parametrize("which", ["clock", "rates"])
+def test_a_hook_on_a_state_sees_every_step(which):
+    scheduler = lrax.ExponentialLR(base_lr=1.0, gamma=0.5)
+    state = scheduler.last_epoch if which == "clock" else state_of(scheduler, "lr")
+    seen = []
+
+    def note(context):
+        value = context.value if which == "clock" else context.value["lr"].item()
+        seen.append(value)
+
+    scheduler.step()
+    state.register_hook("write_after", note)
+    for _ in range(3):
+        scheduler.step()
+    assert seen == ([2, 3, 4] if which == "clock" else [0.25, 0.125, 0.0625])
+    assert scheduler.get_last_lr() == [0.0625]
+    assert scheduler.last_epoch.value == 4
+    state.clear_hooks()
+    scheduler.step()
+    assert len(seen) == 3
+    assert scheduler.get_last_lr() == [0.03125]
+
+
+def test_hooks_of_learning_rates_hear_of_each_step():
+    scheduler = lrax.ExponentialLR(0.5, 0.5)
+    states = new_states()
+    optimizer = lrax.SGD(lr=scheduler)
+    optimizer.register_trainable_weights({"a": states["a"]})
+    optimizer.add_param_group({"b": states["b"]}, lr=0.02)
+    heard = []
+    state_of(scheduler, "lr").register_hook(
+        "write_after", lambda context: heard.append(np.array(context.value["lr"]))
+    )
+    scheduler.step()
+    scheduler.step()
+    assert_close(heard, [[0.25, 0.01], [0.125, 0.005]])
+
+
+# --- in lrax.jit -------------------------------------------------------------------------------------
+
+
+def heard(jit, register):
+    """What hooks hear of three steps, and the numbers in the end; one of them changes what is written."""
+    state, seen = counter(1.0), []
+
+    @jit
+    def double():
+        state.value = 2 * state.value
+
+    double()
+    register(state, "read", lambda context: seen.append("read"))
+    register(state, "write_after", lambda context: seen.append("write"))
+
+    def limit(context):
+        context.transformed_value = jnp.minimum(context.value, 5.0)
+
+    register(state, "write_before", limit)
+    seen.clear()
+    double()
+    double()
+    return seen, float(state.value)
+
+
+@jits
+def test_hooks_of_a_state(jit):
+    seen, last = heard(jit, lambda state, *hook: state.register_hook(*hook))
+    assert seen.count("write") >= 2
+    assert last == 5.0
+
+
+@jits
+def test_hooks_of_all_states(jit):
+    registry = brainstate.GlobalHookRegistry.instance()
+    try:
+        seen, last = heard(jit, lambda state, *hook: registry.register_hook(*hook))
+    finally:
+        registry.clear_hooks()
+    assert seen.count("write") >= 2
+    assert last == 5.0
+
+
+@pytest.mark.parametrize("which", ["last_epoch", "optimizer"])
+def test_hooks_of_a_scheduler(which):
+    run, seen = Training(lrax.jit), []
+    run.step(*run.batch)
+    state = run.scheduler.last_epoch if which == "last_epoch" else run.optimizer.opt_state
+    state.register_hook("write_after", lambda context: seen.append(context.value))
+    run.step(*run.batch)
+    assert len(seen) == 1
+    run.scheduler.step()
+    assert len(seen) == (2 if which == "last_epoch" else 1)
+
+
+def test_a_state_that_writes_in_its_own_way():
+    class Halved(brainstate.LongTermState):
+        def _write_value(self, v):
+            super()._write_value(v / 2)
+
+    halves = {}
+    for name, jit in JITS.items():
+        state = Halved(jnp.float32(32.0))
+
+        @jit
+        def add(state=state):
+            state.value = state.value + 2
+
+        add()
+        add()
+        halves[name] = float(state.value)
+    assert halves["lrax"] == halves["brainstate"]

@@ -5,7 +5,7 @@ import pytest
 import lrax
 from formats import assert_plain, same_dict, through_json, through_msgpack, through_pickle
 from helpers import assert_same_bits
-from registry import NO_CONFIG, SCHEDULERS
+from registry import CLASSES, NO_CONFIG, SCHEDULERS
 from registry.own import InverseTime
 from saved import advance
 
@@ -18,7 +18,7 @@ def test_a_scheduler_is_rebuilt_from_its_configuration(kind, way):
     scheduler = SCHEDULERS[kind]()
     advance(scheduler, 0, 6)
     config = way(scheduler.config, None, None)
-    twin = lrax.from_config(config)
+    twin = lrax.from_config(config, classes=CLASSES)
     assert type(twin) is type(scheduler)
     assert twin.config == config == SCHEDULERS[kind]().config
     assert int(twin.last_epoch.value) == 0
@@ -29,14 +29,30 @@ def test_a_scheduler_is_rebuilt_from_its_configuration(kind, way):
 OF_CODE = {
     "LambdaLR": lambda: SCHEDULERS["LambdaLR"](),
     "a list of functions": lambda: lrax.LambdaLR(0.1, lr_lambda=[abs, abs]),
-    "a subclass": lambda: SCHEDULERS["a subclass"](),
-    "a formula": lambda: SCHEDULERS["a formula"](),
-    "formulas": lambda: lrax.LRScheduler([0.1, 0.2], formula=[InverseTime(1), InverseTime(2)]),
     "scale_fn": lambda: lrax.CyclicLR(0.1, 0.2, 5, scale_fn=lambda cycle: 0.5**cycle),
     "a composite of one": lambda: lrax.ChainedScheduler(
+        [lrax.StepLR(0.1), SCHEDULERS["LambdaLR"]()]
+    ),
+}
+OF_CLASSES = {
+    "formulas": lambda: lrax.LRScheduler([0.1, 0.2], formula=[InverseTime(1), InverseTime(2)]),
+    "a composite of a subclass": lambda: lrax.ChainedScheduler(
         [lrax.StepLR(0.1), SCHEDULERS["a subclass"]()]
     ),
 }
+
+
+@pytest.mark.parametrize("name", OF_CLASSES)
+def test_classes_of_a_user_are_passed_along(name):
+    scheduler = OF_CLASSES[name]()
+    config = through_json(scheduler.config, None, None)
+    twin = lrax.from_config(config, classes=CLASSES)
+    advance(scheduler, 0, 5)
+    assert_plain(scheduler.state_dict())
+    twin.load_state_dict(through_json(scheduler.state_dict(), None, None))
+    assert_same_bits(advance(twin, 5, 9), advance(scheduler, 5, 9))
+    with pytest.raises(ValueError, match="classes="):
+        lrax.from_config(config)
 
 
 @pytest.mark.parametrize("name", OF_CODE)

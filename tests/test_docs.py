@@ -135,7 +135,9 @@ def test_public_names():
     def order(name):  # constants and acronyms, classes, functions, each by the alphabet
         return 0 if name.isupper() else 1 if name[0].isupper() else 2, name
 
-    assert lrax.__all__ == sorted(set(lrax.__all__), key=order)
+    for names in (lrax.optimizers.__all__, lrax.schedulers.catalogue.__all__):
+        assert names == sorted(set(names), key=order)
+    assert len({*lrax.__all__}) == len(lrax.__all__)
     public = {
         name
         for name, value in vars(lrax).items()

@@ -113,7 +113,7 @@ METHODS = {  # the object, how its method is called otherwise, and the rows
         {"state_dict": optimizer().state_dict()},
         {"state_dict": DICT, "strict": FLAG},
     ),
-    "from_config": (None, {}, {"config": refuse(ValueError, None, 3, "StepLR", [], {}, {"StepLR": 3}, {"NoLR": {}})}),
+    "from_config": (None, {"config": STEP.config}, {"classes": refuse(TypeError, None, 3, "abs", [abs], [3], ["StepLR"], [STEP], [dict]), "config": refuse(ValueError, None, 3, "StepLR", [], {}, {"StepLR": 3}, {"NoLR": {}})}),
     "jit": (
         None,
         {"fn": abs},
@@ -125,7 +125,7 @@ METHODS = {  # the object, how its method is called otherwise, and the rows
         },
     ),
 }  # fmt: skip
-UNCHECKED = {"Formula"}
+UNCHECKED = {"Formula", "OptaxOptimizer.direction"}
 """Written by users, called by us."""
 
 
@@ -139,7 +139,8 @@ def methods(cls):
     for name, member in inspect.getmembers(cls, inspect.isfunction):
         ours = member.__module__.startswith("lrax.")
         inherited = any(getattr(base, name, None) is member for base in bases)
-        if ours and not inherited and (not name.startswith("_") or name == "__call__"):
+        unchecked = any(f"{kind.__name__}.{name}" in UNCHECKED for kind in cls.__mro__)
+        if ours and not inherited and not unchecked and (name[0] != "_" or name == "__call__"):
             yield name, member
 
 

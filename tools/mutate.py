@@ -82,7 +82,7 @@ def examples() -> dict[type, tuple[set[str], list[Any]]]:
     made += [spec.build() for spec in registry.EVERY.values()]
     found: dict[type, tuple[set[str], list[Any]]] = {}
     for scheduler in made:
-        formula = type(scheduler._formulas[0])
+        formula = type(scheduler.formulas[0])
         if formula.__module__.startswith("lrax.schedulers") and "raw" in vars(formula):
             names, some = found.setdefault(formula, (set(), []))
             names.add(type(scheduler).__name__)
@@ -94,7 +94,7 @@ def calls(some: list[Any]) -> dict[str, int]:
     """How many calls of each kind the formula makes at most."""
     most: dict[str, int] = {}
     for scheduler in some:
-        for formula in scheduler._formulas:
+        for formula in scheduler.formulas:
             for t in (0, 1, 5, 12, 40, 10**9):
                 x = Tampered(HOST)
                 formula.raw(t, float(scheduler.base_lrs[0]), x)

@@ -44,6 +44,9 @@ class Entry:
     has_config: bool = True
     """False where it is built on a function of the user's, which no configuration can hold."""
 
+    classes: Sequence[type] = ()
+    """Classes of the user's that ``from_config`` needs to rebuild them."""
+
     scales: bool = True
     """Whether a group with a base learning rate of its own follows ``kind`` of that."""
 

@@ -29,7 +29,7 @@ OWN = Entry(
     label="a formula",
     kind=lambda b: lrax.LRScheduler(b, formula=InverseTime(0.1)),
     more_kinds={"a subclass": lambda b: Halving(b)},
-    has_config=False,
+    classes=[Halving, InverseTime],
     refuses={"base_lr": RATES, "formula": FORMULA},
     valid={"": {"formula": InverseTime(0.1)}},
     exact=None,

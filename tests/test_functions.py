@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lrax
-from helpers import assert_same_bits, stepped
+from helpers import assert_same_bits, slow_but, stepped
 
 
 def test_a_function_in_jax_numpy_is_float64_on_the_host():
@@ -43,6 +43,10 @@ PYTHON = {
 }
 
 
+def by_lambda(function):
+    return lrax.LambdaLR(0.1, function)
+
+
 class OfPython(lrax.LRScheduler):
     def __init__(self, function):
         self.function = function
@@ -53,7 +57,9 @@ class OfPython(lrax.LRScheduler):
 
 
 @pytest.mark.parametrize("label", PYTHON)
-@pytest.mark.parametrize("make", [lambda f: lrax.LambdaLR(0.1, f), OfPython])
+@pytest.mark.parametrize(
+    "make", slow_but([by_lambda, OfPython], by_lambda), ids=["LambdaLR", "get_lr"]
+)
 def test_a_function_of_python_is_the_same_compiled(label, make):
     scheduler = make(PYTHON[label])
     wanted = np.float32([0.1 * float(PYTHON[label](t)) for t in range(100)])

@@ -85,9 +85,7 @@ class Training:
         return {name: state.value for name, state in self.states.items()}
 
 
-@pytest.mark.parametrize(
-    "jit", slow_but([None, lrax.jit, brainstate.transform.jit], None, lrax.jit)
-)
+@pytest.mark.parametrize("jit", slow_but([None, lrax.jit, brainstate.transform.jit], lrax.jit))
 @pytest.mark.parametrize("name", COMPLETE)
 def test_trains_as_by_itself(name, jit):
     run = Training(COMPLETE[name])

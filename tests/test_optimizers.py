@@ -139,7 +139,9 @@ def compiled_runs(name):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "name", slow_but(OPTIMIZERS, "AdamW", "SGD with nesterov and decay", "OptaxOptimizer of lion")
+)
 def test_same_parameters_as_optax_compiled(name, kind):
     result = compiled_runs(name)[kind]
     assert_trees_close(result, wanted(name)[kind])
@@ -187,7 +189,7 @@ def test_a_float_is_a_constant_learning_rate(name):
     assert_trees_close(result, optax_run({0: tx}, START, jax.grad(loss_of), 10)[0])
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", slow_but(OPTIMIZERS, "AdamW", "SGD with momentum"))
 @pytest.mark.parametrize("eager", [True, False])
 def test_bfloat16_parameters_stay_bfloat16(name, eager):
     start = jax.tree.map(lambda v: v.astype(jnp.bfloat16), START)

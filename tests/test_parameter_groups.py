@@ -8,7 +8,15 @@ import optax
 import pytest
 
 import lrax
-from helpers import assert_close, assert_same_bits, assert_trees_close, last_lr, step, values_of
+from helpers import (
+    assert_close,
+    assert_same_bits,
+    assert_trees_close,
+    last_lr,
+    slow_but,
+    step,
+    values_of,
+)
 from network import OPTIMIZERS, START, gradient_of, loss_of, new_states, schedule
 from registry import BASE, KINDS
 
@@ -40,7 +48,7 @@ def train(optimizer, states, steps, jitted):
         update()
 
 
-@pytest.mark.parametrize("jitted", [False, True])
+@pytest.mark.parametrize("jitted", slow_but([False, True], True))
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_each_group_has_its_own_rate_and_decay_also_when_added_later(name, jitted):
     ours, theirs = OPTIMIZERS[name]

@@ -182,6 +182,7 @@ def killer(tests: list[str], select: str = "") -> str:
                 if hasattr(value, "cache_clear"):  # it remembers learning rates of another mutant
                     value.cache_clear()
     first, options = FirstFailure(), ["-x", "-q", "-p", "no:cacheprovider", "-n0"]
+    options += ["-m", "slow or not slow"]
     options += ["-k", select] if select else []
     with contextlib.redirect_stdout(io.StringIO()):
         pytest.main([*options, *(str(ROOT / test) for test in tests)], plugins=[first])

@@ -4,6 +4,7 @@ Each family of schedulers has a file here, with the entries of its members; see 
 """
 
 import dataclasses
+import inspect
 
 import lrax
 from registry import compose, cosine, cyclic, decay, own, piecewise, plateau, warmup
@@ -111,8 +112,6 @@ def references(library):
 
 
 def arguments_of(name):
-    import inspect
-
     return set(inspect.signature(getattr(lrax, name).__init__).parameters) - {"self", "last_epoch"}
 
 

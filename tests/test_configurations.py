@@ -5,7 +5,7 @@ import pytest
 import lrax
 from formats import assert_plain, same_dict, through_json, through_msgpack, through_pickle
 from helpers import assert_same_bits
-from registry import CLASSES, NO_CONFIG, SCHEDULERS
+from registry import NO_CONFIG, SCHEDULERS, USERS
 from registry.own import InverseTime
 from saved import advance
 
@@ -18,7 +18,7 @@ def test_a_scheduler_is_rebuilt_from_its_configuration(kind, way):
     scheduler = SCHEDULERS[kind]()
     advance(scheduler, 0, 6)
     config = way(scheduler.config, None, None)
-    twin = lrax.from_config(config, classes=CLASSES)
+    twin = lrax.from_config(config, classes=USERS)
     assert type(twin) is type(scheduler)
     assert twin.config == config == SCHEDULERS[kind]().config
     assert int(twin.last_epoch.value) == 0
@@ -46,7 +46,7 @@ OF_CLASSES = {
 def test_classes_of_a_user_are_passed_along(name):
     scheduler = OF_CLASSES[name]()
     config = through_json(scheduler.config, None, None)
-    twin = lrax.from_config(config, classes=CLASSES)
+    twin = lrax.from_config(config, classes=USERS)
     advance(scheduler, 0, 5)
     assert_plain(scheduler.state_dict())
     twin.load_state_dict(through_json(scheduler.state_dict(), None, None))

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 import lrax
 from helpers import takes_metric
-from registry import CLASSES, NO_CONFIG, SCHEDULERS
+from registry import NO_CONFIG, SCHEDULERS, USERS
 from registry.own import InverseTime
 from saved import OPTIMIZERS, advance, begin, contents, train
 
@@ -197,7 +197,7 @@ def works(make, given, deep):
         except TypeError as error:
             assert "cannot hold its code" in str(error)  # noqa: PT017
         else:
-            assert lrax.from_config(json.loads(json.dumps(config))).config == config
+            assert lrax.from_config(json.loads(json.dumps(config)), USERS).config == config
 
 
 def list_of(given):
@@ -369,14 +369,14 @@ def test_configurations(kind):
     def check(change):
         before = shown(change)
         try:
-            scheduler = lrax.from_config(change, CLASSES)
+            scheduler = lrax.from_config(change, USERS)
         except (TypeError, ValueError) as error:
             helpful = re.search(r"must|config|takes|Lists|keys", str(error))
             assert helpful, (shown(error), before)  # noqa: PT017
         else:
             sound(scheduler.get_last_lr())
             kind = type(scheduler)
-            assert kind.__module__.startswith("lrax.") or kind in CLASSES
+            assert kind.__module__.startswith("lrax.") or kind in USERS
         assert shown(change) == before
 
     check()

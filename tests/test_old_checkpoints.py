@@ -12,7 +12,7 @@ import pytest
 
 import lrax
 from helpers import assert_close, assert_trees_close, values_of
-from registry import CLASSES, NO_CONFIG, SCHEDULERS
+from registry import NO_CONFIG, SCHEDULERS, USERS
 from saved import OPTIMIZERS, begin, set_weights
 
 DATA = Path(__file__).parent / "data" / "checkpoints"
@@ -37,7 +37,7 @@ def test_a_scheduler_goes_on(file):
     saved = json.loads(file.read_text(encoding="utf-8"))
     kind = NAMES[file.stem]
     by_code = kind in NO_CONFIG
-    scheduler = SCHEDULERS[kind]() if by_code else lrax.from_config(saved["config"], CLASSES)
+    scheduler = SCHEDULERS[kind]() if by_code else lrax.from_config(saved["config"], USERS)
     scheduler.load_state_dict(saved["state_dict"])
     assert int(scheduler.last_epoch.value) == 13
     rates = []

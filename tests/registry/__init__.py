@@ -68,7 +68,7 @@ SCHEDULERS = KINDS | VARIANTS
 NO_CONFIG = [label for label, (entry, _) in MAKERS.items() if not entry.has_config]
 """Built on code of the user's own, which no configuration can hold."""
 
-CLASSES = [cls for entry in ENTRIES.values() for cls in entry.classes]
+USERS = [cls for entry in ENTRIES.values() for cls in entry.classes]
 """Classes of the user's own, which ``from_config`` is given."""
 
 COMPOSITES = [name for name, entry in ENTRIES.items() if entry.composes]

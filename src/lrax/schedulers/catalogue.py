@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from .. import _checks
 from .._types import Plain
 from ..formulas.description import constructed
 from ..formulas.formula import Formula
@@ -65,16 +66,18 @@ def from_config(
     >>> lrax.from_config(Halving(0.1).config, classes=[Halving])
     Halving(base_lr=0.1)
     """
-    for kind in classes:
-        if not (isinstance(kind, type) and issubclass(kind, (LRScheduler, Formula))):
-            raise TypeError(
-                f"classes must be a list of scheduler and formula classes, got {kind!r:.80}."
-            )
+    own = _checks.sequence("classes", classes, _scheduler_or_formula, of="classes")
     if not isinstance(config, dict) or len(config) != 1:
         raise ValueError(f"config must be a dict {{class name: arguments}}, got {config!r:.80}.")
     ((name, arguments),) = config.items()
-    known = CLASSES | {kind.__name__: kind for kind in classes}
+    known = CLASSES | {kind.__name__: kind for kind in own}
     found = constructed(name, arguments, known)
     if not isinstance(found, LRScheduler):
         raise ValueError(f"config must describe a scheduler, got the formula {found!r:.80}.")
     return found
+
+
+def _scheduler_or_formula(name: str, value: Any) -> type:
+    if isinstance(value, type) and issubclass(value, (LRScheduler, Formula)):
+        return value
+    raise TypeError(f"{name} must be a class of schedulers or formulas, got {value!r:.80}.")

@@ -4,7 +4,7 @@ No strings among the leaves (orbax takes none) and no lists (msgpack makes dicts
 travel as keys, and lists as dicts from "0" on.
 """
 
-import sys
+import inspect
 import warnings
 from typing import Any
 
@@ -101,9 +101,10 @@ def check_number(
 
 def warn(message: str) -> None:
     """Warn of something in a user's program: at the line that called lrax, however deep it is noticed."""
-    level, package = 2, __name__.partition(".")[0]
-    while sys._getframe(level - 1).f_globals.get("__name__", "").partition(".")[0] == package:
-        level += 1
+    level, package = 1, __name__.partition(".")[0]
+    frame = inspect.currentframe()
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
     warnings.warn(message, stacklevel=level)
 
 

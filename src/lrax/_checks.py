@@ -8,35 +8,35 @@ import math
 import numbers
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import numpy as np
 from jax.core import Tracer
 
-from ._types import Number
+from ._types import Function, Number, Unchecked, Value
 
 T = TypeVar("T")
 
 
-def is_traced(value: Any) -> bool:
+def is_traced(value: Unchecked) -> bool:
     return isinstance(value, Tracer)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Unchecked) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _fail(
-    kind: type[Exception], name: str, requirement: str, value: Any, remedy: str = ""
+    kind: type[Exception], name: str, requirement: str, value: Unchecked, remedy: str = ""
 ) -> Exception:
     return kind(
         f"{name} must be {requirement}, got {_shown(value)}.{' ' + remedy if remedy else ''}"
     )
 
 
-def _scalar(name: str, requirement: str, value: Any) -> Number:
+def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
     """A Python int or float (or tracer) from any kind of real scalar."""
     if is_traced(value):
         if value.shape != () or (value.dtype.kind not in "iuf" and value.dtype.name != "bfloat16"):
@@ -72,7 +72,12 @@ def _finite(number: float) -> bool:
 
 
 def real(
-    name: str, value: Any, *, low: float = -math.inf, high: float = math.inf, open_low: bool = False
+    name: str,
+    value: Unchecked,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    open_low: bool = False,
 ) -> Number:
     """A finite real number in ``[low, high]``, or in ``(low, high]``."""
     if high == math.inf:
@@ -91,15 +96,15 @@ def real(
     return number
 
 
-def positive(name: str, value: Any) -> Number:
+def positive(name: str, value: Unchecked) -> Number:
     return real(name, value, low=0, open_low=True)
 
 
-def non_negative(name: str, value: Any) -> Number:
+def non_negative(name: str, value: Unchecked) -> Number:
     return real(name, value, low=0)
 
 
-def integer(name: str, value: Any, *, low: int = 0, high: int = 2**53) -> Number:
+def integer(name: str, value: Unchecked, *, low: int = 0, high: int = 2**53) -> Number:
     """A whole number in ``[low, high]``; ``1000.0`` is one, ``3.25`` is not."""
     requirement = f"a whole number >= {low}"
     number = _scalar(name, requirement, value)
@@ -117,26 +122,28 @@ def integer(name: str, value: Any, *, low: int = 0, high: int = 2**53) -> Number
     return number
 
 
-def flag(name: str, value: Any) -> bool:
+def flag(name: str, value: Unchecked) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise _fail(TypeError, name, "True or False", value)
     return bool(value)
 
 
-def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
+def choice(name: str, value: Unchecked, allowed: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in allowed:
         kind = ValueError if isinstance(value, str) else TypeError
         raise _fail(kind, name, "one of " + ", ".join(map(repr, allowed)), value)
     return value
 
 
-def function(name: str, value: Any) -> Callable[[Any], Any]:
+def function(name: str, value: Unchecked) -> Function:
     if not callable(value):
         raise _fail(TypeError, name, "a function of the epoch", value)
     return value
 
 
-def sequence(name: str, value: Any, check: Callable[[str, Any], T], *, of: str) -> tuple[T, ...]:
+def sequence(
+    name: str, value: Unchecked, check: Callable[[str, Unchecked], T], *, of: str
+) -> tuple[T, ...]:
     """A tuple of checked entries, from a sequence, an iterator or a one-dimensional array."""
     if is_list(value):
         value = list(value)
@@ -145,14 +152,14 @@ def sequence(name: str, value: Any, check: Callable[[str, Any], T], *, of: str) 
     return tuple(check(f"{name}[{i}]", entry) for i, entry in enumerate(value))
 
 
-def is_list(value: Any) -> bool:
+def is_list(value: Unchecked) -> bool:
     """Whether it holds one entry for each of several: a list, tuple, range, iterator or array of one dimension."""
     if isinstance(value, (np.ndarray, jax.Array)):
         return np.ndim(value) == 1
     return isinstance(value, (list, tuple, range, Iterator))
 
 
-def milestones(name: str, value: Any) -> tuple[Number, ...]:
+def milestones(name: str, value: Unchecked) -> tuple[Number, ...]:
     """Whole epochs in non-decreasing order."""
     epochs = sequence(name, value, integer, of="whole epochs")
     known = [e for e in epochs if not is_traced(e)]
@@ -161,7 +168,9 @@ def milestones(name: str, value: Any) -> tuple[Number, ...]:
     return epochs
 
 
-def per_group(name: str, value: Any, check: Callable[[str, Any], T], *, of: str) -> tuple[T, ...]:
+def per_group(
+    name: str, value: Unchecked, check: Callable[[str, Unchecked], T], *, of: str
+) -> tuple[T, ...]:
     """One entry for all groups, or a list with one entry a group."""
     if not is_list(value):
         return (check(name, value),)
@@ -171,11 +180,11 @@ def per_group(name: str, value: Any, check: Callable[[str, Any], T], *, of: str)
     return entries
 
 
-def learning_rates(name: str, value: Any) -> tuple[Number, ...]:
+def learning_rates(name: str, value: Unchecked) -> tuple[Number, ...]:
     return per_group(name, value, non_negative, of="a number")
 
 
-def group_count(**lists: Sequence[Any]) -> int:
+def group_count(**lists: Sequence[object]) -> int:
     """The common length of per-group lists, where 1 means the same for every group."""
     lengths = {name: len(values) for name, values in lists.items() if len(values) > 1}
     if len(set(lengths.values())) > 1:
@@ -186,7 +195,7 @@ def group_count(**lists: Sequence[Any]) -> int:
     return max(lengths.values(), default=1)
 
 
-def epoch(name: str, value: Any) -> Number:
+def epoch(name: str, value: Unchecked) -> Number:
     """A whole epoch >= 0 for the clock."""
     if (
         not is_traced(value)
@@ -201,7 +210,7 @@ def epoch(name: str, value: Any) -> Number:
     return number
 
 
-def first_epoch(value: Any) -> Number:
+def first_epoch(value: Unchecked) -> Number:
     """The epoch at which a clock starts: -1, torch's habit, means 0."""
     known = isinstance(value, (int, float, np.ndarray, np.generic, jax.Array)) and not is_traced(
         value
@@ -209,12 +218,12 @@ def first_epoch(value: Any) -> Number:
     return epoch("last_epoch", 0 if known and np.ndim(value) == 0 and value == -1 else value)
 
 
-def metric(value: Any) -> Number:
+def metric(value: Unchecked) -> Number:
     """A scalar to watch; NaN and infinity are allowed and count as bad, or as very good."""
     return _scalar("metric", "a number", value)
 
 
-def epochs(value: Any) -> Any:
+def epochs(value: Unchecked) -> Value:
     """A number or an array (of Python, NumPy or jax; a list becomes an array) of epochs >= 0."""
     if type(value) is int or type(value) is float:
         known = 0 <= value <= sys.float_info.max

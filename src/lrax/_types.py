@@ -1,6 +1,6 @@
 """Names for what flows through lrax."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -33,3 +33,15 @@ Plain: TypeAlias = Any
 
 StateDict: TypeAlias = dict[str, Any]
 """What ``state_dict()`` returns: nested dicts with str keys, numbers and arrays."""
+
+Unchecked: TypeAlias = Any
+"""What a user passed, before it was looked at."""
+
+Leaf: TypeAlias = Any
+"""An array or a number in a tree: of NumPy or jax, known or traced."""
+
+Function: TypeAlias = Callable[..., Any]
+"""Any function of a user's."""
+
+Remembered: TypeAlias = dict[str, Any]
+"""What a plateau knows of its metrics: arrays by name."""

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import is_traced
-from .._types import Array, Number, Value
+from .._types import Array, Function, Number, Value
 
 SMALLEST = 2.0**-126
 """Smallest normal float32. XLA flushes anything below it to zero, so every mode does."""
@@ -127,7 +127,7 @@ class Arithmetic(Protocol):
         """``branch(count(starts, t))``; all branches must be finite everywhere."""
         ...
 
-    def call(self, function: Callable[[Any], Any], t: Value, /) -> Value:
+    def call(self, function: Function, t: Value, /) -> Value:
         """A user's function of the epoch, called with one number."""
         ...
 
@@ -155,7 +155,7 @@ class _Host:
     choose = staticmethod(lambda starts, t, branch: branch(bisect.bisect_right(starts, t)))
 
     @staticmethod
-    def call(function: Callable[[Any], Any], t: Value) -> float:
+    def call(function: Function, t: Value) -> float:
         value = function(t)
         if isinstance(value, jax.Array):
             # jnp rounds to float32 unless told otherwise; the traced path never does.
@@ -200,12 +200,12 @@ class Vector:
     def choose(self, starts: Sequence[Number], t: Value, branch: Callable[[int], Value]) -> Value:
         return _chain(np.where, starts, t, branch)
 
-    def call(self, function: Callable[[Any], Any], t: Value) -> Value:
+    def call(self, function: Function, t: Value) -> Value:
         number = int if self._integer else float
         return np.vectorize(lambda v: HOST.call(function, number(v)), otypes=[np.float64])(t)
 
 
-def _folding(numpy_function: Callable[..., Any], jax_function: Callable[..., Any]) -> Any:
+def _folding(numpy_function: Function, jax_function: Function) -> Any:
     """The jax function, where there is anything to compile; what is known is worked out while tracing."""
 
     def function(*args: Any) -> Any:
@@ -310,7 +310,7 @@ class Traced:
     def choose(self, starts: Sequence[Number], t: Value, branch: Callable[[int], Value]) -> Value:
         return _chain(self.where, starts, t, branch)
 
-    def call(self, function: Callable[[Any], Any], t: Value) -> Value:
+    def call(self, function: Function, t: Value) -> Value:
         # As a float: 10 ** -epoch and epoch**5 are what they are in Python, and not what integers of
         # 64 bits make of them. One at a time: a function of a number never sees an array.
         try:
@@ -319,7 +319,7 @@ class Traced:
             return self._call_on_host(function, t)
         return values.reshape(t.shape)
 
-    def _call_on_host(self, function: Callable[[Any], Any], t: Value) -> Value:
+    def _call_on_host(self, function: Function, t: Value) -> Value:
         """Plain Python (`if`, math.exp, a dict), run where the eager path runs it.
 
         float64 crosses the border as pairs of int32: jax rounds what a callback takes and returns.
@@ -339,7 +339,7 @@ class Traced:
 
 
 def _chain(
-    where: Callable[..., Any], starts: Sequence[Number], t: Value, branch: Callable[[int], Value]
+    where: Function, starts: Sequence[Number], t: Value, branch: Callable[[int], Value]
 ) -> Value:
     value = branch(0)
     for i, start in enumerate(starts, start=1):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._types import Number, PyTree, Rates, Value
+from .._types import Leaf, Number, PyTree, Rates, Value
 from .arithmetic import HOST, LARGEST, SMALLEST, Arithmetic, Traced, Vector, wide
 from .formula import Formula, replaced
 from .schedule import spread
@@ -91,7 +91,7 @@ def traced_integers(formula: Formula, function: Callable[..., PyTree], t: Value)
         return jax.tree.map(lambda v: jnp.asarray(v).astype(np.int32), values)
 
 
-def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
+def map_leaves(function: Callable[[Leaf], Leaf], tree: PyTree) -> PyTree:
     """`tree` (a formula, or a tuple) with `function` applied to all that it is made of."""
     if isinstance(tree, tuple):
         return tuple(map_leaves(function, entry) for entry in tree)
@@ -100,7 +100,7 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     return function(tree)
 
 
-def is_concrete(tree: Any) -> bool:
+def is_concrete(tree: PyTree) -> bool:
     """Whether `tree` holds no jax arrays."""
     if isinstance(tree, tuple):
         return all(map(is_concrete, tree))

@@ -4,9 +4,9 @@ import abc
 import dataclasses
 import functools
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from .._types import Number, Value
+from .._types import Number, Plain, Remembered, Unchecked, Value
 from .arithmetic import Arithmetic
 
 F = TypeVar("F", bound="Formula")
@@ -65,14 +65,14 @@ class Formula(abc.ABC):
         for field in dataclasses.fields(self):
             yield from _formulas_in(getattr(self, field.name))
 
-    def plateaus(self, start: Number = 0) -> tuple[tuple[Any, Number], ...]:
+    def plateaus(self, start: Number = 0) -> tuple[tuple["Plateau", Number], ...]:
         """The parts that learn from metrics, each with the epoch at which it begins.
 
         A formula that begins a part later than itself says so here; the order is that of the fields.
         """
         return tuple(found for part in self.parts() for found in part.plateaus(start))
 
-    def with_reductions(self, counts: Iterator[Any]) -> "Formula":
+    def with_reductions(self, counts: Iterator[Value]) -> "Formula":
         """This formula with the number of reductions of each of its plateaus filled in."""
         changed = {}
         for field in dataclasses.fields(self):
@@ -87,6 +87,16 @@ class Formula(abc.ABC):
 
     def __hash__(self) -> int:
         return hash(identity(self))
+
+
+class Plateau(Protocol):
+    """A formula that depends on how often it has been reduced."""
+
+    def memory(self) -> Remembered: ...
+    def observe(self, memory: Remembered, metric: Value, begun: Value) -> Remembered: ...
+    def observe_on_host(self, memory: Remembered, metric: float) -> Remembered: ...
+    def as_numbers(self, memory: Remembered) -> Plain: ...
+    def from_numbers(self, where: str, found: Unchecked) -> Remembered: ...
 
 
 def replaced(formula: F, /, **changed: Any) -> F:

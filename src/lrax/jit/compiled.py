@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import brainstate
@@ -10,11 +10,12 @@ import jax
 import numpy as np
 
 from .. import _checks
+from .._types import Function, Leaf, PyTree
 from ..states.internals import tracing
 from .program import Program, Stale, is_about_a_gone_array
 
 
-def _signature_of(leaf: Any) -> Any:
+def _signature_of(leaf: Leaf) -> Hashable:
     if isinstance(leaf, jax.Array):
         return leaf.aval
     if isinstance(leaf, (np.ndarray, np.generic)):
@@ -29,7 +30,7 @@ def _signature_of(leaf: Any) -> Any:
 
 
 def jit(
-    fn: Callable[..., Any] | None = None,
+    fn: Function | None = None,
     *,
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Sequence[str] = (),
@@ -101,16 +102,16 @@ class _Programs:
 
     def __init__(
         self,
-        fn: Callable[..., Any],
+        fn: Function,
         numbers: tuple[int, ...],
         names: tuple[str, ...],
         donate: bool,
     ) -> None:
         self.fn, self.numbers, self.names, self.donate = fn, numbers, names, donate
-        self.known: dict[Any, list[Program]] = {}
+        self.known: dict[Hashable, list[Program]] = {}
         self._nested = brainstate.transform.jit(fn, static_argnums=numbers, static_argnames=names)
 
-    def run(self, args: Any, kwargs: Any) -> Any:
+    def run(self, args: PyTree, kwargs: PyTree) -> PyTree:
         if tracing() or jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
             return self._nested(*args, **kwargs)
         known, leaves, trace = self._prepare(args, kwargs)
@@ -133,8 +134,8 @@ class _Programs:
         return trace().lower(leaves)
 
     def _prepare(
-        self, args: Any, kwargs: Any
-    ) -> tuple[list[Program], list[Any], Callable[[], Program]]:
+        self, args: PyTree, kwargs: PyTree
+    ) -> tuple[list[Program], list[Leaf], Callable[[], Program]]:
         """Programs for arguments of this kind, the arguments as a flat list, and how to trace one more."""
         fixed: tuple[Any, ...] = ()
         kinds: tuple[type, ...] = ()
@@ -156,7 +157,7 @@ class _Programs:
 
 
 def _static(
-    fn: Callable[..., Any],
+    fn: Function,
     static_argnums: int | Sequence[int],
     static_argnames: str | Sequence[str],
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
@@ -174,7 +175,7 @@ def _static(
 
 
 def _both_ways(
-    fn: Callable[..., Any], numbers: tuple[int, ...], names: tuple[str, ...]
+    fn: Function, numbers: tuple[int, ...], names: tuple[str, ...]
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Static arguments by position and by name, whichever way they were given."""
     try:
@@ -197,7 +198,7 @@ def _both_ways(
     return tuple(sorted(all_numbers)), tuple(sorted(all_names))
 
 
-def _bind(fn: Callable[..., Any], fixed: dict[Any, Any]) -> Callable[..., Any]:
+def _bind(fn: Function, fixed: dict[Any, Any]) -> Function:
     """`fn` with some arguments fixed, by position (int keys) or by name."""
 
     def bound(*args: Any, **kwargs: Any) -> Any:

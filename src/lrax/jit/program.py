@@ -2,17 +2,20 @@
 
 import itertools
 import operator
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._types import PyTree
+from .._types import Function, Leaf, PyTree
 from ..states.internals import Bundle, Trace, TypedState, trace, writes_as_is
 from ..states.placement import key_numbers
 from .sharing import exclusive
+
+Kind: TypeAlias = tuple[tuple[int, ...], Any]
+"""Shape and dtype."""
 
 
 class Stale(Exception):
@@ -29,7 +32,7 @@ class _Leaf(NamedTuple):
     place: int
     """Where the jaxpr takes it, among the leaves of all States."""
 
-    kind: Any
+    kind: Kind
     becomes: int | None
     """The output of the jaxpr that takes its place; None if the State is not written, or becomes another tree."""
 
@@ -66,7 +69,7 @@ def _leaves(traced: Trace, donate: bool) -> list[list[_Leaf]]:
 class Program:
     """The function, traced for one signature of its arguments and compiled on the leaves of its States."""
 
-    def __init__(self, fn: Callable[..., Any], donate: bool, args: Any, kwargs: Any) -> None:
+    def __init__(self, fn: Function, donate: bool, args: PyTree, kwargs: PyTree) -> None:
         traced = trace(fn, args, kwargs)
         leaves_of = _leaves(traced, donate)
 
@@ -95,10 +98,10 @@ class Program:
         passed = {leaf.becomes: n for n, leaf in enumerate(leaves) if leaf.passes}
         self._passed = [(n, passed[b]) for n, b in enumerate(after) if b in passed]
         self._changed = [b for b in after if b not in passed]
-        self._last: list[Any] = []
+        self._last: list[Leaf] = []
         self._run = jax.jit(self._flat, donate_argnums=(0,))
 
-    def __call__(self, arguments: list[Any]) -> Any:
+    def __call__(self, arguments: list[Leaf]) -> PyTree:
         fast = self._bundle.direct()
         leaves = self._leaves(self._bundle.peek() if fast else None)
         lent, kept = self._split(leaves)
@@ -121,7 +124,7 @@ class Program:
                 state.value = value
         return out
 
-    def _leaves(self, values: list[Any] | None = None) -> list[Any]:
+    def _leaves(self, values: list[Leaf] | None = None) -> list[Leaf]:
         """What the States hold, those that are written first."""
         if values is None:
             values = [state.value for state in self._bundle.states]
@@ -130,11 +133,11 @@ class Program:
             raise Stale
         return leaves
 
-    def _split(self, leaves: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    def _split(self, leaves: Sequence[Leaf]) -> tuple[list[Leaf], list[Leaf]]:
         """Leaves that are lent, and others."""
         return [*itertools.compress(leaves, self._lent)], [*itertools.compress(leaves, self._kept)]
 
-    def _is_exclusive(self, leaves: list[Any], arguments: list[Any]) -> bool:
+    def _is_exclusive(self, leaves: list[Leaf], arguments: list[Leaf]) -> bool:
         """Whether it is known without looking at memory that nothing shares the buffers of what is lent.
 
         What a program returns shares nothing with what was there before. So it takes an array that
@@ -152,10 +155,10 @@ class Program:
             for leaf in (*come, *arguments)
         )
 
-    def lower(self, arguments: list[Any]) -> jax.stages.Lowered:
+    def lower(self, arguments: list[Leaf]) -> jax.stages.Lowered:
         return self._run.lower(*self._split(self._leaves()), arguments)
 
-    def _flat(self, lent: list[Any], kept: list[Any], arguments: list[Any]) -> PyTree:
+    def _flat(self, lent: list[Leaf], kept: list[Leaf], arguments: list[Leaf]) -> PyTree:
         """The program itself, in which the leaves are in the order of the jaxpr again."""
         taken = zip(self._places, lent + kept, strict=True)
         leaves = [leaf for _, leaf in sorted(taken, key=operator.itemgetter(0))]
@@ -165,7 +168,7 @@ class Program:
         return jax.tree.map(outs.__getitem__, self._trace.results), [outs[b] for b in self._changed]
 
 
-def _explain(error: Exception, lent: list[Any]) -> None:
+def _explain(error: Exception, lent: list[Leaf]) -> None:
     """Say so if the call failed after it had taken what it was lent."""
     given = [leaf for leaf in lent if isinstance(leaf, jax.Array)]
     if not is_about_a_gone_array(error) and any(leaf.is_deleted() for leaf in given):
@@ -175,5 +178,5 @@ def _explain(error: Exception, lent: list[Any]) -> None:
         )
 
 
-def _kind(leaf: Any) -> Any:
+def _kind(leaf: Leaf) -> Kind:
     return np.shape(leaf), jax.dtypes.result_type(leaf)

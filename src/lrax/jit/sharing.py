@@ -5,6 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .._types import Leaf
+
 
 def _buffers(leaf: jax.Array) -> set[Any]:
     """What tells two arrays apart that share memory: where it is, on each device of this process."""
@@ -17,7 +19,7 @@ def _buffers(leaf: jax.Array) -> set[Any]:
         return {id(leaf)}
 
 
-def exclusive(lent: list[Any], others: list[Any]) -> list[Any]:
+def exclusive(lent: list[Leaf], others: list[Leaf]) -> list[Leaf]:
     """`lent`, which will be donated, with copies of the arrays that appear twice or in `others`."""
     try:
         buffers = [
@@ -31,7 +33,7 @@ def exclusive(lent: list[Any], others: list[Any]) -> list[Any]:
     for leaf in others:
         if isinstance(leaf, jax.Array) and not leaf.is_deleted():
             taken |= _buffers(leaf)
-    own: list[Any] = []
+    own: list[Leaf] = []
     for leaf in lent:
         if isinstance(leaf, jax.Array) and not leaf.is_deleted():
             buffers = _buffers(leaf)

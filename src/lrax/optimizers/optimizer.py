@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from .. import _checks
-from .._types import Epochs, Number, PyTree, Rates, Scalar, StateDict
+from .._types import Epochs, Function, Leaf, Number, PyTree, Rates, Scalar, StateDict
 from ..formulas.arithmetic import LARGEST
 from ..formulas.evaluate import evaluate
 from ..schedulers.decay import constant
@@ -71,7 +71,7 @@ class OptaxOptimizer(GuardedNode):
     """
 
     graph_invisible_attrs = ("_compiled",)
-    _compiled: tuple[Update, Callable[..., Any]] | None = None
+    _compiled: tuple[Update, Function] | None = None
     _ready: bool = False
     fixed = frozenset({"opt_state"})
 
@@ -174,7 +174,7 @@ class OptaxOptimizer(GuardedNode):
     def _own_bases(self) -> list[Number | None]:
         return [group.lr for group in self._groups]
 
-    def _set_lr(self, group: int, value: Any) -> None:
+    def _set_lr(self, group: int, value: Scalar) -> None:
         refuse_foreign_trace(self.opt_state, "Setting the learning rate")
         self._refuse_complete("the learning rate")
         self._published.write_one(group, _checks.real("lr", value, low=0, high=LARGEST))
@@ -273,7 +273,7 @@ class OptaxOptimizer(GuardedNode):
     def _groups(self) -> tuple[Group, ...]:
         return self._update.groups
 
-    def _unpacked(self) -> tuple[Any, list[Any]]:
+    def _unpacked(self) -> tuple[Leaf, list[PyTree]]:
         """The number of steps, and the optax state of each group."""
         return unpack(self.opt_state.value, self._update.layouts)
 
@@ -331,7 +331,7 @@ class OptaxOptimizer(GuardedNode):
         check_list_of_rates(self.lr.base_lrs, self._own_bases())
         found = {name: gradient_of(grads, name, w) for name, w in self._weights.items()}
         values = {name: weight.state.value for name, weight in self._weights.items()}
-        update: Callable[..., Any] = self._update
+        update: Function = self._update
         if not tracing() and not any(callable(leaf) for leaf in jax.tree.leaves(extra_args)):
             update = self._compiled_update()
         new, self.opt_state.value = update(
@@ -344,7 +344,7 @@ class OptaxOptimizer(GuardedNode):
         """The same as ``step()``."""
         self.step(grads, **extra_args)
 
-    def _compiled_update(self) -> Callable[..., Any]:
+    def _compiled_update(self) -> Function:
         """The update as a program of its own, which knows nothing of this optimizer."""
         if self._compiled is None or self._compiled[0] is not self._update:
             self._compiled = self._update, jax.jit(self._update)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import is_traced
+from .._types import Leaf, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Layout:
     counted: tuple[bool, ...]
     """For each leaf whether it is a whole number."""
 
-    def apart(self, state: Any) -> tuple[list[Any], tuple[Any, ...]]:
+    def apart(self, state: PyTree) -> tuple[list[Leaf], tuple[Leaf, ...]]:
         """Its whole numbers, and the other leaves."""
         leaves, structure = jax.tree.flatten(state)
         if structure != self.structure:
@@ -39,7 +40,7 @@ class Layout:
                 )
         return counts, tuple(leaf for leaf, counted in pairs if not counted)
 
-    def together(self, counts: Sequence[Any], moments: Sequence[Any]) -> Any:
+    def together(self, counts: Sequence[Leaf], moments: Sequence[Leaf]) -> PyTree:
         """The state, from what :meth:`apart` gave."""
         numbers, others = iter(counts), iter(moments)
         return self.structure.unflatten(
@@ -50,14 +51,14 @@ class Layout:
 class Packed(NamedTuple):
     """What the State of an optimizer holds."""
 
-    counts: Any
+    counts: Leaf
     """The number of steps, then the whole numbers of each group: int32."""
 
-    moments: tuple[tuple[Any, ...], ...]
+    moments: tuple[tuple[Leaf, ...], ...]
     """The other leaves of each group."""
 
 
-def layout_of(state: Any) -> Layout:
+def layout_of(state: PyTree) -> Layout:
     leaves, structure = jax.tree.flatten(state)
     return Layout(
         structure,
@@ -65,7 +66,7 @@ def layout_of(state: Any) -> Layout:
     )
 
 
-def pack(step_count: Any, states: Sequence[Any], layouts: Sequence[Layout]) -> Packed:
+def pack(step_count: Leaf, states: Sequence[Leaf], layouts: Sequence[Layout]) -> Packed:
     """The number of steps and the optax state of each group, as an optimizer's State holds them."""
     counts, moments = [step_count], []
     for state, layout in zip(states, layouts, strict=True):
@@ -80,7 +81,7 @@ def pack(step_count: Any, states: Sequence[Any], layouts: Sequence[Layout]) -> P
     return Packed(numbers, tuple(moments))
 
 
-def unpack(packed: Packed, layouts: Sequence[Layout]) -> tuple[Any, list[Any]]:
+def unpack(packed: Packed, layouts: Sequence[Layout]) -> tuple[Leaf, list[PyTree]]:
     """What :func:`pack` was given."""
     counts = packed.counts
     step_count, *numbers = (counts[..., i] for i in range(counts.shape[-1]))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from .._checks import is_traced
-from .._types import Number, PyTree, Rates
+from .._types import Leaf, Number, PyTree, Rates
 from ..states.saving import copied
 from .groups import Group
 from .packing import Layout, Packed, pack, unpack
@@ -67,7 +67,7 @@ def _checked(name: str, gradient: PyTree, weight: PyTree) -> PyTree:
     return jax.tree.map(functools.partial(as_gradient, name), gradient, weight)
 
 
-def _descend(lr: Any, update: Any) -> Any:
+def _descend(lr: Leaf, update: Leaf) -> Leaf:
     """``-lr * update`` in at least float32, and back: a learning rate rounded to bfloat16 is 0.4 % off."""
     wide = jnp.promote_types(update.dtype, jnp.float32)
     return (-lr * update.astype(wide)).astype(update.dtype)

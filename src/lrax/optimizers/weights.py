@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
-from .._types import PyTree
+from .._types import Leaf, PyTree
 from ..states.saving import plain_key
 
 
@@ -71,7 +71,7 @@ def gradient_of(grads: PyTree, name: str, weight: Weight) -> PyTree:
     return value
 
 
-def beside(values: Iterable[PyTree]) -> Callable[[Any], Any] | None:
+def beside(values: Iterable[PyTree]) -> Callable[[Leaf], Leaf] | None:
     """What puts numbers where these weights live; None if they have not been put anywhere."""
     leaves = jax.tree.leaves(list(values))
     arrays = [v for v in leaves if isinstance(v, jax.Array) and not _checks.is_traced(v)]
@@ -84,7 +84,7 @@ def beside(values: Iterable[PyTree]) -> Callable[[Any], Any] | None:
     return lambda v: v if getattr(v, "committed", False) else jax.device_put(v, sharding)
 
 
-def as_gradient(name: str, gradient: Any, weight: Any) -> Any:
+def as_gradient(name: str, gradient: Leaf, weight: Leaf) -> Leaf:
     """A checked gradient as a floating-point array; one of whole numbers gets the dtype of the weight."""
     if not hasattr(gradient, "dtype") and not isinstance(gradient, (int, float)):
         raise TypeError(f"The gradient of {name!r} must be an array, got {gradient!r:.80}.")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from .. import _checks
 from .._types import Number, Value
 from ..formulas.arithmetic import Arithmetic
-from ..formulas.formula import Formula
+from ..formulas.formula import Formula, Plateau
 from ..formulas.pieces import ratio
 from ..formulas.schedule import Member, spread
 from .scheduler import LRScheduler
@@ -32,7 +32,7 @@ class _Sequential(Formula):
         """The members, each with the epoch at which it takes over."""
         return tuple(zip(self.schedulers, (0, *self.milestones), strict=True))
 
-    def plateaus(self, start: Number = 0) -> tuple[tuple[Formula, Number], ...]:
+    def plateaus(self, start: Number = 0) -> tuple[tuple[Plateau, Number], ...]:
         return sum((member.plateaus(start + begin) for member, begin in self.phases), ())
 
 

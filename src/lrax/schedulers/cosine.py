@@ -3,10 +3,9 @@
 import dataclasses
 import functools
 import itertools
-from typing import Any
 
 from .. import _checks
-from .._types import Number, RatesLike, Value
+from .._types import Number, RatesLike, Scalar, Value
 from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.evaluate import is_concrete, traced_integers
 from ..formulas.formula import Formula
@@ -202,7 +201,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         return View(lambda: self._cycle()[0], self._set_T_cur)
 
     @T_cur.setter
-    def T_cur(self, value: Any) -> None:
+    def T_cur(self, value: Scalar | View) -> None:
         self._set_T_cur(value)
 
     @property
@@ -211,10 +210,10 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         return View(lambda: self._cycle()[1], self._set_T_i)
 
     @T_i.setter
-    def T_i(self, value: Any) -> None:
+    def T_i(self, value: Scalar | View) -> None:
         self._set_T_i(value)
 
-    def _cycle(self) -> tuple[Any, Any]:
+    def _cycle(self) -> tuple[Value, Value]:
         now, formula = self.last_epoch.read(), self._formula()
         if is_concrete(formula) and not _checks.is_traced(now):
             return formula.cycle(now.item(), HOST)
@@ -225,7 +224,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         assert isinstance(formula, _WarmRestarts)
         return formula
 
-    def _set_T_cur(self, value: Any) -> None:
+    def _set_T_cur(self, value: Scalar | View) -> None:
         t_cur = _checks.integer("T_cur", value.value if isinstance(value, View) else value)
         formula, (now_cur, now_i) = self._formula(), self._cycle()
         start = self.last_epoch.read().item() - now_cur
@@ -236,7 +235,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             start, now_i = start + now_i, now_i * formula.T_mult
         self.step(start + t_cur)
 
-    def _set_T_i(self, value: Any) -> None:
+    def _set_T_i(self, value: Scalar | View) -> None:
         t_i = _checks.integer("T_i", value.value if isinstance(value, View) else value, low=1)
         formula, (now_cur, now_i) = self._formula(), self._cycle()
         if t_i == now_i:

@@ -1,11 +1,9 @@
 """Cyclic schedules: triangular cycles and the one-cycle policy."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
 
 from .. import _checks
-from .._types import Number, RatesLike, Value
+from .._types import Function, Number, RatesLike, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
 from ..formulas.pieces import growth, half_cosine, ramp, straight
@@ -22,7 +20,7 @@ class _Cyclic(Formula):
     step_size_down: Number
     mode: str
     gamma: Number
-    scale_fn: Callable[[Any], Any] | None
+    scale_fn: Function | None
     scale_mode: str
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
@@ -35,7 +33,7 @@ class _Cyclic(Formula):
         )
         return base + (self.max_lr - base) * height * self.scale(t, cycle, x)
 
-    def scale(self, t: Any, cycle: Any, x: Arithmetic) -> Any:
+    def scale(self, t: Value, cycle: Value, x: Arithmetic) -> Value:
         if self.scale_fn is not None:
             return x.call(self.scale_fn, cycle + 1 if self.scale_mode == "cycle" else t)
         if self.mode == "triangular2":
@@ -113,7 +111,7 @@ class CyclicLR(LRScheduler):
         step_size_down: int | None = None,
         mode: str = "triangular",
         gamma: float = 1.0,
-        scale_fn: Callable[[Any], Any] | None = None,
+        scale_fn: Function | None = None,
         scale_mode: str = "cycle",
         last_epoch: int = 0,
     ) -> None:

@@ -1,25 +1,15 @@
 """What a scheduler learns from metrics: the plateaus in its formulas, and what they remember."""
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from brainstate.graph import Node
 
 from .. import _checks
-from .._types import Number, Plain, Scalar
-from ..formulas.formula import Formula
+from .._types import Number, Plain, Remembered, Scalar, Unchecked, Value
+from ..formulas.formula import Formula, Plateau
 from ..states.memory import Memory
 from ..states.saving import check_keys, entries
-
-
-class Plateau(Protocol):
-    """A formula that depends on how often it has been reduced."""
-
-    def memory(self) -> dict[str, Any]: ...
-    def observe(self, memory: dict[str, Any], metric: Any, begun: Any) -> dict[str, Any]: ...
-    def observe_on_host(self, memory: dict[str, Any], metric: float) -> dict[str, Any]: ...
-    def as_numbers(self, memory: dict[str, Any]) -> Plain: ...
-    def from_numbers(self, where: str, found: Any) -> dict[str, Any]: ...
 
 
 class Learning(Node):
@@ -33,7 +23,7 @@ class Learning(Node):
         self._plateaus = tuple((str(i), *found) for i, found in enumerate(plateaus))
         self.memory = Memory({key: plateau.memory() for key, plateau, _ in self._plateaus})
 
-    def observe(self, metric: Scalar, now: Any) -> None:
+    def observe(self, metric: Scalar, now: Value) -> None:
         """Let the plateaus that have begun learn from `metric`."""
         checked, known = _checks.metric(metric), self.memory.value
         self.memory.value = {
@@ -41,7 +31,7 @@ class Learning(Node):
             for key, plateau, start in self._plateaus
         }
 
-    def observe_on_host(self, metric: Any, now: int) -> bool:
+    def observe_on_host(self, metric: Unchecked, now: int) -> bool:
         """The same for a Python number, outside of every trace; whether it could be done."""
         known = self.memory.peek()
         if known is None or type(metric) not in (float, int):
@@ -64,7 +54,7 @@ class Learning(Node):
             self._bound = counts, _with(formulas, counts)
         return self._bound[1]
 
-    def _reductions(self, memory: dict[str, Any]) -> list[Any]:
+    def _reductions(self, memory: Remembered) -> list[Value]:
         """How often each plateau has reduced the learning rate."""
         return [memory[key]["reductions"] for key, _, _ in self._plateaus]
 
@@ -73,7 +63,7 @@ class Learning(Node):
         memory = self.memory.value
         return {key: plateau.as_numbers(memory[key]) for key, plateau, _ in self._plateaus}
 
-    def from_numbers(self, found: Any) -> dict[str, Any]:
+    def from_numbers(self, found: Unchecked) -> Remembered:
         """A memory out of a state dict, checked."""
         plateaus = entries(found)
         check_keys("plateaus", plateaus, self.memory.value)
@@ -83,5 +73,5 @@ class Learning(Node):
         }
 
 
-def _with(formulas: tuple[Formula, ...], counts: list[Any]) -> tuple[Formula, ...]:
+def _with(formulas: tuple[Formula, ...], counts: list[Value]) -> tuple[Formula, ...]:
     return tuple([formula.with_reductions(iter(counts)) for formula in formulas])

@@ -1,11 +1,10 @@
 """Schedules given by values or by a function."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from .. import _checks
-from .._types import Number, RatesLike, Value
+from .._types import Function, Number, RatesLike, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
 from ..formulas.pieces import ratio
@@ -89,7 +88,7 @@ class PiecewiseConstantSchedule(LRScheduler):
 
 @dataclasses.dataclass(frozen=True)
 class _Lambda(Formula):
-    lr_lambda: Callable[[Any], Any]
+    lr_lambda: Function
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return base * x.call(self.lr_lambda, t)
@@ -150,7 +149,7 @@ class LambdaLR(LRScheduler):
     def __init__(
         self,
         base_lr: RatesLike = 1e-3,
-        lr_lambda: Callable[[Any], Any] | Sequence[Callable[[Any], Any]] | None = None,
+        lr_lambda: Function | Sequence[Function] | None = None,
         last_epoch: int = 0,
     ) -> None:
         functions = _checks.per_group(

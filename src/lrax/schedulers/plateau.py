@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
-from .._types import Number, RatesLike, Scalar, Value
+from .._types import Array, Number, RatesLike, Remembered, Scalar, Unchecked, Value
 from ..formulas.arithmetic import HOST, LARGEST, Arithmetic, wide
-from ..formulas.formula import Formula, replaced
+from ..formulas.formula import Formula, Plateau, replaced
 from ..formulas.pieces import growth
 from ..formulas.schedule import spread
 from ..states.clock import LAST_EPOCH
@@ -54,13 +54,13 @@ class _Plateau(Formula):
         reduced = x.maximum(base * growth(x, self.factor, count), self.min_lr)
         return x.where((count > 0) & (base > 0), reduced, base)
 
-    def plateaus(self, start: Number = 0) -> tuple[tuple[Formula, Number], ...]:
+    def plateaus(self, start: Number = 0) -> tuple[tuple[Plateau, Number], ...]:
         return ((self, start),)
 
-    def with_reductions(self, counts: Iterator[Any]) -> Formula:
+    def with_reductions(self, counts: Iterator[Value]) -> Formula:
         return replaced(self, reductions=next(counts))
 
-    def memory(self) -> dict[str, Any]:
+    def memory(self) -> Remembered:
         return {
             "best": _split_host(np.inf if self.mode == "min" else -np.inf),
             "num_bad_epochs": np.int32(0),
@@ -68,7 +68,7 @@ class _Plateau(Formula):
             "reductions": np.int32(0),
         }
 
-    def observe(self, memory: dict[str, Any], metric: Any, begun: Any) -> dict[str, Any]:
+    def observe(self, memory: Remembered, metric: Value, begun: Value) -> Remembered:
         """The memory after one more metric: unchanged until the plateau has begun."""
         known = (metric, begun, self.factor, self.patience, self.threshold, *memory.values())
         if any(map(_checks.is_traced, known)):
@@ -82,22 +82,20 @@ class _Plateau(Formula):
                 }
         return self.observe_on_host(memory, metric) if begun else memory
 
-    def observe_on_host(self, memory: dict[str, Any], metric: float) -> dict[str, Any]:
+    def observe_on_host(self, memory: Remembered, metric: float) -> Remembered:
         """The same where everything is known and the plateau has begun."""
         best = _joined(memory["best"])
         counts = {name: int(value) for name, value in memory.items() if name != "best"}
         new = self._observe(counts, metric, best, HOST)
-        found: dict[str, Any] = {
-            name: np.int32(value) for name, value in new.items() if name != "best"
-        }
+        found: Remembered = {name: np.int32(value) for name, value in new.items() if name != "best"}
         found["best"] = memory["best"] if new["best"] == best else _split_host(new["best"])
         return found
 
-    def as_numbers(self, memory: dict[str, Any]) -> dict[str, Any]:
+    def as_numbers(self, memory: Remembered) -> Remembered:
         """The memory for a state dict."""
         return {name: _joined(v) if name == "best" else int(v) for name, v in memory.items()}
 
-    def from_numbers(self, where: str, found: Any) -> dict[str, Any]:
+    def from_numbers(self, where: str, found: Unchecked) -> Remembered:
         """The memory out of a state dict, checked."""
         check_keys(where, found, self.memory())
         best = check_number(f"{where}.best", found["best"])
@@ -110,7 +108,7 @@ class _Plateau(Formula):
         }
         return {"best": _split_host(best), **counts}
 
-    def _observe(self, memory: dict[str, Any], metric: Any, best: Any, x: Any) -> dict[str, Any]:
+    def _observe(self, memory: Remembered, metric: Value, best: Value, x: Any) -> Remembered:
         better = self._better(metric, best, x)
         bad = x.where(better, 0, memory["num_bad_epochs"] + 1)
         cooling = memory["cooldown_counter"] > 0
@@ -124,7 +122,7 @@ class _Plateau(Formula):
             "reductions": memory["reductions"] + x.where(reduce, 1, 0),
         }
 
-    def _better(self, metric: Any, best: Any, x: Any) -> Any:
+    def _better(self, metric: Value, best: Value, x: Any) -> Value:
         sign = -1 if self.mode == "min" else 1
         if self.threshold_mode == "abs":
             bar = best + sign * self.threshold
@@ -149,7 +147,7 @@ def _split_host(value: float) -> np.ndarray:
     return parts
 
 
-def _split_traced(value: Any) -> Any:
+def _split_traced(value: Value) -> Value:
     parts, rest = [], jnp.asarray(value, float)
     rest = jnp.where(jnp.abs(rest) <= LARGEST, rest, jnp.copysign(jnp.inf, rest))
     for _ in range(3):
@@ -159,7 +157,7 @@ def _split_traced(value: Any) -> Any:
     return jnp.stack(parts, axis=-1).astype(np.float32)
 
 
-def _joined(parts: Any) -> Any:
+def _joined(parts: Array) -> Value:
     if _checks.is_traced(parts) or parts.ndim > 1:  # traced, or of many trainings
         return parts.sum(axis=-1)
     return sum(np.asarray(parts).tolist())
@@ -290,6 +288,6 @@ class ReduceLROnPlateau(LRScheduler):
     def _remembered(self, name: str) -> View:
         return View(lambda: self._remembers(name))
 
-    def _remembers(self, name: str) -> Any:
+    def _remembers(self, name: str) -> Value:
         assert self.learning is not None
         return self.learning.memory.value["0"][name]

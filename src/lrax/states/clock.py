@@ -1,12 +1,11 @@
 """The clock of a scheduler."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .._checks import is_traced
+from .._types import Leaf, Number
 from .internals import TypedState, direct, jax_traces, refuse_foreign_trace
 from .placement import on_host, place, strong
 
@@ -18,10 +17,10 @@ _INT32 = np.int32  # looking it up takes as long as making one
 class Clock(TypedState):
     """The epoch: int32."""
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Number) -> None:
         super().__init__(strong(value, np.dtype(np.int32)))
 
-    def converted(self, new: Any, old: Any) -> Any:
+    def converted(self, new: Leaf, old: Leaf) -> Leaf:
         if jax_traces() and not is_traced(new):
             refuse_foreign_trace(self, "Writing last_epoch")
         if isinstance(new, jax.Array):
@@ -43,7 +42,7 @@ class Clock(TypedState):
                 )
         return strong(new, np.dtype(np.int32), old)
 
-    def read(self) -> Any:
+    def read(self) -> Number:
         """The epoch, on the host unless it is traced."""
         return on_host(self.held() if direct(self) else self.value)
 

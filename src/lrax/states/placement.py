@@ -1,7 +1,6 @@
 """Where a value lives, and with which dtype."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import brainstate
 import jax
@@ -9,16 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import is_traced
+from .._types import Leaf
 
 
-def place(value: Any, old: Any) -> Any:
+def place(value: Leaf, old: Leaf) -> Leaf:
     """A host value where `old` lives: on its mesh or device if it was put there, else left on the host."""
     if not is_traced(old) and getattr(old, "committed", False):
         return jax.device_put(value, old.sharding)
     return value
 
 
-def strong(value: Any, dtype: np.dtype, old: Any = None) -> Any:
+def strong(value: Leaf, dtype: np.dtype, old: Leaf = None) -> Leaf:
     """`value` with that dtype, never weakly typed, and where `old` was put."""
     if not isinstance(value, jax.Array):
         return place(np.asarray(value, dtype)[()], old)
@@ -29,21 +29,21 @@ def strong(value: Any, dtype: np.dtype, old: Any = None) -> Any:
     return place(value, old)
 
 
-def move(states: Iterable[brainstate.State], put: Callable[[Any], Any]) -> None:
+def move(states: Iterable[brainstate.State], put: Callable[[Leaf], Leaf]) -> None:
     """Put what States hold somewhere else."""
     for state in states:
         state.value = jax.tree.map(put, state.value)
 
 
-def is_key(leaf: Any) -> bool:
+def is_key(leaf: Leaf) -> bool:
     return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def key_numbers(leaf: Any) -> Any:
+def key_numbers(leaf: Leaf) -> Leaf:
     """A leaf, or what a typed random key is made of."""
     return jax.random.key_data(leaf) if is_key(leaf) else leaf
 
 
-def on_host(value: Any) -> Any:
+def on_host(value: Leaf) -> Leaf:
     """A NumPy value for one that is known, the tracer for one that is not."""
     return value if is_traced(value) else np.asarray(value)[()]

@@ -6,6 +6,7 @@ travel as keys, and lists as dicts from "0" on.
 
 import inspect
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -13,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import is_traced
-from .._types import Plain, PyTree, StateDict
+from .._types import Leaf, Plain, PyTree, StateDict, Unchecked
 from .placement import is_key, key_numbers, place, strong
 
 VERSION = 1
 
 
-def number(name: str, value: Any) -> Plain:
+def number(name: str, value: Unchecked) -> Plain:
     """A known scalar as a Python number."""
     if is_traced(value):
         raise TypeError(
@@ -28,7 +29,7 @@ def number(name: str, value: Any) -> Plain:
     return np.asarray(value).item()
 
 
-def single(name: str, value: Any) -> Any:
+def single(name: str, value: Unchecked) -> Any:
     """A count, of which the States of a single training hold one."""
     if np.ndim(value):
         raise ValueError(
@@ -38,7 +39,7 @@ def single(name: str, value: Any) -> Any:
     return number(name, value)
 
 
-def unwrap(tree: Any) -> Any:
+def unwrap(tree: Unchecked) -> Plain:
     """A dict with Python numbers in place of arrays of one number, and str keys."""
     if isinstance(tree, list):
         return [unwrap(value) for value in tree]
@@ -49,12 +50,12 @@ def unwrap(tree: Any) -> Any:
     return tree
 
 
-def entries(value: Any) -> Any:
+def entries(value: Unchecked) -> Plain:
     """The dict that a list was saved as, where whoever read the file has made a list of it again."""
     return {str(i): entry for i, entry in enumerate(value)} if isinstance(value, list) else value
 
 
-def check_keys(where: str, found: Any, expected: Any) -> None:
+def check_keys(where: str, found: Unchecked, expected: Iterable[str]) -> None:
     """`found` must be a dict with exactly the keys of `expected`."""
     if not isinstance(found, dict):
         raise ValueError(f"{where} must be a dict, got {type(found).__name__}.")
@@ -71,7 +72,7 @@ def check_keys(where: str, found: Any, expected: Any) -> None:
         )
 
 
-def check_version(where: str, found: Any) -> None:
+def check_version(where: str, found: Unchecked) -> None:
     if not isinstance(found, dict) or "version" not in found:
         raise ValueError(
             f"{where} must be a dict with a version, as state_dict() returns it, got {found!r:.80}."
@@ -85,12 +86,12 @@ def check_version(where: str, found: Any) -> None:
 
 def check_number(
     where: str,
-    value: Any,
+    value: Unchecked,
     *,
     low: float = -float("inf"),
     high: float = float("inf"),
     whole: bool = False,
-) -> Any:
+) -> Plain:
     """A number in ``[low, high]``; NaN is none."""
     kinds = (int,) if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
@@ -116,7 +117,7 @@ def plain_key(key: Any) -> Any:
     return key
 
 
-def nested(tree: Any) -> dict[str, Any]:
+def nested(tree: PyTree) -> StateDict:
     """The leaves of any pytree in nested dicts with str keys."""
     nested: dict[str, Any] = {}
     for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
@@ -128,12 +129,12 @@ def nested(tree: Any) -> dict[str, Any]:
     return nested
 
 
-def copied(leaf: Any) -> Any:
+def copied(leaf: Leaf) -> Leaf:
     """Another array with the same numbers, or another key."""
     return _like(jnp.copy(key_numbers(leaf)), leaf)
 
 
-def _like(numbers: Any, old: Any) -> Any:
+def _like(numbers: Leaf, old: Leaf) -> Leaf:
     """What :func:`key_numbers` was given, if it was like `old`."""
     if not is_key(old):
         return numbers
@@ -145,12 +146,12 @@ def saved_leaves(tree: PyTree) -> StateDict:
     return nested(jax.tree.map(lambda leaf: jnp.copy(key_numbers(leaf)), tree))
 
 
-def load_leaves(where: str, saved: Any, own: PyTree) -> PyTree:
+def load_leaves(where: str, saved: Unchecked, own: PyTree) -> PyTree:
     """The pytree `own` with the leaves that :func:`saved_leaves` put into `saved`."""
     return jax.tree.map(_like, _load_numbers(where, saved, jax.tree.map(key_numbers, own)), own)
 
 
-def _load_numbers(where: str, saved: Any, own: PyTree) -> PyTree:
+def _load_numbers(where: str, saved: Unchecked, own: PyTree) -> PyTree:
     leaves, structure = jax.tree_util.tree_flatten_with_path(own)
     _check_shapes(where, saved, nested(own))
     loaded = []
@@ -171,7 +172,7 @@ def _load_numbers(where: str, saved: Any, own: PyTree) -> PyTree:
     return jax.tree.unflatten(structure, loaded)
 
 
-def _check_shapes(where: str, saved: Any, own: Any) -> None:
+def _check_shapes(where: str, saved: Unchecked, own: PyTree) -> None:
     if isinstance(own, dict):
         check_keys(where, saved, own)
         for key in own:

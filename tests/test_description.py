@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import enum
+import functools
 import json
 
 import brainstate
@@ -61,6 +63,25 @@ class Mean(lrax.Formula):
         return sum(part.raw(t, base, x) for part in self.parts_of) / len(self.parts_of)
 
 
+@dataclasses.dataclass(frozen=True)
+class WithInitVar(lrax.Formula):
+    rate: float
+    other: dataclasses.InitVar[float]
+
+    def __post_init__(self, other):
+        object.__setattr__(self, "kept", other)
+
+    def raw(self, t, base, x):
+        return base * self.kept
+
+
+class Undecorated(lrax.Formula):
+    rate: float = 0.5
+
+    def raw(self, t, base, x):
+        return base * self.rate
+
+
 class Learned(lrax.LRScheduler):
     """A schedule with a State of its own."""
 
@@ -73,6 +94,71 @@ class Learned(lrax.LRScheduler):
         return [base * self.factor.value for base in self.base_lrs]
 
 
+class Halving(lrax.LRScheduler):
+    def get_lr(self):
+        return [base * 0.5**self.last_epoch.value for base in self.base_lrs]
+
+
+@dataclasses.dataclass(frozen=True)
+class Function:
+    """A function that says it equals another one."""
+
+    factor: float
+
+    def __call__(self, epoch):
+        return self.factor
+
+
+@dataclasses.dataclass(frozen=True)
+class Cached(lrax.Formula):
+    """A formula with more in it than its fields."""
+
+    rate: float
+    doubled: float = dataclasses.field(init=False, default=0.0)
+
+    def __post_init__(self):
+        object.__setattr__(self, "doubled", 2 * self.rate)
+        object.__setattr__(self, "extra", self.rate)
+
+    @functools.cached_property
+    def table(self):
+        return np.arange(3) * self.rate
+
+    def raw(self, t, base, x):
+        return base * (self.table[1] + self.doubled + self.extra) / 4
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slotted(lrax.Formula):
+    rate: float
+
+    def raw(self, t, base, x):
+        return base * self.rate
+
+
+class Optional(Halving):
+    def __init__(self, base_lr, warm=None, *rest):
+        self.given = (warm, rest)
+        super().__init__(base_lr)
+
+
+class ByPlace(Halving):
+    def __init__(self, base_lr, b=2.0, /, *, c=3.0):
+        self.given = (b, c)
+        super().__init__(base_lr)
+
+
+class Simple(lrax.StepLR):
+    """Of fewer arguments than its base."""
+
+    def __init__(self, base_lr, last_epoch=0):
+        super().__init__(base_lr, step_size=2, gamma=0.5, last_epoch=last_epoch)
+
+
+class Kind(enum.StrEnum):
+    LOW = "low"
+
+
 class AnyArguments(lrax.StepLR):
     def __init__(self, base_lr, *rest, table=None, mode="a", **more):
         self.rest, self.more = rest, more
@@ -83,7 +169,20 @@ class Grandchild(AnyArguments):
     pass
 
 
-USERS = [Clipped, Averaged, AnyArguments, Grandchild, Stairs, AtLeast, Mean]
+USERS = [
+    Clipped,
+    Averaged,
+    AnyArguments,
+    Grandchild,
+    Stairs,
+    AtLeast,
+    Mean,
+    Cached,
+    Slotted,
+    Optional,
+    ByPlace,
+    Simple,
+]
 
 # --- Nothing that a caller can still change is kept -------------------------------------------------
 
@@ -217,8 +316,9 @@ def test_what_runs_code_of_a_user_equals_itself_only():
     for make in (
         lambda: Learned(),
         lambda: lrax.LambdaLR(0.1, lambda t: 1.0),
-        lambda: lrax.SequentialLR([Learned(), lrax.StepLR(0.1)], [3]),
-        lambda: Clipped(Learned()),
+        lambda: lrax.SequentialLR([Halving(), lrax.StepLR(0.1)], [3]),
+        lambda: Clipped(Halving()),
+        lambda: lrax.LambdaLR(0.1, Function(1.0)),
     ):
         one, other = make(), make()
         assert one == one
@@ -258,6 +358,12 @@ REBUILT = [
     lambda: AnyArguments(0.1, 7, "8", table={3: 0.1, "x": [1, None, True]}, mode="3", extra=2),
     lambda: Grandchild(0.1, table=(), mode="str"),
     lambda: AnyArguments(0.1, table=None, mode="None", none=None, dict="dict"),
+    lambda: AnyArguments(0.1, table=Kind.LOW),
+    lambda: lrax.LRScheduler(0.1, formula=Cached(0.5)),
+    lambda: lrax.LRScheduler(0.1, formula=Slotted(0.5)),
+    lambda: lrax.LRScheduler(0.1, formula=lrax.StepLR(0.1, 3).pieces()[0][0]),
+    lambda: lrax.LRScheduler([0.1, 0.2], formula=[f for f, _ in lrax.StepLR([0.1, 0.2]).pieces()]),
+    lambda: Simple(0.1),
 ]
 
 
@@ -271,6 +377,53 @@ def test_a_class_of_a_user_is_rebuilt(number):
     assert twin.config == scheduler.config == config
     assert repr(twin) == repr(scheduler)
     twin.load_state_dict(json.loads(json.dumps(scheduler.state_dict())))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Optional(0.1, None, 7.0, 8.0),
+        lambda: Optional(0.1, 3),
+        lambda: ByPlace(0.1, 5.0, c=4.0),
+    ],
+)
+def test_arguments_that_are_given_by_place(make):
+    scheduler = make()
+    twin = lrax.from_config(json.loads(json.dumps(scheduler.config)), classes=USERS)
+    assert twin.given == scheduler.given
+    assert twin.config == scheduler.config
+
+
+def test_functions_are_named_and_no_more():
+    scheduler = AnyArguments(0.1, table={"f": np.sin, "k": (2, np.cos)})
+    saved = json.loads(json.dumps(scheduler.state_dict()))
+    scheduler.load_state_dict(saved)
+    with pytest.raises(TypeError, match=r"table of AnyArguments.*cannot hold its code"):
+        scheduler.config  # noqa: B018
+    other = AnyArguments(0.1, table={"f": np.sin, "k": (3, np.cos)})
+    with pytest.raises(ValueError, match="saved 2, here 3"):
+        other.load_state_dict(saved)
+
+
+def test_arguments_of_the_base_are_attributes_and_cannot_be_set():
+    scheduler = Simple(0.1)
+    assert (scheduler.gamma, scheduler.step_size, scheduler.base_lr) == (0.5, 2, 0.1)
+    with pytest.raises(AttributeError, match="gamma"):
+        scheduler.gamma = 0.9
+
+
+def test_get_lr_may_return_an_array():
+    class Array(lrax.LRScheduler):
+        def get_lr(self):
+            return np.array(self.base_lrs) * 0.5**self.last_epoch.value
+
+    class Nothing(lrax.LRScheduler):
+        def get_lr(self):
+            return []
+
+    assert_close(Array([0.1, 0.2]).lr_at(1), [0.05, 0.1])
+    with pytest.raises(TypeError, match=r"get_lr\(\) of Nothing must return"):
+        Nothing(0.1)
 
 
 def test_repr_rebuilds():
@@ -355,6 +508,18 @@ REFUSED = {
     "bytes": lambda: AnyArguments(0.1, table=b"x"),
     "a set": lambda: AnyArguments(0.1, table={1}),
     "an object in a formula": lambda: lrax.LRScheduler(0.1, formula=Stairs((object(),))),
+    "an InitVar": lambda: lrax.LRScheduler(0.1, formula=WithInitVar(1.0, 2.0)),
+    "a formula that is not decorated": lambda: lrax.LRScheduler(0.1, formula=Undecorated()),
+    "a part that holds a State": lambda: lrax.SequentialLR([Learned()], []),
+    "a part of a user's that holds a State": lambda: Clipped(Learned()),
+    "the inside of a scheduler": lambda: lrax.LRScheduler(
+        0.1, formula=lrax.StepLR(0.1).formulas[0]
+    ),
+    "the inside of a scheduler in a field": lambda: lrax.LRScheduler(
+        0.1, formula=AtLeast(lrax.StepLR(0.1).formulas[0], 0.1)
+    ),
+    "a dict with tuples as keys": lambda: AnyArguments(0.1, table={(1, 2): 3}),
+    "a dict in a tuple of a formula": lambda: lrax.LRScheduler(0.1, formula=Stairs(({3: 1},))),
     "a dict in a formula": lambda: lrax.LRScheduler(0.1, formula=Stairs({3: 1})),
     "NaN in a formula": lambda: lrax.LRScheduler(0.1, formula=Stairs((3,), float("nan"))),
 }
@@ -362,7 +527,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_saved_is_refused(name):
-    with pytest.raises((TypeError, ValueError), match=r"table|milestones|factor") as caught:
+    with pytest.raises(
+        (TypeError, ValueError), match=r"table|milestones|factor|formula|part"
+    ) as caught:
         REFUSED[name]()
     assert "must" in str(caught.value)
 
@@ -381,6 +548,24 @@ def test_a_state_dict_that_was_on_a_device(number, tmp_path):
     saved = scheduler.state_dict()
     for found in (jax.device_put(saved), through_orbax(saved, tmp_path)):
         twin.load_state_dict(found)
+
+
+def test_a_file_that_keeps_nothing_but_floats():
+    for make in (
+        lambda: lrax.StepLR(0.1, 3),
+        lambda: lrax.ReduceLROnPlateau(0.1),
+        lambda: lrax.MultiStepLR(0.1, [3, 2**31 + 1]),
+    ):
+        scheduler, twin = make(), make()
+        scheduler.last_epoch = 4
+        twin.load_state_dict(jax.tree.map(jnp.float32, scheduler.state_dict()))
+        assert twin.last_epoch.value == 4
+
+
+def test_whole_numbers_beyond_int32_go_on_a_device():
+    for scheduler in (lrax.MultiStepLR(0.1, [2**31 + 1]), lrax.CosineAnnealingLR(0.1, 3 * 10**9)):
+        scheduler.load_state_dict(jax.device_put(scheduler.state_dict()))
+        assert lrax.from_config(json.loads(json.dumps(scheduler.config))) == scheduler
 
 
 def test_only_rounding_to_float32_is_overlooked():

@@ -90,7 +90,8 @@ def test_optimizers_that_were_dropped_cost_nothing():
     scheduler = lrax.ExponentialLR(0.1, gamma=0.5)
     with without_collector():
         for _ in range(100):
-            trained(scheduler)
+            weight = brainstate.ParamState(jnp.ones(4))
+            lrax.AdamW(lr=scheduler).register_trainable_weights({"w": weight})
         assert len(scheduler.publishing.followers) == 1
         assert len(brainstate.graph.states(scheduler)) == 2
         kept = [trained(scheduler) for _ in range(3)]
@@ -132,6 +133,30 @@ def test_a_compiled_step_of_an_old_scheduler_writes_nothing(jit):
         step()
         assert_close(optimizer.current_lr, 0.00625)
     assert not compiled
+
+
+@pytest.mark.parametrize("jit", JITS)
+def test_a_copy_of_a_scheduler_is_another_one(jit):
+    """A compiled step of the one that an optimizer no longer follows writes nothing."""
+    first = lrax.ExponentialLR(0.1, gamma=0.5)
+    _, optimizer = trained(first)
+    copied, twin = copy.deepcopy(first), copy.deepcopy(optimizer)
+    step, step_twin = JITS[jit](lambda: first.step()), JITS[jit](lambda: twin_first.step())
+    twin_first = twin.lr
+    step()
+    step_twin()
+    assert_close([optimizer.current_lr, twin.current_lr], [0.05, 0.05])
+    copied.attach_optimizer(optimizer)
+    lrax.ConstantLR(0.3, 1.0, 0).attach_optimizer(twin)
+    step()
+    step_twin()
+    assert_close([optimizer.current_lr, twin.current_lr], [0.1, 0.3])
+    first.attach_optimizer(twin)
+    step_twin()
+    assert_close(twin.current_lr, 0.025)
+    twin_first.attach_optimizer(twin)
+    step_twin()
+    assert_close(twin.current_lr, 0.1 * 0.5**4)
 
 
 def test_schedulers_are_told_apart_by_the_same_numbers_in_every_process():

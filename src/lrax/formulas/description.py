@@ -2,49 +2,47 @@
 
 No strings among the leaves (orbax takes none) and no lists (msgpack makes dicts of them): names
 travel as keys, and lists as dicts from "0" on. A string is ``{text: 1}``, None ``{"None": 0}``, a
-formula or scheduler ``{class name: {argument: value}}``.
+formula or scheduler ``{class name: {argument: value}}``, a function ``{"function": 0}``.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from .._checks import is_traced
 from .._types import Plain
-from .formula import Formula
+from .formula import Formula, hyper_parameters
 from .schedule import Items, Member, Schedule
 
-CODE = object()
-"""In place of what a description cannot hold: a function."""
+FUNCTION = {"function": 0}
+"""In place of what a description cannot hold."""
 
 
 def described(schedule: Schedule, *, whole: bool) -> dict[str, Plain]:
-    """``{class name: {argument: value}}``; functions are left out, or refused if it must be `whole`."""
-    return _named(schedule.kind.__name__, schedule.arguments(), whole)
+    """``{class name: {argument: value}}``; functions are only named, or refused if it must be `whole`."""
+    return _named(schedule.kind.__name__, schedule.arguments().items(), whole)
 
 
-def _named(kind: str, values: Mapping[str, Any], whole: bool) -> dict[str, Plain]:
-    found = {name: _plain(name, value, whole) for name, value in values.items()}
-    for name, value in found.items():
-        if value is CODE and whole:
-            raise TypeError(
-                f"{name} of {kind} is your own: a configuration cannot hold its code. Construct it yourself."
-            )
-    return {kind: {name: value for name, value in found.items() if value is not CODE}}
+def _named(
+    kind: str, values: Iterable[tuple[str, Any]], whole: bool
+) -> dict[str, dict[str, Plain]]:
+    return {kind: {name: _plain(f"{name} of {kind}", value, whole) for name, value in values}}
 
 
 def _plain(name: str, value: Any, whole: bool) -> Plain:
     if isinstance(value, (bool, int, float)):
-        return value
+        # What is beyond int32 could not be put on a device.
+        large = not -(2**31) <= value < 2**31 and abs(value) <= 2**53
+        return float(value) if large else value
     if value is None:
         return {"None": 0}
     if isinstance(value, str):
-        return {"str": {value: 1}} if value.isdigit() or value in ("str", "dict") else {value: 1}
+        plain = not value.isdigit() and value not in ("str", "dict", "function")
+        return {value: 1} if plain else {"str": {value: 1}}
     if isinstance(value, tuple):
-        entries = [_plain(name, entry, whole) for entry in value]
-        return CODE if CODE in entries else {str(i): entry for i, entry in enumerate(entries)}
+        return {str(i): _plain(name, entry, whole) for i, entry in enumerate(value)}
     if isinstance(value, Items):
         return {"dict": _plain(name, value.pairs, whole)}
     if isinstance(value, Member):
@@ -52,12 +50,16 @@ def _plain(name: str, value: Any, whole: bool) -> Plain:
     if isinstance(value, Schedule):
         return described(value, whole=whole)
     if isinstance(value, Formula):
-        return _named(type(value).__name__, vars(value), whole)
+        return _named(type(value).__name__, hyper_parameters(value), whole)
     if is_traced(value):
         raise TypeError(
             f"{name} is traced, so its value is not known here. Take the state dict outside the transformation."
         )
-    return CODE
+    if whole:
+        raise TypeError(
+            f"{name} is your own: a configuration cannot hold its code. Construct it yourself."
+        )
+    return FUNCTION
 
 
 def restored(value: Plain, classes: Mapping[str, Any]) -> Any:
@@ -92,21 +94,32 @@ def constructed(name: str, arguments: Plain, classes: Mapping[str, Any]) -> Any:
     if not isinstance(arguments, dict):
         raise ValueError(f"config[{name!r}] must be a dict of arguments, got {arguments!r:.80}.")
     values = {key: restored(value, classes) for key, value in arguments.items()}
+    if "formula" in values:  # a piece of a scheduler
+        values["formula"] = _pieces(values["formula"])
     try:
         return _call(classes[name], values)
     except TypeError as error:
         raise ValueError(f"config[{name!r}] does not fit: {error}") from None
 
 
+def _pieces(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_pieces(entry) for entry in value]
+    return value.pieces()[0][0] if hasattr(value, "pieces") else value
+
+
 def _call(kind: type, values: dict[str, Any]) -> Any:
-    """`kind`, constructed from arguments by name; those of ``*args`` come in their order."""
-    parameters = inspect.signature(kind).parameters
-    star = [n for n, p in parameters.items() if p.kind is inspect.Parameter.VAR_POSITIONAL]
-    if not star or star[0] not in values:
-        return kind(**values)
-    first = [name for name in list(parameters)[: list(parameters).index(star[0])] if name in values]
-    named = {name: value for name, value in values.items() if name not in (*first, *star)}
-    return kind(*(values[name] for name in first), *values[star[0]], **named)
+    """`kind`, constructed from arguments by name, of which some can only be given by their place."""
+    parameters = inspect.signature(kind).parameters.values()
+    star = next((p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), None)
+    placed: list[Any] = []
+    for p in parameters:
+        before_star = p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and values.get(star or "")
+        if p.kind is inspect.Parameter.POSITIONAL_ONLY or before_star:
+            placed.append(values.pop(p.name, p.default))
+    if star is not None:
+        placed += values.pop(star, ())
+    return kind(*placed, **values)
 
 
 def differences(saved: Plain, own: Plain, name: str = "") -> list[str]:

@@ -102,14 +102,25 @@ class Plateau(Protocol):
 def replaced(formula: F, /, **changed: Any) -> F:
     """A copy with other values in some fields; no ``__post_init__`` checks them a second time."""
     kind = type(formula)
-    kept = {field.name: getattr(formula, field.name) for field in dataclasses.fields(formula)}
-    for name, value in vars(formula).items():
-        if not isinstance(getattr(kind, name, None), functools.cached_property):
-            kept[name] = value
     copy = object.__new__(kind)
-    for name, value in {**kept, **changed}.items():
+    for name, value in {**dict(_held(formula)), **changed}.items():
         object.__setattr__(copy, name, value)
     return copy
+
+
+def hyper_parameters(formula: "Formula") -> Iterator[tuple[str, Any]]:
+    """The fields that a formula is constructed from, and described by."""
+    for field in dataclasses.fields(formula):
+        if field.init and "learned" not in field.metadata:
+            yield field.name, getattr(formula, field.name)
+
+
+def _held(value: Any) -> Iterator[tuple[str, Any]]:
+    """All that ``raw`` may read: the fields, and what ``__post_init__`` has put beside them."""
+    names = [field.name for field in dataclasses.fields(value)]
+    for name in (*names, *sorted(getattr(value, "__dict__", {}).keys() - {*names})):
+        if not isinstance(getattr(type(value), name, None), functools.cached_property):
+            yield name, getattr(value, name)
 
 
 def _formulas_in(value: Any) -> Iterator[Formula]:
@@ -143,11 +154,14 @@ class _Same:
         return id(self.value)
 
 
+class Described:
+    """A frozen dataclass of lrax's own that is the sum of its fields."""
+
+
 def identity(value: Any) -> Hashable:
     """Equal for two values if formulas with them give the same learning rates: functions and tracers by identity."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = dataclasses.fields(value)
-        return (type(value), *(identity(getattr(value, field.name)) for field in fields))
+    if isinstance(value, (Formula, Described)):
+        return (type(value), *((name, identity(held)) for name, held in _held(value)))
     if isinstance(value, tuple):
         return tuple(map(identity, value))
     return value if isinstance(value, (bool, int, float, str, type(None))) else _Same(value)

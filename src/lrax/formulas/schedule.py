@@ -1,6 +1,7 @@
 """What a scheduler is without its clock: one frozen record, from which everything else is derived."""
 
 import dataclasses
+import inspect
 import math
 import numbers
 from typing import Any, Protocol, TypeVar
@@ -11,7 +12,7 @@ import numpy as np
 from .._checks import is_traced
 from .._types import Number, Value
 from .arithmetic import Arithmetic
-from .formula import Formula, identity, replaced
+from .formula import Described, Formula, hyper_parameters, identity, replaced
 
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ class Member(Formula):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Schedule:
+class Schedule(Described):
     """A scheduler's class, base learning rates and formulas, one for each parameter group."""
 
     members: tuple[Member, ...]
@@ -64,19 +65,20 @@ class Schedule:
     def arguments(self) -> dict[str, Any]:
         """The arguments from which the scheduler can be constructed again, functions included."""
         first = self.members[0]
-        if first.arguments is not None:
-            return dict(first.arguments)
+        return self.fields() if first.arguments is None else dict(first.arguments)
+
+    def fields(self) -> dict[str, Any]:
+        """Base learning rate and the fields of the formulas, which are the arguments of our own classes."""
         bases = tuple(member.base for member in self.members)
         formulas = tuple(member.formula for member in self.members)
         found = {}
         if self.kind.base_argument is not None:
             found[self.kind.base_argument] = bases[0] if len(bases) == 1 else bases
         if "formula" in self.kind.parameters:
-            return {**found, "formula": _of_all_groups(formulas)}
-        for field in dataclasses.fields(first.formula):
-            if "learned" not in field.metadata:
-                column = tuple(getattr(formula, field.name) for formula in formulas)
-                found[field.name] = _of_all_groups(column)
+            same = len(set(map(identity, formulas))) == 1
+            return {**found, "formula": formulas[0] if same else formulas}
+        for name, _ in hyper_parameters(formulas[0]):
+            found[name] = _of_all_groups(tuple(getattr(f, name) for f in formulas))
         return found
 
     def pieces(self) -> tuple[tuple[Member, Number], ...]:
@@ -110,7 +112,7 @@ def spread(values: tuple[T, ...] | list[T], groups: int) -> tuple[T, ...]:
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Items:
+class Items(Described):
     """A dict among the arguments of a user's scheduler."""
 
     pairs: tuple[tuple[Any, Any], ...]
@@ -125,25 +127,27 @@ def frozen(name: str, value: Any) -> Any:
         return value
     if isinstance(value, (np.generic, np.ndarray, jax.Array)) and value.dtype.kind in "biuf":
         value = np.asarray(value).tolist()
-    if isinstance(value, (bool, str)):
+    if isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return str.__str__(value)  # that of an enumeration
     if isinstance(value, numbers.Real):
-        number = value if isinstance(value, int) else float(value)
+        number = int(value) if isinstance(value, int) else float(value)
         if number != number:
             raise ValueError(f"{name} must be a number, got {math.nan}, which equals nothing.")
         return number
     if isinstance(value, (list, tuple, range)) and not hasattr(value, "_fields"):
         return tuple(frozen(f"{name}[{i}]", entry) for i, entry in enumerate(value))
-    if isinstance(value, dict):
+    if isinstance(value, dict) and all(isinstance(k, (int, float, str)) for k in value):
         pairs = (
             (frozen(name, key), frozen(f"{name}[{key!r}]", entry)) for key, entry in value.items()
         )
         return Items(tuple(pairs))
     if isinstance(value, Formula):
         return _frozen_formula(name, value)
-    schedule = getattr(value, "schedule", None)
-    if isinstance(schedule, Schedule):  # a scheduler
-        return schedule
+    pieces = getattr(value, "pieces", None)
+    if pieces is not None and not isinstance(value, type):  # a scheduler
+        return Schedule(tuple(member for member, _ in pieces()))
     if callable(value) and not isinstance(value, type):
         return value
     raise TypeError(
@@ -158,10 +162,6 @@ def _frozen_formula(name: str, formula: Formula) -> Formula:
         path = f"{name}.{field.name}"
         old = getattr(formula, field.name)
         new = _as_member(path, frozen(path, old))
-        if isinstance(new, Items):
-            raise TypeError(
-                f"{path} must not be a dict, got {old!r:.80}. Make it a tuple of pairs."
-            )
         if new is not old:
             changed[field.name] = new
     return replaced(formula, **changed) if changed else formula
@@ -171,6 +171,14 @@ def _as_member(name: str, value: Any) -> Any:
     """A scheduler in a field is a formula: that of its one group."""
     if isinstance(value, tuple):
         return tuple(_as_member(name, entry) for entry in value)
+    if isinstance(value, Items):
+        raise TypeError(
+            f"{name} must not hold a dict, got {value!r:.80}. Make it a tuple of pairs."
+        )
+    if isinstance(value, Formula) and _is_ours(value):
+        raise TypeError(
+            f"{name} must be a scheduler or a formula of scheduler.pieces(), got {value!r:.80}, which no description can name."
+        )
     if not isinstance(value, Schedule):
         return value
     member, *others = value.members
@@ -182,21 +190,43 @@ def _as_member(name: str, value: Any) -> Any:
     return member
 
 
-def checked_formulas(kind: str, formula: Any) -> tuple[Formula, ...]:
-    """The formulas of the groups; one if all are the same."""
+def _is_ours(formula: Formula) -> bool:
+    """Whether it is the inside of one of our schedulers."""
+    ours = type(formula).__module__.startswith(__name__.partition(".")[0] + ".")
+    return ours and not isinstance(formula, Member)
+
+
+def checked_formulas(kind: Kind, formula: Any) -> tuple[Formula, ...]:
+    """The formulas of the groups; one if it serves all."""
     if formula is None:
         raise TypeError(
-            f"{kind} has no schedule: pass formula=..., or define get_lr() in a subclass."
+            f"{kind.__name__} has no schedule: pass formula=..., or define get_lr() in a subclass."
         )
     formulas = tuple(formula) if isinstance(formula, (list, tuple)) else (formula,)
     if not formulas:
         raise ValueError("formula must be an lrax.Formula or a list of at least one, got [].")
     for f in formulas:
-        if not isinstance(f, Formula):
-            raise TypeError(f"formula must be an lrax.Formula with a raw(), got {f!r}.")
-        if "__init__" in vars(type(f)) and "__dataclass_params__" not in vars(type(f)):
-            raise TypeError(
-                f"formula must be a frozen dataclass, but {type(f).__name__} has its own __init__. "
-                "Give it fields, and decorate it with @dataclasses.dataclass(frozen=True)."
-            )
+        if not isinstance(f, Formula) or ("formula" in kind.parameters and _is_ours(f)):
+            scheduler = "The formulas of a scheduler are in scheduler.pieces()."
+            remedy = f" {scheduler}" if hasattr(f, "pieces") or isinstance(f, Formula) else ""
+            raise TypeError(f"formula must be an lrax.Formula with a raw(), got {f!r}.{remedy}")
+        _check_fields(type(f))
     return tuple(frozen("formula", f) for f in formulas)
+
+
+def _check_fields(kind: type[Formula]) -> None:
+    """A formula must be the sum of its fields, or it would not be described by them."""
+    own = vars(kind)
+    if ("__init__" in own or own.get("__annotations__")) and "__dataclass_params__" not in own:
+        what = "has its own __init__" if "__init__" in own else "is not decorated"
+        raise TypeError(
+            f"formula must be a frozen dataclass, but {kind.__name__} {what}. "
+            "Give it fields, and decorate it with @dataclasses.dataclass(frozen=True)."
+        )
+    fields = {field.name for field in dataclasses.fields(kind)}
+    more = [name for name in inspect.signature(kind).parameters if name not in fields]
+    if more:
+        raise TypeError(
+            f"formula must be constructed from its fields alone, but {kind.__name__} takes {', '.join(more)}. "
+            "Make it a field: an InitVar could not be saved."
+        )

@@ -376,7 +376,8 @@ class OptaxOptimizer(GuardedNode):
     # --- Guarding -----------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
-        settable = not self._ready or name.startswith("_") or name == "current_lr"
+        ours = name[0] == "_" and (name in self.__dict__ or hasattr(type(self), name))
+        settable = not self._ready or ours or name == "current_lr"
         if not settable and (
             name in self.fixed or isinstance(getattr(type(self), name, None), property)
         ):
@@ -386,7 +387,7 @@ class OptaxOptimizer(GuardedNode):
             )
         if not settable and self.ours:
             raise AttributeError(
-                f"{type(self).__name__} has no attribute {name!r} to be set. Attributes of your own belong in a subclass."
+                f"{name!r} of {type(self).__name__} cannot be set. Attributes of your own belong in a subclass."
             )
         object.__setattr__(self, name, value)
 

@@ -55,7 +55,10 @@ def _members(schedulers: Sequence[LRScheduler]) -> list[tuple[Member, ...]]:
     for i, scheduler in enumerate(found):
         if not isinstance(scheduler, LRScheduler):
             raise TypeError(f"schedulers[{i}] must be an lrax scheduler, got {scheduler!r}.")
-    members = {f"schedulers[{i}]": s.schedule.members for i, s in enumerate(found)}
+    members = {
+        f"schedulers[{i}]": tuple(member for member, _ in scheduler.pieces())
+        for i, scheduler in enumerate(found)
+    }
     groups = _checks.group_count(**members)
     columns = (spread(of_one, groups) for of_one in members.values())
     return list(zip(*columns, strict=True))

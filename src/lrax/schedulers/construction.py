@@ -62,7 +62,12 @@ def _arguments(bound: inspect.BoundArguments) -> tuple[tuple[str, Any], ...]:
         parameter = bound.signature.parameters[name]
         if value is not None or parameter.default is not None:
             variable = parameter.kind is inspect.Parameter.VAR_KEYWORD
-            found |= dict(value or {}) if variable else {name: value}
+            more = dict(value or {}) if variable else {name: value}
+            if more.keys() & found.keys():
+                raise TypeError(
+                    f"{name} must not have the names of other arguments, got {value!r:.80}."
+                )
+            found |= more
     described = {
         name: frozen(name, value)
         for name, value in found.items()
@@ -83,7 +88,7 @@ class Argument:
     def __get__(self, scheduler: Any, _: type | None = None) -> Any:
         if scheduler is None:
             return self
-        found = scheduler.schedule.arguments()
+        found = scheduler.schedule.fields() | scheduler.schedule.arguments()
         if self.name not in found:
             raise AttributeError(
                 f"{type(scheduler).__name__!r} object has no attribute {self.name!r}"

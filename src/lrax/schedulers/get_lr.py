@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, NoReturn
 
+from .._checks import is_list
 from .._types import Number, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
@@ -50,5 +51,9 @@ class FromGetLR(Formula):
             attributes, last_epoch=_At(epoch), publishing=_Unpublished(kind.__name__)
         )
         values = reader.get_lr()
-        values = values if isinstance(values, (list, tuple)) else [values]
+        values = list(values) if is_list(values) else [values]
+        if not values:
+            raise TypeError(
+                f"get_lr() of {kind.__name__} must return a learning rate for each group, got []."
+            )
         return spread(values, self.group + 1)[self.group]

@@ -17,6 +17,7 @@ from ..states.clock import LAST_EPOCH, Clock
 from ..states.internals import direct, refuse_foreign_trace
 from ..states.memory import Memory
 from ..states.node import GuardedNode
+from ..states.placement import held_states
 from ..states.published import Published, Publishing
 from ..states.view import View
 from . import checkpoint
@@ -106,7 +107,7 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         bases = _checks.learning_rates("base_lr", base_lr)
         formulas: tuple[Formula, ...] = ()
         if formula is not None or not self._by_get_lr:
-            formulas = checked_formulas(type(self).__name__, formula)
+            formulas = checked_formulas(type(self), formula)
         groups = _checks.group_count(base_lr=bases, formula=formulas)
         self._bases = spread(bases, groups)
         self._formulas = formulas
@@ -135,17 +136,19 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
 
     def pieces(self) -> tuple[tuple[Member, Number], ...]:
         """Formula and base learning rate for each parameter group, to be used in another formula."""
+        if self._own_states:
+            raise TypeError(
+                f"A part of another schedule must hold no States, which would be neither saved nor copied with it, got {self!r:.80}. "
+                "Hold them in a scheduler of your own around the others."
+            )
         return self.schedule.pieces()
 
     @property
     def schedule(self) -> Schedule:
         """What it is without its clock."""
         formulas = spread(self.formulas, len(self._bases))
-        members = (
-            Member(type(self), base, formula, self._arguments)
-            for base, formula in zip(self._bases, formulas, strict=True)
-        )
-        return Schedule(tuple(members))
+        pairs = zip(self._bases, formulas, strict=True)
+        return Schedule(tuple(Member(type(self), *pair, self._arguments) for pair in pairs))
 
     @property
     def config(self) -> dict[str, Plain]:
@@ -333,11 +336,12 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         """The States that a user's subclass holds, by the names of its attributes."""
         if self.ours:
             return {}
-        own = (self.last_epoch, None if self.learning is None else self.learning.memory)
-        states: Any = brainstate.graph.states(self)
+        own = (
+            [self.last_epoch] if self.learning is None else [self.last_epoch, self.learning.memory]
+        )
         return {
-            ".".join(map(str, path)): state
-            for path, state in states.items()
+            name: state
+            for name, state in held_states(vars(self)).items()
             if not isinstance(state, Published) and not any(state is mine for mine in own)
         }
 
@@ -387,13 +391,13 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
             self.last_epoch.value = value
             return
         kind = type(self).__name__
-        if self._ready and (name in self.parameters or name in ("base_lr", "base_lrs")):
+        if self._ready and name in {*self.parameters, *self.fixed, "base_lr", "base_lrs"}:
             raise AttributeError(
                 f"{name} cannot be changed after construction: a compiled step would go on with the old value. "
                 f"Construct a new {kind} and hand the optimizer over with new.attach_optimizer(optimizer)."
             )
-        if self._ready and self.ours and not hasattr(type(self), name):
+        if self._ready and self.ours and not isinstance(getattr(type(self), name, None), property):
             raise AttributeError(
-                f"A {kind} has no attribute {name!r} to be set. Attributes of your own belong in a subclass."
+                f"{name!r} of {kind} cannot be set. Attributes of your own belong in a subclass."
             )
         object.__setattr__(self, name, value)

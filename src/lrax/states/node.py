@@ -59,8 +59,8 @@ class GuardedNode(Node, metaclass=ShowsArguments):
     def __reduce_ex__(self, protocol: Any) -> Any:
         kind = type(self).__name__
         raise TypeError(
-            f"A {kind} cannot be pickled or copied by its attributes. Save {kind}.state_dict() (a scheduler also has config, from "
-            "which lrax.from_config makes it again), or copy it with copy.deepcopy(...)."
+            f"{kind} cannot be pickled or copied by its attributes. Save its state_dict() and the config of the scheduler, from "
+            "which lrax.from_config makes it again, or copy it with copy.deepcopy(...)."
         )
 
 

@@ -1,11 +1,13 @@
 """Where a value lives, and with which dtype."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import brainstate
 import jax
 import jax.numpy as jnp
 import numpy as np
+from brainstate.graph import Node
 
 from .._checks import is_traced
 from .._types import Leaf
@@ -33,6 +35,23 @@ def move(states: Iterable[brainstate.State], put: Callable[[Leaf], Leaf]) -> Non
     """Put what States hold somewhere else."""
     for state in states:
         state.value = jax.tree.map(put, state.value)
+
+
+def held_states(attributes: Any, name: str = "") -> dict[str, brainstate.State]:
+    """The States in attributes and in what they hold, by name; what is none of them is left alone."""
+    if isinstance(attributes, brainstate.State):
+        return {name: attributes}
+    if isinstance(attributes, Node):
+        states: Any = brainstate.graph.states(attributes)
+        return {".".join(map(str, (name, *path))): state for path, state in states.items()}
+    if isinstance(attributes, (list, tuple)):
+        attributes = dict(enumerate(attributes))
+    if not isinstance(attributes, dict):
+        return {}
+    found: dict[str, brainstate.State] = {}
+    for key, value in attributes.items():
+        found |= held_states(value, f"{name}.{key}" if name else str(key))
+    return found
 
 
 def is_key(leaf: Leaf) -> bool:

@@ -17,20 +17,27 @@ from .placement import place, strong
 
 
 class _Owners:
-    """A number for each scheduler that has written to a State: the same in every process, and for life."""
+    """A number for each scheduler that has written to a State: the same in every process, and for life.
+
+    A copy of the State shares them, but is another State: it begins with none of its own.
+    """
 
     def __init__(self) -> None:
-        self._numbers: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
         self._next = itertools.count(1)
+        self._of: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[Any, int]] = (
+            weakref.WeakKeyDictionary()
+        )
 
-    def number(self, scheduler: "_Name") -> int:
-        if scheduler not in self._numbers:
-            self._numbers[scheduler] = next(self._next)
-        return self._numbers[scheduler]
+    def number(self, published: "Published", scheduler: "Publishing") -> int:
+        """The number of a scheduler: that of the last time, if there was one."""
+        known = self._of.setdefault(published, weakref.WeakKeyDictionary())
+        if scheduler not in known:
+            known[scheduler] = next(self._next)
+        return known[scheduler]
 
-
-class _Name:
-    """What tells two schedulers apart; a copy keeps it, so that programs compiled for it go on."""
+    def remember(self, published: "Published", scheduler: "Publishing", number: int) -> None:
+        """What number a scheduler has, which may be a copy and have it from its original."""
+        self._of.setdefault(published, weakref.WeakKeyDictionary())[scheduler] = number
 
 
 class _Listeners:
@@ -145,7 +152,6 @@ class Publishing(Node):
 
     def __init__(self, bases: tuple[Number, ...]) -> None:
         self.bases = bases
-        self.name = _Name()
         self.followers: tuple[Follower, ...] = (Follower(Published(len(bases)), bases),)
 
     @property
@@ -159,7 +165,8 @@ class Publishing(Node):
         own_bases: Sequence[Scalar | None],
     ) -> None:
         """Write to `published` from now on; a group whose own base is None has the scheduler's."""
-        number = published.owners.number(self.name)
+        self.release(published)
+        number = published.owners.number(published, self)
         follower = Follower(published, self._bases_of(own_bases), number)
         published.resize(len(follower.bases))
         published.belong_to(number)
@@ -176,6 +183,9 @@ class Publishing(Node):
 
     def release(self, published: Published) -> bool:
         """Write no longer to `published`, which another scheduler has; whether nobody follows any more."""
+        for follower in self.followers:
+            if follower.published is published and follower.number is not None:
+                published.owners.remember(published, self, follower.number)
         kept = tuple(f for f in self.followers if f.published is not published)
         self.followers = kept or (Follower(Published(len(self.bases)), self.bases),)
         return not kept

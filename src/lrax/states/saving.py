@@ -46,7 +46,9 @@ def unwrap(tree: Unchecked) -> Plain:
     if isinstance(tree, dict):
         return {str(key): unwrap(value) for key, value in tree.items()}
     if isinstance(tree, (np.generic, np.ndarray, jax.Array)) and np.ndim(tree) == 0:
-        return np.asarray(tree).item()
+        found = np.asarray(tree).item()
+        # Out of a file that keeps nothing but floats.
+        return int(found) if isinstance(found, float) and found.is_integer() else found
     return tree
 
 

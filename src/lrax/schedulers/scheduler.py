@@ -361,7 +361,8 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
             formulas = learning.fill_in_on_host(formulas)
         now += now < LAST_EPOCH
         clock.set(now)
-        self.publishing.publish_on_host(lambda bases: evaluate_host(formulas, bases, now))
+        for follower in self.publishing.followers:
+            follower.write_on_host(evaluate_host(formulas, follower.bases, now))
         return True
 
     def _rates_for(self, bases: tuple[Number, ...], epoch: Any) -> Rates:

@@ -50,7 +50,8 @@ def held_states(attributes: Any, name: str = "") -> dict[str, brainstate.State]:
         return {}
     found: dict[str, brainstate.State] = {}
     for key, value in attributes.items():
-        found |= held_states(value, f"{name}.{key}" if name else str(key))
+        if isinstance(value, (brainstate.State, Node, list, tuple, dict)):
+            found |= held_states(value, f"{name}.{key}" if name else str(key))
     return found
 
 

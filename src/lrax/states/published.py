@@ -43,6 +43,8 @@ class _Owners:
 class _Listeners:
     """Who is told of new learning rates; a copy of the State is another State, and tells nobody."""
 
+    any = False
+
     def __init__(self) -> None:
         self.by_state: weakref.WeakKeyDictionary[Any, Callable[[Rates], None]] = (
             weakref.WeakKeyDictionary()
@@ -63,7 +65,7 @@ class Published(TypedState):
         value = {"lr": np.zeros(groups, np.float32), "owner": np.int32(0)}
         super().__init__(value, owners=_Owners(), listeners=_Listeners())
         if told is not None:
-            self.listeners.by_state[self] = told
+            self.listeners.any, self.listeners.by_state[self] = True, told
 
     def converted(self, new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
         owner, kept = new["owner"], old["owner"]
@@ -106,7 +108,7 @@ class Published(TypedState):
 
     def tell(self) -> None:
         """Tell who wants to know of new learning rates."""
-        if self.listeners.by_state and self in self.listeners.by_state:
+        if self.listeners.any and self in self.listeners.by_state:
             self.listeners.by_state[self](self.rates)
 
     def belong_to(self, number: int) -> None:
@@ -141,6 +143,16 @@ class Follower(NamedTuple):
     def write(self, rates: Rates) -> None:
         self.published.write(rates, self.number)
         self.published.tell()
+
+    def write_on_host(self, rates: np.ndarray) -> None:
+        """The same with host values, where ``direct`` holds for the scheduler's clock."""
+        published = self.published
+        if has_hooks(published):
+            self.write(rates)
+            return
+        published.set(rates)
+        if published.listeners.any:
+            published.tell()
 
 
 class Publishing(Node):
@@ -203,15 +215,6 @@ class Publishing(Node):
         """Write to each follower the learning rates for its bases."""
         for follower in self.followers:
             follower.write(rates(follower.bases))
-
-    def publish_on_host(self, rates: Callable[[tuple[Number, ...]], np.ndarray]) -> None:
-        """The same with host values, where ``direct`` holds for the scheduler's clock."""
-        for follower in self.followers:
-            if has_hooks(follower.published):
-                follower.write(rates(follower.bases))
-            else:
-                follower.published.set(rates(follower.bases))
-                follower.published.tell()
 
     def apply(self, change: Callable[[Scalar], Scalar]) -> None:
         """Write to each follower what `change` makes of each of its learning rates."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from .._checks import is_traced
@@ -44,7 +45,7 @@ class Update:
             if not self.descends:
                 updates = jax.tree.map(functools.partial(_descend, lrs[i]), updates)
             new.update(optax.apply_updates(weights, updates))  # pyright: ignore
-        return new, pack(step_count + jnp.int32(1), states, self.layouts)
+        return new, pack(step_count + np.int32(1), states, self.layouts)
 
     def _clipped(self, grads: dict[str, PyTree]) -> dict[str, PyTree]:
         if self.clip_norm is not None:

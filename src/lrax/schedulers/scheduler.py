@@ -336,14 +336,9 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         """The States that a user's subclass holds, by the names of its attributes."""
         if self.ours:
             return {}
-        own = (
-            [self.last_epoch] if self.learning is None else [self.last_epoch, self.learning.memory]
-        )
-        return {
-            name: state
-            for name, state in held_states(vars(self)).items()
-            if not isinstance(state, Published) and not any(state is mine for mine in own)
-        }
+        own = {id(self.last_epoch), id(self.learning and self.learning.memory)}
+        held = held_states(vars(self)).items()
+        return {name: s for name, s in held if id(s) not in own and not isinstance(s, Published)}
 
     # --- Inside -------------------------------------------------------------------------------
 

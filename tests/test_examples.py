@@ -64,6 +64,7 @@ def percent(text):
     return float(text[:-1])
 
 
+@pytest.mark.slow
 def test_digits_interrupted_and_resumed_end_where_the_whole_run_ends(examples, tmp_path):
     whole, parts = ["--out", tmp_path / "whole"], ["--out", tmp_path / "parts"]
     expected, stopped = examples(

@@ -86,9 +86,7 @@ def test_exactly_the_base_learning_rate_where_the_formula_says_so(label):
     np.testing.assert_array_equal(compiled(scheduler, epochs), expected)
 
 
-@pytest.mark.parametrize(
-    "horizon", slow_but(HORIZONS, 1, 2, 1000, 2**24 + 1, LAST_EPOCH, 2**31, 2**52)
-)
+@pytest.mark.parametrize("horizon", slow_but(HORIZONS, 1, 1000, LAST_EPOCH, 2**52))
 def test_within_half_an_ulp_at_every_horizon(horizon):
     for s in registry.at_horizon(horizon).values():
         epochs = interesting_epochs(s, dense=60)

@@ -23,8 +23,9 @@ import pytest
 )
 def test_without_the_internals_that_save_time(chosen, least):
     """The tests of what depends on them, as if a later brainstate had them no more."""
-    program = """
+    program = f"""
         import sys
+        sys.path.append({str(Path(__file__).parent)!r})
         import brainstate, pytest
         sys.modules["brainstate._state_global_hooks"] = None
         import internals
@@ -38,7 +39,6 @@ def test_without_the_internals_that_save_time(chosen, least):
     ]
     run = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program), chosen, *files],
-        cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
     )

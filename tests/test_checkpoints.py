@@ -1,11 +1,7 @@
 """State dicts through every format that people keep them in, and what they must be made of."""
 
 import copy
-import os
 import pickle
-import subprocess
-import sys
-import textwrap
 
 import brainstate
 import jax
@@ -148,63 +144,3 @@ def test_a_state_dict_is_not_taken_of_what_is_traced():
 
     with pytest.raises(TypeError, match="outside"):
         inside()
-
-
-def test_sharded_moments_are_neither_gathered_nor_moved():
-    """In a process of its own, with four devices."""
-    script = """
-        import pathlib, sys, tempfile
-        import brainstate, jax, jax.numpy as jnp, numpy as np, orbax.checkpoint as ocp, lrax
-        from jax.sharding import NamedSharding, PartitionSpec as P
-
-        mesh = jax.make_mesh((4,), ("x",))
-        rows, everywhere = NamedSharding(mesh, P("x")), NamedSharding(mesh, P())
-
-        def make():
-            weight = brainstate.ParamState(jax.device_put(jnp.ones((8, 2)), rows))
-            optimizer = lrax.AdamW(lr=lrax.StepLR(0.1, 2, 0.5))
-            optimizer.register_trainable_weights({"w": weight})
-            return weight, optimizer
-
-        def train(weight, optimizer):
-            optimizer.step({"w": 2 * weight.value})
-            optimizer.lr_scheduler.step()
-
-        def moments(tree):
-            return [leaf for leaf in jax.tree.leaves(tree) if np.shape(leaf) == (8, 2)]
-
-        def by_rows(tree):
-            return all(moment.sharding.is_equivalent_to(rows, 2) for moment in moments(tree))
-
-        weight, optimizer = make()
-        for _ in range(3):
-            train(weight, optimizer)
-        saved = optimizer.state_dict()
-        assert len(moments(saved)) == 2
-        assert by_rows(saved)
-        folder = pathlib.Path(tempfile.mkdtemp())
-        twin_weight, twin = make()
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(folder / "a", {"w": weight.value, "optimizer": saved})
-            checkpointer.wait_until_finished()
-            like = {"w": twin_weight.value, "optimizer": twin.state_dict()}
-            for found in (checkpointer.restore(folder / "a", like), checkpointer.restore(folder / "a")):
-                twin_weight.value = jax.device_put(found["w"], rows)
-                twin.load_state_dict(found["optimizer"])
-                assert len(moments(twin.opt_state.value)) == 2
-                assert by_rows(twin.opt_state.value)
-                assert not any(leaf.is_fully_replicated for leaf in moments(twin.opt_state.value))
-                train(twin_weight, twin)
-        train(weight, optimizer)
-        assert np.array_equal(weight.value, twin_weight.value)
-        assert np.array_equal(optimizer.get_last_lr(), twin.get_last_lr())
-    """
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
-        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr

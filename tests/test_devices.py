@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -61,6 +62,7 @@ def assert_in_place(found, rows):
     assert found["twins"] == [[3.0], [4.0]]
 
 
+@pytest.mark.slow
 def test_eight_devices():
     (found,) = finish(start(8))
     (one,) = finish(start(1))
@@ -84,3 +86,63 @@ def test_two_processes():
         assert_in_place(run, rows=4 if "sharded" in kind else 16)
         assert_same_training(run, one["replicated, lrax"])
     assert first == second
+
+
+def test_sharded_moments_are_neither_gathered_nor_moved():
+    """In a process of its own, with four devices."""
+    script = """
+        import pathlib, sys, tempfile
+        import brainstate, jax, jax.numpy as jnp, numpy as np, orbax.checkpoint as ocp, lrax
+        from jax.sharding import NamedSharding, PartitionSpec as P
+
+        mesh = jax.make_mesh((4,), ("x",))
+        rows, everywhere = NamedSharding(mesh, P("x")), NamedSharding(mesh, P())
+
+        def make():
+            weight = brainstate.ParamState(jax.device_put(jnp.ones((8, 2)), rows))
+            optimizer = lrax.AdamW(lr=lrax.StepLR(0.1, 2, 0.5))
+            optimizer.register_trainable_weights({"w": weight})
+            return weight, optimizer
+
+        def train(weight, optimizer):
+            optimizer.step({"w": 2 * weight.value})
+            optimizer.lr_scheduler.step()
+
+        def moments(tree):
+            return [leaf for leaf in jax.tree.leaves(tree) if np.shape(leaf) == (8, 2)]
+
+        def by_rows(tree):
+            return all(moment.sharding.is_equivalent_to(rows, 2) for moment in moments(tree))
+
+        weight, optimizer = make()
+        for _ in range(3):
+            train(weight, optimizer)
+        saved = optimizer.state_dict()
+        assert len(moments(saved)) == 2
+        assert by_rows(saved)
+        folder = pathlib.Path(tempfile.mkdtemp())
+        twin_weight, twin = make()
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(folder / "a", {"w": weight.value, "optimizer": saved})
+            checkpointer.wait_until_finished()
+            like = {"w": twin_weight.value, "optimizer": twin.state_dict()}
+            for found in (checkpointer.restore(folder / "a", like), checkpointer.restore(folder / "a")):
+                twin_weight.value = jax.device_put(found["w"], rows)
+                twin.load_state_dict(found["optimizer"])
+                assert len(moments(twin.opt_state.value)) == 2
+                assert by_rows(twin.opt_state.value)
+                assert not any(leaf.is_fully_replicated for leaf in moments(twin.opt_state.value))
+                train(twin_weight, twin)
+        train(weight, optimizer)
+        assert np.array_equal(weight.value, twin_weight.value)
+        assert np.array_equal(optimizer.get_last_lr(), twin.get_last_lr())
+    """
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
+        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr

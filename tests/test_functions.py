@@ -56,7 +56,12 @@ class OfPython(lrax.LRScheduler):
         return [lr * self.function(self.last_epoch.value) for lr in self.base_lrs]
 
 
-@pytest.mark.parametrize("label", PYTHON)
+@pytest.mark.parametrize(
+    "label",
+    slow_but(
+        PYTHON, "a large power", "an if", "math", "a dict", "an array of jax, compiled", "a cache"
+    ),
+)
 @pytest.mark.parametrize(
     "make", slow_but([by_lambda, OfPython], by_lambda), ids=["LambdaLR", "get_lr"]
 )

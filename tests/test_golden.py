@@ -68,6 +68,7 @@ def test_steps_in_a_compiled_loop(key):
     assert_same_bits(rates, eager_results(key))
 
 
+@pytest.mark.slow
 @cases(lambda case: case.metrics is not None)
 def test_float32_metrics_in_a_compiled_loop(key):
     """A metric like 0.9999, on the border of a threshold, may fall on the other side in float32."""

@@ -399,6 +399,7 @@ def test_a_state_that_changes_its_shape_or_type_is_no_donor():
     np.testing.assert_array_equal(turned.value, np.full((3, 2), 7.0))
 
 
+@pytest.mark.slow
 def test_random_numbers_under_vmap_in_a_new_process():
     """The first of them turn brainstate's key into two integers."""
     program = """

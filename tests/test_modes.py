@@ -40,17 +40,18 @@ def test_same_bits_in_every_mode(label, count):
     assert_one_learning_rate(s.build(), epochs, modes.X64_MODES, x64=True)
 
 
+OTHERS = [label for label in registry.EVERY if label not in registry.ONE_OF_EACH]
+
+
 @pytest.mark.parametrize(
-    "label",
-    slow_but(
-        [*(label for label in registry.EVERY if label not in registry.ONE_OF_EACH), *LONG],
-        *registry.EVERY,
-    ),
+    "label, count",
+    [(label, 1000) for label in OTHERS]
+    + [pytest.param(label, 20_000, marks=pytest.mark.slow) for label in (*OTHERS, *LONG)],
 )
-def test_same_bits(label):
+def test_same_bits(label, count):
     s = {**registry.EVERY, **LONG}[label]
     assert_one_learning_rate(
-        s.build(), modes.sample(s, 20_000), {name: modes.MODES[name] for name in LIGHT}
+        s.build(), modes.sample(s, count), {name: modes.MODES[name] for name in LIGHT}
     )
 
 
@@ -110,7 +111,7 @@ def test_a_traced_hyper_parameter_needs_no_traced_epoch():
 
 
 @pytest.mark.parametrize(
-    "horizon", slow_but([None, 1, 3, 1000, 10**6, LAST_EPOCH, 3 * 10**9], None, 1000)
+    "horizon", slow_but([None, 1, 3, 1000, 10**6, LAST_EPOCH, 3 * 10**9], None)
 )
 def test_float32_arithmetic_where_there_is_no_float64(horizon, monkeypatch):
     without_float64(monkeypatch)

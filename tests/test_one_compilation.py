@@ -21,7 +21,7 @@ from registry import KINDS
 SCRIPT = pathlib.Path(__file__).with_name("one_compile.py")
 
 
-@pytest.mark.parametrize("place", ["wherever", "on one device"])
+@pytest.mark.parametrize("place", slow_but(["wherever", "on one device"], "wherever"))
 def test_one_compilation(place):
     found = offenders(place)
     assert len(found) == 4

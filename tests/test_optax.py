@@ -44,6 +44,16 @@ COMPLETE = {
 }  # fmt: skip
 
 
+QUICK = (
+    "adam with a schedule",
+    "every third step",
+    "hyper-parameters in the state",
+    "partitioned by name",
+    "noise",
+    "plateau",
+)
+
+
 def loss_of(weights):
     return sum(jnp.sum((leaf - 0.3) ** 2) for leaf in jax.tree.leaves(weights))
 
@@ -86,7 +96,7 @@ class Training:
 
 
 @pytest.mark.parametrize("jit", slow_but([None, lrax.jit, brainstate.transform.jit], lrax.jit))
-@pytest.mark.parametrize("name", COMPLETE)
+@pytest.mark.parametrize("name", slow_but(COMPLETE, *QUICK))
 def test_trains_as_by_itself(name, jit):
     run = Training(COMPLETE[name])
     step = run.step if jit is None else jit(run.step)
@@ -100,7 +110,7 @@ def test_trains_as_by_itself(name, jit):
     assert not compiled
 
 
-@pytest.mark.parametrize("name", COMPLETE)
+@pytest.mark.parametrize("name", slow_but(COMPLETE, *QUICK))
 def test_resumes_to_the_same_bits(name):
     whole, first, second = (Training(COMPLETE[name]) for _ in range(3))
     for _ in range(STEPS):

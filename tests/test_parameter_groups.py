@@ -49,7 +49,7 @@ def train(optimizer, states, steps, jitted):
 
 
 @pytest.mark.parametrize("jitted", slow_but([False, True], True))
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", slow_but(OPTIMIZERS, "SGD", "AdamW"))
 def test_each_group_has_its_own_rate_and_decay_also_when_added_later(name, jitted):
     ours, theirs = OPTIMIZERS[name]
     states = new_states()

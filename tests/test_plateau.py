@@ -124,7 +124,15 @@ def assert_memory(memory, wanted):
     np.testing.assert_array_equal(memory["cooldown_counter"], cooling)
 
 
-@pytest.mark.parametrize("mode, threshold_mode", MODES)
+@pytest.mark.parametrize(
+    "mode, threshold_mode",
+    [
+        pytest.param(
+            *row, marks=[] if row in (("min", "rel"), ("max", "abs")) else pytest.mark.slow
+        )
+        for row in MODES
+    ],
+)
 def test_ten_thousand_sequences(mode, threshold_mode):
     """Many trainings under vmap, for several sets of arguments: 2 520 sequences in each mode."""
     rng = np.random.default_rng(MODES.index((mode, threshold_mode)))

@@ -76,7 +76,7 @@ def test_every_scheduler_has_a_strategy():
 # --- Points 1 to 3 ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", slow_but([50, 200], 50))
+@pytest.mark.parametrize("count", slow_but([25, 200], 25))
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_exact_on_the_host(name, count):
     @examples(count)
@@ -97,6 +97,7 @@ def test_exact_on_the_host(name, count):
     check()
 
 
+@pytest.mark.slow
 @examples(70)
 @given(any_schedule, some_epochs)
 def test_exact_with_constants_compiled_in(s, drawn):
@@ -151,8 +152,14 @@ def split(s):
     return kinds[float], kinds[int], tuple(kinds[object].items())
 
 
-@pytest.mark.parametrize("name", [n for n in SIMPLE if registry.ENTRIES[n].has_config])
-@pytest.mark.parametrize("count", slow_but([20, 100], 20))
+WITH_NUMBERS = [name for name in SIMPLE if registry.ENTRIES[name].has_config]
+
+
+@pytest.mark.parametrize(
+    "name, count",
+    [(name, 20) for name in ("CosineAnnealingLR", "MultiStepLR", "CosineAnnealingWarmRestarts")]
+    + [pytest.param(name, 100, marks=pytest.mark.slow) for name in WITH_NUMBERS],
+)
 def test_traced_hyper_parameters_and_finite_gradients(name, count):
     @examples(count)
     @given(SIMPLE[name], some_epochs)
@@ -175,6 +182,7 @@ def test_traced_hyper_parameters_and_finite_gradients(name, count):
     check()
 
 
+@pytest.mark.slow
 @examples(50)
 @given(st.one_of(simple, sequential(simple)), some_epochs, st.data())
 def test_gradients_are_right(s, drawn, data):

@@ -107,9 +107,8 @@ def assert_same(actual, expected):
         assert np.asarray(leaf).tobytes() == np.asarray(value).tobytes(), path
 
 
-@pytest.mark.parametrize(
-    "jit", slow_but([lrax.jit, brainstate.transform.jit], lrax.jit), ids=["lrax", "brainstate"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("jit", [lrax.jit, brainstate.transform.jit], ids=["lrax", "brainstate"])
 def test_compiled_trainings_are_resumed(jit):
     straight, resumed = Trainings(), Trainings()
     step = jit(straight.step)
@@ -187,6 +186,7 @@ def test_a_clock_at_the_end_of_time_is_resumed(kind):
         assert_same({kind: contents(twin)}, {kind: contents(scheduler)})
 
 
+@pytest.mark.slow
 def test_the_trainings_move():
     """What is compared above must not be standing still."""
     trainings = Trainings(optimizers=["SGD"])

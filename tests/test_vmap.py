@@ -96,7 +96,7 @@ def assert_runs_equal(found, expected):
 
 
 @maps
-@pytest.mark.parametrize("schedule", slow_but(SCHEDULES, "warmup cosine", "sequence"))
+@pytest.mark.parametrize("schedule", slow_but(SCHEDULES, "warmup cosine"))
 def test_a_sweep_equals_its_runs(schedule, mapped):
     train = training(schedule)
     swept = mapped(train)(jnp.asarray(LR), jnp.asarray(WARMUP))
@@ -110,7 +110,7 @@ def test_a_sweep_equals_its_runs(schedule, mapped):
 
 
 @pytest.mark.parametrize(
-    "jit", [jax.jit, transform.jit, lrax.jit], ids=["jax", "brainstate", "lrax"]
+    "jit", slow_but([jax.jit, transform.jit, lrax.jit], lrax.jit), ids=["jax", "brainstate", "lrax"]
 )
 def test_a_sweep_is_one_program(jit):
     swept = jit(transform.vmap(training("warmup cosine", "SGD")))
@@ -126,6 +126,7 @@ def test_a_sweep_is_one_program(jit):
             assert_runs_equal(jax.tree.map(lambda value, i=i: value[i], result), expected)
 
 
+@pytest.mark.slow
 def test_a_grid_of_learning_rates_and_lengths():
     """Two maps, one inside the other: every learning rate with every length."""
     train = training("warmup")
@@ -185,7 +186,7 @@ def one_training(name, lr, start, steps=6):
     return rates, states["w"].value
 
 
-@pytest.mark.parametrize("vmap", [brainstate.transform.vmap, jax.vmap])
+@pytest.mark.parametrize("vmap", slow_but([transform.vmap, jax.vmap], transform.vmap))
 @optimizers
 def test_a_sweep_over_learning_rates(name, vmap):
     starts = jnp.stack([jnp.linspace(-1.0, 1.0, 4) + i / 10 for i in range(3)])
@@ -218,7 +219,7 @@ def batched(name):
     return optimizer, brainstate.transform.vmap(update, **mapping)
 
 
-@optimizers
+@pytest.mark.parametrize("name", slow_but(OPTIMIZERS, "AdamW"))
 def test_states_under_vmap_are_as_many_trainings(name):
     optimizer, update = batched(name)
     start = optimizer.param_states["w"].value

@@ -10,7 +10,14 @@ import pytest
 
 import lrax
 from any_tree import OPTIMIZERS, is_state, loss_of, optimizers, schedule, train
-from helpers import assert_close, assert_same_bits, assert_trees_close, compiled_programs, values_of
+from helpers import (
+    assert_close,
+    assert_same_bits,
+    assert_trees_close,
+    compiled_programs,
+    slow_but,
+    values_of,
+)
 from saved import contents
 
 jitted = pytest.mark.parametrize("jit", [None, brainstate.transform.jit, lrax.jit])
@@ -50,7 +57,7 @@ def tree():
 
 
 @jitted
-@optimizers
+@pytest.mark.parametrize("name", slow_but(OPTIMIZERS, "AdamW"))
 def test_any_tree_of_states_of_any_tree(name, jit):
     states = tree()
     ours, theirs = OPTIMIZERS[name]

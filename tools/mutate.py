@@ -183,6 +183,8 @@ def killer(tests: list[str], select: str = "") -> str:
                     value.cache_clear()
     first, options = FirstFailure(), ["-x", "-q", "-p", "no:cacheprovider", "-n0"]
     options += ["-m", "slow or not slow"]
+    # The registry has imported hypothesis, which is a plugin of pytest as well.
+    options += ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
     options += ["-k", select] if select else []
     with contextlib.redirect_stdout(io.StringIO()):
         pytest.main([*options, *(str(ROOT / test) for test in tests)], plugins=[first])

@@ -12,6 +12,7 @@ from brainstate.graph import Node
 
 from .._checks import is_traced
 from .._types import Number, Rates, Scalar
+from ..formulas.schedule import spread
 from .internals import TypedState, has_hooks, tracing
 from .placement import place, strong
 
@@ -230,5 +231,5 @@ class Publishing(Node):
         """The base of each group: its own, or the scheduler's, whose last one serves the rest."""
         groups = max(len(own), len(self.bases), 1)
         missing = (None,) * (groups - len(own))
-        theirs = self.bases + self.bases[-1:] * (groups - len(self.bases))
-        return tuple(b if o is None else o for o, b in zip((*own, *missing), theirs, strict=True))
+        pairs = zip((*own, *missing), spread(self.bases, groups), strict=True)
+        return tuple(theirs if mine is None else mine for mine, theirs in pairs)

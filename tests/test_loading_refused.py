@@ -53,6 +53,11 @@ NO_CLOCKS = (
     "3",
     None,
     True,
+    10**400,
+    np.timedelta64(3, "ns"),
+    np.ma.masked,
+    jax.random.key(0),
+    jnp.bfloat16(0.5),
     [3],
     np.arange(2),
     {},
@@ -104,7 +109,7 @@ OPTIMIZER = {
     **{f"not a dict: {d!r}": (lambda _, d=d: d, "must be a dict") for d in NO_DICTS},
     **{
         f"no {k}": (without(k), k)
-        for k in ("version", "step_count", "lr", "opt_state", "lr_scheduler")
+        for k in ("version", "step_count", "lr", "optimizer", "opt_state", "lr_scheduler")
     },
     "an unknown key": (put("surplus", 1), "surplus"),
     **{f"version {v!r}": (put("version", v), "version") for v in NO_VERSIONS},
@@ -138,6 +143,57 @@ OPTIMIZER = {
         }.items()
     },
     "a count is fractional": (put(*COUNT, np.float32(3)), "count"),
+    **{
+        f"a count is {v!r:.20}": (put(*COUNT, v), "count must be")
+        for v in (
+            -1,
+            np.int32(-1),
+            jnp.int32(-1),
+            2**31,
+            np.int64(2**32 + 5),
+            np.uint64(2**63),
+            10**400,
+        )
+    },
+    **{
+        f"a moment is {what}": (put(*MU, value), "mu.a must")
+        for what, value in {
+            "beyond float32": np.full((4, 5), 1e39),
+            "random keys": jax.random.split(jax.random.key(0), (4, 5)),
+            "masked": np.ma.array(np.zeros((4, 5), np.float32), mask=True),
+            "time": np.zeros((4, 5), "m8[s]"),
+        }.items()
+    },
+    **{
+        f"{name} is {v!r:.20}": (put(*where, v), name)
+        for name, where in {"step_count": ["step_count"], "lr.1": ["lr", "1"]}.items()
+        for v in (-1, np.timedelta64(3, "ns"), np.ma.masked, jax.random.key(0), 10**400, -(10**400))
+    },
+    "other betas": (
+        put("optimizer", "AdamW", "betas", "1", 0.99),
+        "betas.1: saved 0.99, here 0.999",
+    ),
+    "another decay": (
+        put("optimizer", "AdamW", "weight_decay", 0.5),
+        "weight_decay: saved 0.5, here 0.01",
+    ),
+    "another lr of a group": (
+        put("optimizer", "AdamW", "group 1", "lr", 0.5),
+        "group 1.lr: saved 0.5, here 0.02",
+    ),
+    "another decay of a group": (
+        put("optimizer", "AdamW", "group 1", "weight_decay", 0.5),
+        "group 1.weight_decay: saved 0.5, here 0.1",
+    ),
+    "another clipping": (
+        put("optimizer", "AdamW", "grad_clip_norm", 1.0),
+        "grad_clip_norm: saved 1.0, here None",
+    ),
+    "another optimizer": (put("optimizer", {"Adam": {}}), "saved Adam, here AdamW"),
+    "hyper-parameters of a random key": (
+        put("optimizer", "AdamW", "eps", jax.random.key(0)),
+        "eps: saved",
+    ),
     "a count is a vector": (put(*COUNT, np.zeros(1, np.int32)), "count"),
     "another schedule": (
         put("lr_scheduler", "WarmupCosineSchedule", "total_steps", 99),
@@ -158,6 +214,12 @@ OTHER_SCHEDULES |= {
 OTHER_SCHEDULES |= {"another schedule", "another scheduler", "mode as a string", "another mode"}
 OTHER_SCHEDULES |= {"another step_size", "another gamma", "gamma is NaN", "gamma is an array"}
 OTHER_SCHEDULES |= {"gamma is missing", "a list of base rates"}
+OTHER_SCHEDULES |= {"other betas", "another decay", "another lr of a group", "another clipping"}
+OTHER_SCHEDULES |= {
+    "another decay of a group",
+    "another optimizer",
+    "hyper-parameters of a random key",
+}
 """Changes that ``strict=False`` is for."""
 
 

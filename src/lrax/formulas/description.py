@@ -22,12 +22,13 @@ FUNCTION = {"function": 0}
 
 def described(schedule: Schedule, *, whole: bool) -> dict[str, Plain]:
     """``{class name: {argument: value}}``; functions are only named, or refused if it must be `whole`."""
-    return _named(schedule.kind.__name__, schedule.arguments().items(), whole)
+    return named(schedule.kind.__name__, schedule.arguments().items(), whole=whole)
 
 
-def _named(
-    kind: str, values: Iterable[tuple[str, Any]], whole: bool
+def named(
+    kind: str, values: Iterable[tuple[str, Any]], *, whole: bool
 ) -> dict[str, dict[str, Plain]]:
+    """The same for the arguments of anything that has a name."""
     return {kind: {name: _plain(f"{name} of {kind}", value, whole) for name, value in values}}
 
 
@@ -50,7 +51,7 @@ def _plain(name: str, value: Any, whole: bool) -> Plain:
     if isinstance(value, Schedule):
         return described(value, whole=whole)
     if isinstance(value, Formula):
-        return _named(type(value).__name__, hyper_parameters(value), whole)
+        return named(type(value).__name__, hyper_parameters(value), whole=whole)
     if is_traced(value):
         raise TypeError(
             f"{name} is traced, so its value is not known here. Take the state dict outside the transformation."
@@ -122,19 +123,32 @@ def _call(kind: type, values: dict[str, Any]) -> Any:
     return kind(*placed, **values)
 
 
+_NOTHING = {"nothing": 0}
+
+
 def differences(saved: Plain, own: Plain, name: str = "") -> list[str]:
     """Where two descriptions differ, with both values."""
     if isinstance(saved, list):  # who read the file has made a list of it again
         saved = {str(i): entry for i, entry in enumerate(saved)}
-    if isinstance(own, dict) and isinstance(saved, dict):
+    missing = saved is _NOTHING or own is _NOTHING
+    if isinstance(own, dict) and isinstance(saved, dict) and not missing:
+        if len(saved) == len(own) == 1 and saved.keys() != own.keys():
+            return [f"{name or 'class'}: saved {_shown(saved)}, here {_shown(own)}"]
         return [
             line
             for key in sorted({*saved, *own}, key=repr)
             for line in differences(
-                saved.get(key, "nothing"), own.get(key, "nothing"), f"{name}.{key}" if name else key
+                saved.get(key, _NOTHING), own.get(key, _NOTHING), f"{name}.{key}" if name else key
             )
         ]
-    return [] if _same(saved, own) else [f"{name}: saved {saved!r:.80}, here {own!r:.80}"]
+    same = _same(saved, own)
+    return [] if same else [f"{name}: saved {_shown(saved)}, here {_shown(own)}"]
+
+
+def _shown(value: Plain) -> str:
+    """A described value, for an error: a class or text by its name."""
+    name = next(iter(value)) if isinstance(value, dict) and len(value) == 1 else None
+    return name if isinstance(name, str) and not name.isdigit() else f"{value!r:.80}"
 
 
 def _same(saved: Any, own: Any) -> bool:

@@ -1,11 +1,14 @@
 """State dicts of optimizers."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from .._types import PyTree, StateDict
 from ..formulas.arithmetic import LARGEST
+from ..formulas.description import differences, named
 from ..states.clock import LAST_EPOCH
 from ..states.published import Published
 from ..states.saving import (
@@ -14,10 +17,15 @@ from ..states.saving import (
     check_number,
     check_version,
     load_leaves,
+    plain_key,
     saved_leaves,
     single,
     unwrap,
+    warn,
 )
+from .groups import Group
+
+KEYS = ("version", "step_count", "lr", "optimizer", "opt_state", "lr_scheduler")
 
 
 class Checked(NamedTuple):
@@ -31,33 +39,65 @@ class Checked(NamedTuple):
     scheduler: StateDict
 
 
+def described(kind: str, arguments: dict[str, Any], groups: Sequence[Group]) -> StateDict:
+    """The hyper-parameters of an optimizer, without its scheduler, and what later groups have of their own."""
+    found = named(kind, arguments.items(), whole=False)
+    for i, group in enumerate(groups[1:], start=1):
+        own = {"lr": group.lr, "weight_decay": group.weight_decay}
+        found[kind] |= named(f"group {i}", own.items(), whole=False)
+    return found
+
+
 def saved(
-    step_count: Any, states: list[PyTree], published: Published, scheduler: StateDict
+    step_count: Any,
+    states: list[PyTree],
+    published: Published,
+    optimizer: StateDict,
+    scheduler: StateDict,
 ) -> StateDict:
     """The state dict of an optimizer."""
     return {
         "version": VERSION,
         "step_count": single("step_count", step_count),
         "lr": {str(i): float(lr) for i, lr in enumerate(np.asarray(published.rates))},
+        "optimizer": optimizer,
         "opt_state": saved_leaves(states),
         "lr_scheduler": scheduler,
     }
 
 
-def checked(state_dict: StateDict, states: list[PyTree], groups: int) -> Checked:
+def checked(
+    state_dict: StateDict, strict: bool, states: list[PyTree], optimizer: StateDict, groups: int
+) -> Checked:
     """A state dict for an optimizer with such optax states, and learning rates for so many groups."""
     check_version("state_dict", state_dict)
     if not states and state_dict.get("opt_state"):
         raise ValueError(
             "register_trainable_weights(...) must be called before load_state_dict(...)."
         )
-    check_keys(
-        "state_dict", state_dict, ("version", "step_count", "lr", "opt_state", "lr_scheduler")
-    )
+    check_keys("state_dict", state_dict, KEYS)
+    different = differences(unwrap(state_dict["optimizer"]), optimizer)
+    if different and strict:
+        raise ValueError(
+            f"state_dict must be of this optimizer, but differs: {'; '.join(different)}. Construct the optimizer with the "
+            "saved arguments, or pass strict=False to go on with these."
+        )
     count = unwrap(state_dict["step_count"])
     check_number("step_count", count, low=0, high=LAST_EPOCH, whole=True)
     rates = unwrap(state_dict["lr"])
     check_keys("lr", rates, map(str, range(groups)))
     lrs = [check_number(f"lr.{i}", rates[str(i)], low=0, high=LARGEST) for i in range(groups)]
     loaded = load_leaves("opt_state", state_dict["opt_state"], states)
+    _check_counts(loaded)
+    if different:
+        warn(f"The optimizer has changed, and goes on as it is here: {'; '.join(different)}.")
     return Checked(count, loaded, np.array(lrs, np.float32), state_dict["lr_scheduler"])
+
+
+def _check_counts(states: list[PyTree]) -> None:
+    """What optax counts has not been less than 0."""
+    for keys, leaf in jax.tree_util.tree_flatten_with_path(states)[0]:
+        names = [str(plain_key(key)) for key in keys]
+        counts = any(part in names[-1] for part in ("count", "step", "notfinite"))
+        if counts and np.shape(leaf) == () and np.issubdtype(leaf.dtype, np.integer):
+            check_number(".".join(["opt_state", *names]), int(leaf), low=0, whole=True)

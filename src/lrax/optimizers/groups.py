@@ -6,7 +6,11 @@ from typing import Any
 
 import brainstate
 
+from .._checks import is_traced
 from .._types import Number
+from ..formulas.formula import Formula, identity
+from ..formulas.schedule import spread
+from ..schedulers.get_lr import FromGetLR
 from ..states.view import View
 
 
@@ -20,6 +24,10 @@ class Group:
     weight_decay: Number
     lr: Number | None = None
     """Its own base learning rate; None: the scheduler's."""
+
+    @property
+    def decays(self) -> bool:
+        return is_traced(self.weight_decay) or self.weight_decay != 0
 
 
 class ParamGroup(Mapping[str, Any]):
@@ -49,6 +57,22 @@ class ParamGroup(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"ParamGroup({', '.join(f'{key}={value!r}' for key, value in self.items())})"
+
+
+def check_own_bases(formulas: tuple[Formula, ...], own: list[Number | None]) -> None:
+    """A scheduler with these formulas must fit groups with such base learning rates of their own; None: the scheduler's."""
+    by_get_lr = isinstance(formulas[0], FromGetLR)
+    if not by_get_lr and len(formulas) < len(own) and len(set(map(identity, formulas))) > 1:
+        raise ValueError(
+            f"The scheduler has lists with one entry for each of {len(formulas)} parameter groups, "
+            f"and this would be group {len(own)}. Make the lists one longer."
+        )
+    pairs = zip(own, spread(formulas, len(own)), strict=True)
+    for base, formula in [pair for pair in pairs if pair[0] is not None]:
+        try:
+            formula.check_base(base)
+        except ValueError as error:
+            raise ValueError(f"lr={base} of a parameter group does not fit: {error}") from None
 
 
 def check_list_of_rates(listed: list[Number], own: list[Number | None]) -> None:

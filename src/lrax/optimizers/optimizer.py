@@ -10,7 +10,6 @@ import optax
 
 from .. import _checks
 from .._types import Epochs, Function, Leaf, Number, PyTree, Rates, Scalar, StateDict
-from ..formulas.arithmetic import LARGEST
 from ..formulas.evaluate import evaluate
 from ..schedulers.decay import constant
 from ..schedulers.scheduler import LRScheduler
@@ -20,10 +19,17 @@ from ..states.placement import move, place
 from ..states.published import Published
 from ..states.view import View
 from . import checkpoint
-from .groups import Group, ParamGroup, check_list_of_rates
+from .groups import Group, ParamGroup, check_list_of_rates, check_own_bases
 from .packing import layout_of, pack, unpack
-from .update import Update, checked_transformation, fresh_state, refuse_descent, transform_of
-from .weights import Weight, beside, gradient_of, named_weights
+from .update import (
+    Update,
+    checked_transformation,
+    fresh_state,
+    refuse_descent,
+    refuse_outside,
+    transform_of,
+)
+from .weights import Weight, beside, gradient_of, named_weights, refuse_complex
 
 announce: list[Callable[[type], None]] = []
 """Called with the class whenever an optimizer is made or given weights, before a program can look at it."""
@@ -164,6 +170,7 @@ class OptaxOptimizer(GuardedNode):
         refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.add_scheduler()")
         if not isinstance(scheduler, LRScheduler):
             raise TypeError(f"scheduler must be an lrax scheduler, got {scheduler!r}.")
+        check_own_bases(scheduler.formulas, self._own_bases())
         before: LRScheduler = vars(self).get("_scheduler", scheduler)
         if before is not scheduler and before.publishing.release(self._published):
             before.publish()
@@ -177,7 +184,7 @@ class OptaxOptimizer(GuardedNode):
     def _set_lr(self, group: int, value: Scalar) -> None:
         refuse_foreign_trace(self.opt_state, "Setting the learning rate")
         self._refuse_complete("the learning rate")
-        self._published.write_one(group, _checks.real("lr", value, low=0, high=LARGEST))
+        self._published.write_one(group, value)
 
     def _refuse_complete(self, what: str) -> None:
         if self._complete:
@@ -214,6 +221,7 @@ class OptaxOptimizer(GuardedNode):
 
         A weight that appears twice is updated once. Registering the same weights again changes nothing.
         """
+        refuse_foreign_trace(self.opt_state, "register_trainable_weights(...)")
         self._announce()  # who wants to know may have come after this optimizer
         new = named_weights(param_states, self._weights)
         if not new and not self._weights:
@@ -242,6 +250,7 @@ class OptaxOptimizer(GuardedNode):
 
         The group follows the same schedule and begins with fresh moments. None: as the first group.
         """
+        refuse_foreign_trace(self.opt_state, "add_param_group(...)")
         if not self._groups:
             raise ValueError(
                 "register_trainable_weights(...) must be called before add_param_group(...)."
@@ -265,6 +274,7 @@ class OptaxOptimizer(GuardedNode):
         decay = self.weight_decay
         if weight_decay is not None:
             decay = _checks.non_negative("weight_decay", weight_decay)
+        check_own_bases(self.lr.formulas, [*self._own_bases(), lr])
         self._begin_group(len(self._groups), new, Group(tuple(new), decay, lr))
         self.lr.publishing.resize(self._published, self._own_bases())
         self.lr.publish()
@@ -279,8 +289,10 @@ class OptaxOptimizer(GuardedNode):
 
     def _begin_group(self, index: int, new: dict[str, Weight], group: Group) -> None:
         """A group, with new weights, and fresh moments; our numbers where its weights live."""
-        self._weights = {**self._weights, **new}
-        values = {name: self._weights[name].state.value for name in group.names}
+        weights = {**self._weights, **new}
+        values = {name: weights[name].state.value for name in group.names}
+        self._check_weights(values, group)
+        self._weights = weights
         step_count, states = self._unpacked()
         states[index:] = [
             fresh_state(transform_of(group, self.direction), values),
@@ -297,6 +309,18 @@ class OptaxOptimizer(GuardedNode):
         self._published.move(put)
         held: Any = brainstate.graph.states(self.lr)
         move((state for state in held.values() if not isinstance(state, Published)), put)
+
+    def _check_weights(self, values: dict[str, PyTree], group: Group) -> None:
+        """Refuse what cannot be done with the weights of a group."""
+        if self.grad_clip_value is not None:
+            refuse_complex(values)
+        outside = {
+            "weight_decay": group.decays,
+            "grad_clip_norm": self.grad_clip_norm is not None,
+            "grad_clip_value": self.grad_clip_value is not None,
+        }
+        if self._tx is not None:
+            refuse_outside(self._tx, values, [name for name, given in outside.items() if given])
 
     def _announce(self) -> None:
         for tell in announce:
@@ -329,7 +353,7 @@ class OptaxOptimizer(GuardedNode):
             raise ValueError("register_trainable_weights(...) must be called before step(...).")
         refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.step()")
         check_list_of_rates(self.lr.base_lrs, self._own_bases())
-        found = {name: gradient_of(grads, name, w) for name, w in self._weights.items()}
+        found = {name: gradient_of(grads, name, self._weights) for name in self._weights}
         values = {name: weight.state.value for name, weight in self._weights.items()}
         update: Function = self._update
         if not tracing() and not any(callable(leaf) for leaf in jax.tree.leaves(extra_args)):
@@ -354,24 +378,35 @@ class OptaxOptimizer(GuardedNode):
 
     def state_dict(self) -> StateDict:
         """Moments, counts and the scheduler's state: a nested dict of numbers and arrays with str keys."""
-        return checkpoint.saved(*self._unpacked(), self._published, self.lr.state_dict())
+        return checkpoint.saved(
+            *self._unpacked(), self._published, self._described(), self.lr.state_dict()
+        )
 
     def load_state_dict(self, state_dict: StateDict, strict: bool = True) -> None:
         """Continue where ``state_dict()`` was taken.
 
         A dict that does not fit raises ValueError and changes nothing. With ``strict=False`` the
-        saved schedule may be another one: its epoch is taken over and a warning says what differs.
+        saved schedule and hyper-parameters may be other ones: those here go on, from the saved
+        epoch, and a warning says what differs.
         """
         refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.load_state_dict()")
         strict = _checks.flag("strict", strict)
         _, states = self._unpacked()
-        found = checkpoint.checked(state_dict, states, self._published.groups)
+        found = checkpoint.checked(
+            state_dict, strict, states, self._described(), self._published.groups
+        )
         self.lr.load_state_dict(found.scheduler, strict)  # the last that may fail
         opt = pack(found.step_count, found.states, self._update.layouts)
         counts = place(opt.counts, self.opt_state.value.counts)
         self.opt_state.value = opt._replace(counts=counts)
         if strict:
             self._published.write(found.rates)
+
+    def _described(self) -> StateDict:
+        """Its hyper-parameters, as a state dict holds them."""
+        names = sorted({*self.parameters, *self.fixed} & vars(self).keys() - {"opt_state"})
+        arguments = {name: vars(self)[name] for name in names}
+        return checkpoint.described(type(self).__name__, arguments, self._groups)
 
     # --- Guarding -----------------------------------------------------------------------------
 

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._checks import is_traced
 from .._types import Leaf, Number, PyTree, Rates
+from ..states.clock import LAST_EPOCH
 from ..states.saving import copied
 from .groups import Group
 from .packing import Layout, Packed, pack, unpack
-from .weights import as_gradient
+from .weights import as_gradient, widened
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,20 +39,20 @@ class Update:
         step_count, states = unpack(opt, self.layouts)
         new: dict[str, PyTree] = {}
         for i, (group, transform) in enumerate(zip(self.groups, self.transforms, strict=True)):
-            weights = {name: values[name] for name in group.names}
+            weights = widened({name: values[name] for name in group.names})
             own = {name: grads[name] for name in group.names}
-            updates, states[i] = transform.update(own, states[i], weights, **extra_args)
+            updates, state = transform.update(own, states[i], weights, **extra_args)
+            states[i] = _kept(state, states[i])
             if not self.descends:
                 updates = jax.tree.map(functools.partial(_descend, lrs[i]), updates)
             new.update(optax.apply_updates(weights, updates))  # pyright: ignore
-        return new, pack(step_count + np.int32(1), states, self.layouts)
+        new = jax.tree.map(lambda w, old: w.astype(jnp.result_type(old)), new, values)
+        return new, pack(jnp.minimum(step_count, LAST_EPOCH - 1) + 1, states, self.layouts)
 
     def _clipped(self, grads: dict[str, PyTree]) -> dict[str, PyTree]:
         if self.clip_norm is not None:
-            # The squares of a thousand float16 overflow, and their sum in bfloat16 stands still.
-            wide = jax.tree.map(lambda g: g.astype(jnp.promote_types(g.dtype, jnp.float32)), grads)
-            wide, _ = optax.clip_by_global_norm(self.clip_norm).update(wide, optax.EmptyState())
-            grads = jax.tree.map(lambda clipped, g: clipped.astype(g.dtype), wide, grads)
+            clip = optax.clip_by_global_norm(self.clip_norm)
+            grads, _ = clip.update(grads, optax.EmptyState())  # type: ignore[assignment]
         if self.clip_value is not None:
             grads, _ = optax.clip(self.clip_value).update(grads, optax.EmptyState())  # type: ignore[assignment]
         return grads
@@ -69,12 +69,39 @@ def _checked(name: str, gradient: PyTree, weight: PyTree) -> PyTree:
 
 
 def _descend(lr: Leaf, update: Leaf) -> Leaf:
-    """``-lr * update`` in at least float32, and back: a learning rate rounded to bfloat16 is 0.4 % off."""
+    """``-lr * update``, in at least float32."""
     wide = jnp.promote_types(update.dtype, jnp.float32)
-    return (-lr * update.astype(wide)).astype(update.dtype)
+    return -lr.astype(wide) * update.astype(wide)
+
+
+def _kept(new: PyTree, old: PyTree) -> PyTree:
+    """The new optax state in the dtypes of the old one, whatever the gradients or extra arguments were."""
+    leaves, structure = jax.tree.flatten(new)
+    before, wanted = jax.tree.flatten(old)
+    if structure != wanted:
+        raise ValueError(
+            f"tx.update must return a state like the one of tx.init, {wanted}, got {structure}."
+        )
+    return structure.unflatten(map(_like, leaves, before))
+
+
+def _like(new: Leaf, old: Leaf) -> Leaf:
+    dtype, wanted = jnp.result_type(new), jnp.result_type(old)
+    inexact = jnp.issubdtype(wanted, jnp.inexact)
+    fits = dtype == wanted or np.can_cast(dtype, wanted, "same_kind" if inexact else "safe")
+    if np.shape(new) != np.shape(old) or not fits:
+        raise ValueError(
+            f"tx.update must return {wanted} of shape {np.shape(old)} where tx.init does, "
+            f"got {dtype} of shape {np.shape(new)}."
+        )
+    return new if dtype == wanted else new.astype(wanted)
 
 
 def checked_transformation(tx: Any) -> optax.GradientTransformation:
+    if isinstance(tx, optax.MultiSteps):
+        raise TypeError(
+            "tx must be an optax.GradientTransformation, got an optax.MultiSteps. Pass its gradient_transformation()."
+        )
     if isinstance(tx, tuple) and hasattr(tx, "init") and hasattr(tx, "update"):
         return tx  # pyright: ignore[reportReturnType]
     raise TypeError(f"tx must be an optax.GradientTransformation, got {tx!r}.")
@@ -84,17 +111,44 @@ def transform_of(
     group: Group, direction: Callable[[optax.GradientTransformation], optax.GradientTransformation]
 ) -> optax.GradientTransformationExtraArgs:
     """The transformation of a group, of which `direction` says where its weight decay belongs."""
-    none = not is_traced(group.weight_decay) and group.weight_decay == 0
-    decay = optax.identity() if none else optax.add_decayed_weights(group.weight_decay)
+    decay = optax.add_decayed_weights(group.weight_decay) if group.decays else optax.identity()
     return optax.with_extra_args_support(direction(decay))
 
 
 def fresh_state(transform: optax.GradientTransformation, weights: PyTree) -> PyTree:
     """An optax state for these weights, of copies: a donating step must not give away what is needed again."""
-    leaves, structure = jax.tree.flatten(transform.init(weights))
+    leaves, structure = jax.tree.flatten(transform.init(widened(weights)))
     for i, leaf in enumerate(leaves):  # one by one, for the sake of memory
         leaves[i] = copied(leaf)
     return structure.unflatten(leaves)
+
+
+_SKIPPING = {
+    optax.MultiStepsState: "optax.MultiSteps",
+    optax.ApplyIfFiniteState: "optax.apply_if_finite",
+    optax.ConditionallyTransformState: "optax.conditionally_transform",
+    optax.ConditionallyMaskState: "optax.conditionally_mask",
+}
+"""What leaves out updates, by the state that shows it."""
+
+
+_INSIDE = {
+    "weight_decay": "optax.chain(direction, optax.add_decayed_weights(...))",
+    "grad_clip_norm": "optax.chain(optax.clip_by_global_norm(...), direction)",
+    "grad_clip_value": "optax.chain(optax.clip(...), direction)",
+}
+
+
+def refuse_outside(tx: optax.GradientTransformation, weights: PyTree, names: list[str]) -> None:
+    """Refuse arguments of these `names` around a `tx` that leaves steps out: they would act at every one."""
+    kinds = tuple(_SKIPPING)
+    state = jax.eval_shape(tx.init, widened(weights)) if names else ()
+    for part in jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kinds)):
+        if isinstance(part, kinds):
+            raise ValueError(
+                f"{names[0]} must be inside of {_SKIPPING[type(part)]}, since outside it would act at every step, also at "
+                f"one that is left out. Wrap {_INSIDE[names[0]]} instead."
+            )
 
 
 def refuse_descent(tx: optax.GradientTransformation, weights: PyTree) -> None:

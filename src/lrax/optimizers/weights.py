@@ -1,5 +1,6 @@
 """Weights by name, and their gradients."""
 
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -29,8 +30,7 @@ def named_weights(tree: PyTree, known: dict[str, Weight]) -> dict[str, Weight]:
     is_state = lambda leaf: isinstance(leaf, brainstate.State)  # noqa: E731
     for keys, state in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_state)[0]:
         path = tuple(plain_key(key) for key in keys)
-        parts = (part for key in path for part in (key if isinstance(key, tuple) else (key,)))
-        name = ".".join(map(str, parts)) or "weights"
+        name = _name(path)
         if not is_state(state):
             raise TypeError(
                 f"param_states must hold brainstate.State objects, got {type(state).__name__} at {name!r}. "
@@ -41,11 +41,16 @@ def named_weights(tree: PyTree, known: dict[str, Weight]) -> dict[str, Weight]:
         _check_weight(name, state)
         if name in known or name in new:
             raise ValueError(
-                f"There is another weight named {name!r}. Register both in one nested dict."
+                f"There is another weight named {name!r}, so that their gradients could not be told apart. {_ONE_DICT}"
             )
         seen.add(id(state))
         new[name] = Weight(path, state)
     return new
+
+
+def _name(path: Iterable[Any]) -> str:
+    parts = (part for key in path for part in (key if isinstance(key, tuple) else (key,)))
+    return ".".join(map(str, parts)) or "weights"
 
 
 def _check_weight(name: str, state: brainstate.State) -> None:
@@ -56,19 +61,43 @@ def _check_weight(name: str, state: brainstate.State) -> None:
             )
 
 
-def gradient_of(grads: PyTree, name: str, weight: Weight) -> PyTree:
+def refuse_complex(weights: dict[str, PyTree]) -> None:
+    for name, weight in weights.items():
+        for leaf in jax.tree.leaves(weight):
+            if jnp.issubdtype(jnp.result_type(leaf), jnp.complexfloating):
+                raise ValueError(
+                    f"grad_clip_value must be None for complex weights, which have no order, but {name!r} is "
+                    f"{jnp.result_type(leaf)}. Use grad_clip_norm=..."
+                )
+
+
+_ONE_DICT = (
+    "Gradients come by name, so take all groups out of one dict: with states = model.states(brainstate.ParamState), "
+    "gradients with respect to states and groups like {k: s for k, s in states.items() if 'head' in k}."
+)
+
+
+def gradient_of(grads: PyTree, name: str, weights: dict[str, Weight]) -> PyTree:
     """The gradient of a weight, out of those of all."""
     value = grads
-    for key in weight.path:
+    for key in weights[name].path:
         try:
             by_name = isinstance(key, str) and hasattr(type(value), "_fields")
             value = getattr(value, key) if by_name else value[key]
         except (KeyError, IndexError, TypeError, AttributeError):
+            paths = [map(plain_key, keys) for keys, _ in jax.tree_util.tree_leaves_with_path(grads)]
+            depth = len(weights[name].path)
+            found = dict.fromkeys(_name(list(path)[:depth]) for path in paths)
             raise ValueError(
-                f"grads must hold a gradient for every registered weight; {name!r} is missing. "
-                "Take the gradient with respect to the same states that were registered."
+                f"grads must hold a gradient for every registered weight, but {name!r} is missing: "
+                f"registered are {_some(weights)}; grads has {_some(found)}. {_ONE_DICT}"
             ) from None
     return value
+
+
+def _some(names: Iterable[str]) -> str:
+    first = [repr(name) for name in itertools.islice(names, 6)]
+    return ", ".join([*first[:5], "..."] if len(first) > 5 else first)
 
 
 def beside(values: Iterable[PyTree]) -> Callable[[Leaf], Leaf] | None:
@@ -84,14 +113,27 @@ def beside(values: Iterable[PyTree]) -> Callable[[Leaf], Leaf] | None:
     return lambda v: v if getattr(v, "committed", False) else jax.device_put(v, sharding)
 
 
+def _accurate(dtype: Any) -> Any:
+    """float32 for half precision, in which an average of many numbers stands still; others as they are."""
+    return np.dtype(np.float32) if dtype.itemsize < 4 else dtype
+
+
+def widened(weights: PyTree) -> PyTree:
+    """Weights as their moments need them: of half precision as float32."""
+    return jax.tree.map(lambda w: jnp.asarray(w, _accurate(jnp.result_type(w))), weights)
+
+
 def as_gradient(name: str, gradient: Leaf, weight: Leaf) -> Leaf:
-    """A checked gradient as a floating-point array; one of whole numbers gets the dtype of the weight."""
+    """A checked gradient in the dtype that the moments of the weight have."""
     if not hasattr(gradient, "dtype") and not isinstance(gradient, (int, float)):
         raise TypeError(f"The gradient of {name!r} must be an array, got {gradient!r:.80}.")
     if np.shape(gradient) != np.shape(weight):
         raise ValueError(
             f"The gradient of {name!r} must have the weight's shape {np.shape(weight)}, got {np.shape(gradient)}."
         )
-    if isinstance(gradient, (int, float)) or not jnp.issubdtype(gradient.dtype, jnp.inexact):
-        return jnp.asarray(gradient, jnp.result_type(weight))
-    return gradient
+    dtype = jnp.result_type(weight)
+    if jnp.iscomplexobj(gradient) and not jnp.issubdtype(dtype, jnp.complexfloating):
+        raise TypeError(
+            f"The gradient of {name!r} must be real, as the weight is, got {jnp.result_type(gradient)}. Pass its .real."
+        )
+    return jnp.asarray(gradient, _accurate(dtype))

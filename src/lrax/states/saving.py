@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import is_traced
+from .._checks import host_number, is_traced
 from .._types import Leaf, Plain, PyTree, StateDict, Unchecked
 from .placement import is_key, key_numbers, place, strong
 
@@ -45,11 +45,13 @@ def unwrap(tree: Unchecked) -> Plain:
         return [unwrap(value) for value in tree]
     if isinstance(tree, dict):
         return {str(key): unwrap(value) for key, value in tree.items()}
-    if isinstance(tree, (np.generic, np.ndarray, jax.Array)) and np.ndim(tree) == 0:
-        found = np.asarray(tree).item()
-        # Out of a file that keeps nothing but floats.
-        return int(found) if isinstance(found, float) and found.is_integer() else found
-    return tree
+    if not isinstance(tree, (np.generic, np.ndarray, jax.Array)):
+        return tree
+    if tree.shape == () and tree.dtype == np.bool_:
+        return bool(tree)
+    found = host_number(tree)
+    # Out of a file that keeps nothing but floats.
+    return int(found) if isinstance(found, float) and found.is_integer() else found
 
 
 def entries(value: Unchecked) -> Plain:
@@ -155,41 +157,71 @@ def load_leaves(where: str, saved: Unchecked, own: PyTree) -> PyTree:
 
 def _load_numbers(where: str, saved: Unchecked, own: PyTree) -> PyTree:
     leaves, structure = jax.tree_util.tree_flatten_with_path(own)
-    _check_shapes(where, saved, nested(own))
+    _check_structure(where, saved, nested(own))
     loaded = []
     for keys, old in leaves:
-        value = saved
-        for key in keys:
-            value = value[str(plain_key(key))]
-        if isinstance(value, jax.Array) and isinstance(old, jax.Array):
-            if value.committed == old.committed and (
-                not old.committed or value.sharding == old.sharding
-            ):
-                loaded.append(jnp.copy(strong(value, old.dtype)))
-                continue
-            if old.committed:
-                loaded.append(jax.device_put(value.astype(old.dtype), old.sharding))
-                continue
-        loaded.append(jnp.asarray(place(np.asarray(value, old.dtype), old)))
+        name, value = where, saved
+        for key in map(str, map(plain_key, keys)):
+            name, value = f"{name}.{key}", value[key]
+        loaded.append(_loaded(name, value, old))
     return jax.tree.unflatten(structure, loaded)
 
 
-def _check_shapes(where: str, saved: Unchecked, own: PyTree) -> None:
+def _check_structure(where: str, saved: Unchecked, own: PyTree) -> None:
     if isinstance(own, dict):
         check_keys(where, saved, own)
         for key in own:
-            _check_shapes(f"{where}.{key}", saved[key], own[key])
-        return
-    arrays = (jax.Array, np.ndarray, np.generic)
-    if not isinstance(saved, (*arrays, int, float, complex)):
-        raise ValueError(f"{where} must be an array of shape {np.shape(own)}, got {saved!r:.80}.")
-    dtype = saved.dtype if isinstance(saved, arrays) else np.asarray(saved).dtype
-    kinds = (np.floating, np.integer, np.complexfloating, np.bool_)
-    alike = [jnp.issubdtype(dtype, k) == jnp.issubdtype(own.dtype, k) for k in kinds]
-    if np.shape(saved) != np.shape(own) or not all(alike):
+            _check_structure(f"{where}.{key}", saved[key], own[key])
+
+
+def _loaded(name: str, value: Unchecked, old: Leaf) -> Leaf:
+    """A saved leaf with the dtype and in the place of the old one."""
+    dtype = jnp.result_type(old)
+    _check_leaf(name, value, np.shape(old), dtype)
+    if isinstance(value, jax.Array) and isinstance(old, jax.Array):
+        if value.committed == old.committed and (
+            not old.committed or value.sharding == old.sharding
+        ):
+            return jnp.copy(strong(value, dtype))
+        if old.committed:
+            return jax.device_put(value.astype(dtype), old.sharding)
+    return jnp.asarray(place(np.asarray(value, dtype), old))
+
+
+_KINDS = (np.floating, np.integer, np.complexfloating, np.bool_)
+
+
+def _check_leaf(name: str, value: Unchecked, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    array = isinstance(value, (jax.Array, np.ndarray, np.generic))
+    if not (array or isinstance(value, (int, float, complex))) or isinstance(
+        value, np.ma.MaskedArray
+    ):
+        raise ValueError(f"{name} must be an array of shape {shape}, got {value!r:.80}.")
+    found = value.dtype if array else np.result_type(type(value))
+    alike = all(jnp.issubdtype(found, k) == jnp.issubdtype(dtype, k) for k in _KINDS)
+    # Some files do not tell 3.0 from 3.
+    alike = alike or (type(value) is int and jnp.issubdtype(dtype, np.floating))
+    if np.shape(value) != shape or not alike or found.kind == "m":
         raise ValueError(
-            f"{where} must be {own.dtype} of shape {np.shape(own)}, got {dtype} of shape {np.shape(saved)}."
+            f"{name} must be {dtype} of shape {shape}, got {found} of shape {np.shape(value)}."
         )
-    if isinstance(saved, int) and own.dtype.kind in "iu":
-        bounds = jnp.iinfo(own.dtype)
-        check_number(where, saved, low=bounds.min, high=bounds.max)
+    if not isinstance(value, jax.Array) or value.is_fully_addressable:
+        _check_range(name, value, found, dtype)
+
+
+def _check_range(name: str, value: Unchecked, found: np.dtype, dtype: np.dtype) -> None:
+    """Whether all numbers fit into the dtype."""
+    if found == dtype:
+        return
+    if type(value) is int:
+        check_number(name, value, low=-(2**63), high=2**63 - 1)
+    numbers = np.asarray(value)
+    if jnp.issubdtype(dtype, np.integer):
+        bounds = jnp.iinfo(dtype)
+        for number in (numbers.min(), numbers.max()) if numbers.size else ():
+            check_number(name, int(number), low=bounds.min, high=bounds.max, whole=True)
+        return
+    with np.errstate(over="ignore"):
+        lost = np.isfinite(numbers) & ~np.isfinite(numbers.astype(dtype))
+    if np.any(lost):
+        raise ValueError(f"{name} must fit into {dtype}, got {numbers[lost][0]}.")

@@ -1,5 +1,7 @@
 """Parameter groups: each has its own base learning rate, decay, moments and count, under one schedule."""
 
+import contextlib
+
 import brainstate
 import jax
 import jax.numpy as jnp
@@ -170,16 +172,84 @@ def two_groups(scheduler):
     return optimizer
 
 
-@pytest.mark.parametrize(
-    "values, own", [((0.5, 0.1, 0.25), (0.02, 0.004, 0.01)), ((0.0, 0.1, 0.25), (0.0, 0.1, 0.25))]
-)
-def test_a_table_is_scaled_to_the_first_rate_of_a_group(values, own):
+def test_a_table_is_scaled_to_the_first_rate_of_a_group():
+    values, own = (0.5, 0.1, 0.25), (0.02, 0.004, 0.01)
     scheduler = lrax.PiecewiseConstantSchedule(boundaries=[1, 2], values=values)
     optimizer = two_groups(scheduler)
     for rates in zip(values, own, strict=True):
         assert_close(optimizer.get_last_lr(), rates)
         assert_close(jax.jit(optimizer.lr_at)(scheduler.last_epoch.value), rates)
         scheduler.step()
+
+
+class Flat(lrax.LRScheduler):
+    def get_lr(self):
+        return list(self.base_lrs)
+
+
+CANNOT = {  # schedulers that a group with a base learning rate of 0.02 cannot follow
+    "a first member of 0": (
+        lambda: lrax.SequentialLR([lrax.ConstantLR(0.0, 1.0, 0), lrax.CosineAnnealingLR(1e-3, 10)], [3]),
+        "factor=0",
+    ),
+    "the same in a sequence": (
+        lambda: lrax.SequentialLR(
+            [lrax.StepLR(0.1), lrax.SequentialLR([lrax.ConstantLR(0.0, 1.0, 0), lrax.StepLR(0.1)], [3])],
+            [5],
+        ),
+        "factor=0",
+    ),
+    "a table that begins with 0": (lambda: lrax.PiecewiseConstantSchedule(values=[0.0, 0.1, 0.2]), "factor=0"),
+    "get_lr() with a base of 0": (lambda: Flat(0.0), "factor=0"),
+    "a cycle that is lower": (lambda: lrax.CyclicLR(1e-3, 1e-2), "max_lr must be >= base_lr, got 0.01 < 0.02"),
+    "a cycle in a sequence": (
+        lambda: lrax.SequentialLR([lrax.ConstantLR(1e-3, 1.0, 0), lrax.CyclicLR(1e-3, 1e-2)], [3]),
+        "max_lr must be >= base_lr",
+    ),
+    "a cycle in a chain is scaled": (
+        lambda: lrax.ChainedScheduler([lrax.CyclicLR(1e-3, 1e-2), lrax.StepLR(1.0)]),
+        None,
+    ),
+    "a factor of 0": (
+        lambda: lrax.SequentialLR([lrax.ConstantLR(1e-3, 0.0, 3), lrax.CosineAnnealingLR(1e-3, 10)], [3]),
+        None,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("label", CANNOT)
+@pytest.mark.parametrize("later", [False, True])
+def test_what_a_group_cannot_follow(label, later):
+    make, message = CANNOT[label]
+    refused = pytest.raises(ValueError, match=message) if message else contextlib.nullcontext()
+    if later:
+        optimizer = two_groups(0.1)
+        with refused:
+            optimizer.add_scheduler(make())
+        if message:
+            assert_close(optimizer.get_last_lr(), [0.1, 0.02])
+            assert isinstance(optimizer.lr, lrax.ConstantLR)
+    else:
+        states = new_states()
+        optimizer = lrax.SGD(lr=make()).register_trainable_weights({"a": states["a"]})
+        with refused:
+            optimizer.add_param_group({"b": states["b"]}, lr=0.02)
+        assert len(optimizer.param_groups) == (1 if message else 2)
+
+
+def test_a_list_of_another_argument_has_an_entry_for_each_group():
+    states = new_states()
+    optimizer = lrax.SGD(lr=lrax.ReduceLROnPlateau(0.1, min_lr=[0.01, 0.02]))
+    optimizer.register_trainable_weights({"a": states["a"]})
+    optimizer.add_param_group({"b": states["b"]}, lr=0.3)
+    with pytest.raises(ValueError, match=r"each of 2 parameter groups.*group 3.*one longer"):
+        optimizer.add_param_group({"c": states["c"]}, lr=0.3)
+    three = lrax.ReduceLROnPlateau(0.1, min_lr=[0.01, 0.02, 0.03])
+    optimizer.add_scheduler(three)
+    optimizer.add_param_group({"c": states["c"]}, lr=0.3)
+    with pytest.raises(ValueError, match="one longer"):
+        optimizer.add_scheduler(lrax.ReduceLROnPlateau(0.1, min_lr=[0.01, 0.02]))
+    assert optimizer.lr is three
 
 
 def test_a_group_is_a_mapping():

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -36,19 +37,33 @@ def _fail(
     )
 
 
+def holds_real_numbers(value: Unchecked) -> bool:
+    """Whether it is an array or scalar, of NumPy or jax, of real numbers: no time spans, random keys, masked entries."""
+    if not isinstance(value, (np.ndarray, np.generic, jax.Array)):
+        return False
+    real = any(jnp.issubdtype(value.dtype, kind) for kind in (np.floating, np.integer))
+    return real and value.dtype.kind != "m" and not isinstance(value, np.ma.MaskedArray)
+
+
+def host_number(value: Unchecked) -> Unchecked:
+    """A Python number for a known real scalar of NumPy or jax; anything else as it is."""
+    if is_traced(value) or not holds_real_numbers(value) or np.ndim(value):
+        return value
+    array = np.asarray(value)
+    return int(array) if jnp.issubdtype(array.dtype, np.integer) else float(array)
+
+
 def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
     """A Python int or float (or tracer) from any kind of real scalar."""
     if is_traced(value):
-        if value.shape != () or (value.dtype.kind not in "iuf" and value.dtype.name != "bfloat16"):
+        if value.shape != () or not holds_real_numbers(value):
             raise _fail(
                 TypeError, name, requirement, value, "A traced value must be a real scalar."
             )
         return value
+    value = host_number(value)
     if isinstance(value, (np.ndarray, np.generic, jax.Array)):
-        if np.shape(value) != ():
-            raise _fail(TypeError, name, requirement, value)
-        array = np.asarray(value)
-        value = float(array) if array.dtype.name == "bfloat16" else array.item()
+        raise _fail(TypeError, name, requirement, value)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         kind = type(value).__name__
         remedy = ""
@@ -220,7 +235,10 @@ def first_epoch(value: Unchecked) -> Number:
 
 def metric(value: Unchecked) -> Number:
     """A scalar to watch; NaN and infinity are allowed and count as bad, or as very good."""
-    return _scalar("metric", "a number", value)
+    number = _scalar("metric", "a number", value)
+    if isinstance(number, int) and not _finite(number):
+        raise _fail(ValueError, "metric", "a number that a float can hold", value)
+    return number
 
 
 def epochs(value: Unchecked) -> Value:
@@ -232,9 +250,12 @@ def epochs(value: Unchecked) -> Value:
         if not isinstance(value, jax.Array):
             if isinstance(value, bool) or callable(value):
                 raise _fail(TypeError, "epoch", requirement, value)
-            value = np.asarray(value)
-        if value.dtype.kind not in "iuf" and value.dtype.name != "bfloat16":
+            value = value if isinstance(value, np.ma.MaskedArray) else np.asarray(value)
+        if not holds_real_numbers(value):
             raise _fail(TypeError, "epoch", requirement, value)
+        if isinstance(value, np.ndarray) and value.dtype.itemsize > 8:
+            with np.errstate(over="ignore"):
+                value = value.astype(np.float64)
         known = is_traced(value) or not (
             isinstance(value, np.ndarray) or value.is_fully_addressable
         )

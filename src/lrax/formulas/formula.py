@@ -60,6 +60,9 @@ class Formula(abc.ABC):
         that may be traced. It must be finite for every ``t >= 0``.
         """
 
+    def check_base(self, base: Number) -> None:  # noqa: B027 (most can have any)
+        """Raise ValueError if no parameter group can have the base learning rate `base` for its own."""
+
     def parts(self) -> Iterator["Formula"]:
         """The formulas among the fields."""
         for field in dataclasses.fields(self):

@@ -6,7 +6,8 @@ Error bounds are relative, in float64 (2**-53 = 1.1e-16); float32 needs 6e-8.
 from collections.abc import Callable
 from typing import TypeAlias
 
-from .._types import Value
+from .._checks import is_traced
+from .._types import Number, Value
 from .arithmetic import Arithmetic
 
 Shape: TypeAlias = Callable[[Arithmetic, Value], Value]
@@ -63,6 +64,15 @@ def remainder_power(x: Arithmetic, done: Value, length: Value, power: Value) -> 
     left = length - done
     running = left > 0
     return x.where(running, x.power(x.where(running, left, 1) / length, power), 0.0)
+
+
+def check_scalable(base: Number, own: Number) -> None:
+    """Raise ValueError where :func:`ratio` would leave a group's base learning rate unused."""
+    if not (is_traced(base) or is_traced(own)) and own == 0 != base:
+        raise ValueError(
+            "it scales the schedule by lr / base_lr, and base_lr is 0 here. "
+            "To begin at 0, use a factor: ConstantLR(base_lr=1e-3, factor=0, ...), or a warmup."
+        )
 
 
 def ratio(x: Arithmetic, base: Value, own: Value) -> Value:

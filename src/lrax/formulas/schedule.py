@@ -6,10 +6,9 @@ import math
 import numbers
 from typing import Any, Protocol, TypeVar
 
-import jax
 import numpy as np
 
-from .._checks import is_traced
+from .._checks import holds_real_numbers, is_traced
 from .._types import Number, Value
 from .arithmetic import Arithmetic
 from .formula import Described, Formula, hyper_parameters, identity, replaced
@@ -47,6 +46,9 @@ class Member(Formula):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return self.formula.raw(t, base, x)
+
+    def check_base(self, base: Number) -> None:
+        self.formula.check_base(base)
 
     def __repr__(self) -> str:
         return repr(Schedule((self,)))
@@ -125,7 +127,7 @@ def frozen(name: str, value: Any) -> Any:
     """`value` as something that nobody can change and that a description can hold."""
     if value is None or is_traced(value) or isinstance(value, (Member, Schedule)):
         return value
-    if isinstance(value, (np.generic, np.ndarray, jax.Array)) and value.dtype.kind in "biuf":
+    if holds_real_numbers(value) or getattr(value, "dtype", None) == np.bool_:
         value = np.asarray(value).tolist()
     if isinstance(value, bool):
         return value

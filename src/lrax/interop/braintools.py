@@ -16,7 +16,7 @@ import brainstate
 from .._types import Rates
 from ..optimizers.optimizer import announce
 from ..schedulers.scheduler import LRScheduler
-from ..states.published import Published
+from ..states.published import Published, publishable
 from ..states.view import View
 
 
@@ -118,7 +118,7 @@ class _Adapter:
     @property
     def current_lrs(self) -> View:  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
         def put(values: Rates) -> None:
-            self._published.write(values)
+            self._published.write(publishable("current_lrs", values))
             self._published.tell()
 
         return View(lambda: self._published.rates, put)

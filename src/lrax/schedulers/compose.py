@@ -5,10 +5,11 @@ import functools
 from collections.abc import Sequence
 
 from .. import _checks
+from .._checks import is_traced
 from .._types import Number, Value
-from ..formulas.arithmetic import Arithmetic
+from ..formulas.arithmetic import HOST, SMALLEST, Arithmetic
 from ..formulas.formula import Formula, Plateau
-from ..formulas.pieces import ratio
+from ..formulas.pieces import check_scalable, ratio
 from ..formulas.schedule import Member, spread
 from .scheduler import LRScheduler
 
@@ -26,6 +27,15 @@ class _Sequential(Formula):
             return member.formula.raw(x.maximum(t - start, 0) if i else t, member.base * scale, x)
 
         return x.choose(self.milestones, t, part)
+
+    def check_base(self, base: Number) -> None:
+        own = self.schedulers[0].base
+        check_scalable(base, own)
+        scale = 1.0 if is_traced(base) or is_traced(own) else ratio(HOST, base, own)
+        for member in self.schedulers:
+            # A composite that begins at 0 could not be scaled, like this one.
+            zero = scale != 1 and not is_traced(member.base) and member.base == 0
+            member.check_base(SMALLEST if zero else member.base * scale)
 
     @functools.cached_property
     def phases(self) -> tuple[tuple[Member, Number], ...]:
@@ -188,7 +198,7 @@ class ChainedScheduler(LRScheduler):
     def __init__(self, schedulers: Sequence[LRScheduler], last_epoch: int = 0) -> None:
         groups = _members(schedulers)
         for i, member in [pair for members in groups for pair in enumerate(members)]:
-            if not _checks.is_traced(member.base) and member.base == 0:
+            if not is_traced(member.base) and member.base == 0:
                 raise ValueError(
                     f"schedulers[{i}] must have a base_lr > 0, since its factor is lr / base_lr, got 0."
                 )

@@ -33,6 +33,12 @@ class _Cyclic(Formula):
         )
         return base + (self.max_lr - base) * height * self.scale(t, cycle, x)
 
+    def check_base(self, base: Number) -> None:
+        if not (_checks.is_traced(base) or _checks.is_traced(self.max_lr)) and self.max_lr < base:
+            raise ValueError(
+                f"max_lr must be >= base_lr, got {self.max_lr} < {base}. Swap them, or pass max_lr=..."
+            )
+
     def scale(self, t: Value, cycle: Value, x: Arithmetic) -> Value:
         if self.scale_fn is not None:
             return x.call(self.scale_fn, cycle + 1 if self.scale_mode == "cycle" else t)
@@ -132,14 +138,10 @@ class CyclicLR(LRScheduler):
         max_lrs = _checks.learning_rates("max_lr", max_lr)
         base_lrs = _checks.learning_rates("base_lr", base_lr)
         groups = _checks.group_count(base_lr=base_lrs, max_lr=max_lrs)
-        for low, high in zip(spread(base_lrs, groups), spread(max_lrs, groups), strict=True):
-            if not (_checks.is_traced(low) or _checks.is_traced(high)) and high < low:
-                raise ValueError(
-                    f"max_lr must be >= base_lr, got {high} < {low}. Swap them, or pass max_lr=..."
-                )
-        super().__init__(
-            base_lrs, last_epoch, formula=[_Cyclic(max_lr, *rest) for max_lr in max_lrs]
-        )
+        formulas = [_Cyclic(max_lr, *rest) for max_lr in max_lrs]
+        for base, formula in zip(spread(base_lrs, groups), spread(formulas, groups), strict=True):
+            formula.check_base(base)
+        super().__init__(base_lrs, last_epoch, formula=formulas)
 
 
 @dataclasses.dataclass(frozen=True)

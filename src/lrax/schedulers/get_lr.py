@@ -7,7 +7,7 @@ from .._checks import is_list
 from .._types import Number, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
-from ..formulas.pieces import ratio
+from ..formulas.pieces import check_scalable, ratio
 from ..formulas.schedule import spread
 
 
@@ -42,6 +42,9 @@ class FromGetLR(Formula):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return x.call(self._lr, t) * ratio(x, base, self.base)
+
+    def check_base(self, base: Number) -> None:
+        check_scalable(base, self.base)
 
     def _lr(self, epoch: Value) -> Value:
         kind = type(self.scheduler)

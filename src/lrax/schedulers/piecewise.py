@@ -7,7 +7,7 @@ from .. import _checks
 from .._types import Function, Number, RatesLike, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
-from ..formulas.pieces import ratio
+from ..formulas.pieces import check_scalable, ratio
 from .scheduler import LRScheduler
 
 
@@ -18,6 +18,9 @@ class _PiecewiseConstant(Formula):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return x.steps(self.boundaries, t, self.values) * ratio(x, base, self.values[0])
+
+    def check_base(self, base: Number) -> None:
+        check_scalable(base, self.values[0])
 
 
 class PiecewiseConstantSchedule(LRScheduler):

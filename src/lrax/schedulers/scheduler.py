@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import brainstate
-import jax
 import numpy as np
 
 from .. import _checks
@@ -18,7 +17,7 @@ from ..states.internals import direct, refuse_foreign_trace
 from ..states.memory import Memory
 from ..states.node import GuardedNode
 from ..states.placement import held_states
-from ..states.published import Published, Publishing
+from ..states.published import Published, Publishing, publishable
 from ..states.view import View
 from . import checkpoint
 from .construction import Argument, Constructs
@@ -185,12 +184,9 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
             groups = follower.published.groups
             if np.shape(values) != (groups,):
                 raise ValueError(
-                    f"current_lrs must have {groups} entries, one a parameter group, got {values!r}."
+                    f"current_lrs must have {groups} entries, one a parameter group, got {values!r:.80}."
                 )
-            if not isinstance(values, jax.Array):
-                values = [_checks.non_negative("current_lrs", value) for value in values]
-                values = np.array(values, np.float32)
-            follower.write(values)
+            follower.write(publishable("current_lrs", values))
 
         return View(lambda: follower.published.rates, put)
 
@@ -287,7 +283,7 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         if not callable(fn):
             raise TypeError(f"fn must be a function of a learning rate, got {fn!r}.")
 
-        self.publishing.apply(lambda lr: _checks.non_negative("fn(lr)", fn(lr)))
+        self.publishing.apply(fn)
 
     def attach_optimizer(self, optimizer: TakesSchedulers) -> None:
         """From now on `optimizer` follows this scheduler, and no longer the one before.

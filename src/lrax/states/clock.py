@@ -4,14 +4,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import is_traced
-from .._types import Leaf, Number
+from .._checks import holds_real_numbers, is_traced
+from .._types import Leaf, Number, Unchecked
 from .internals import TypedState, direct, jax_traces, refuse_foreign_trace
 from .placement import on_host, place, strong
 
 LAST_EPOCH = 2**31 - 1
 
 _INT32 = np.int32  # looking it up takes as long as making one
+
+
+def _are_epochs(value: Unchecked) -> bool:
+    numbers = value if isinstance(value, (np.ndarray, jax.Array)) else np.asarray(value)
+    if not holds_real_numbers(numbers):
+        return False
+    epochs = np.asarray(numbers)
+    return bool(np.all((epochs >= 0) & (epochs <= LAST_EPOCH) & (epochs == np.floor(epochs))))
 
 
 class Clock(TypedState):
@@ -21,25 +29,22 @@ class Clock(TypedState):
         super().__init__(strong(value, np.dtype(np.int32)))
 
     def converted(self, new: Leaf, old: Leaf) -> Leaf:
-        if jax_traces() and not is_traced(new):
-            refuse_foreign_trace(self, "Writing last_epoch")
-        if isinstance(new, jax.Array):
+        if is_traced(new):
             if new.dtype.kind not in "iu":
                 raise TypeError(
                     f"last_epoch must be a whole number, got {new!r}. Cast it to int32."
                 )
-            if new.dtype != np.int32 and not np.can_cast(new.dtype, np.int32):
+            new = jnp.maximum(new, 0)
+            if not np.can_cast(new.dtype, np.int32):
                 new = jnp.minimum(new, LAST_EPOCH)
-        else:
-            host = np.asarray(new)
-            if (
-                host.shape != np.shape(old)
-                or host.dtype.kind not in "iuf"
-                or not np.all((host >= 0) & (host <= LAST_EPOCH) & (host == np.floor(host)))
-            ):
-                raise ValueError(
-                    f"last_epoch must be a whole number from 0 to {LAST_EPOCH}, got {new!r}."
-                )
+            return strong(new, np.dtype(np.int32), old)
+        if jax_traces():
+            refuse_foreign_trace(self, "Writing last_epoch")
+        elsewhere = isinstance(new, jax.Array) and not new.is_fully_addressable
+        if not elsewhere and not (np.shape(new) == np.shape(old) and _are_epochs(new)):
+            raise ValueError(
+                f"last_epoch must be a whole number from 0 to {LAST_EPOCH}, got {new!r:.80}."
+            )
         return strong(new, np.dtype(np.int32), old)
 
     def read(self) -> Number:

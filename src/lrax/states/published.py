@@ -2,7 +2,7 @@
 
 import itertools
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from brainstate.graph import Node
 
-from .._checks import is_traced
+from .._checks import is_traced, non_negative
 from .._types import Number, Rates, Scalar
+from ..formulas.arithmetic import LARGEST, SMALLEST
 from ..formulas.schedule import spread
-from .internals import TypedState, has_hooks, tracing
+from .internals import TypedState, has_hooks, refuse_foreign_trace, tracing
 from .placement import place, strong
 
 
@@ -52,6 +53,23 @@ class _Listeners:
         )
 
 
+def publishable(name: str, values: Iterable[Scalar]) -> Rates:
+    """Learning rates of a user's as they can be published: known ones are checked, traced ones clamped; NaN stays there."""
+    rates = [_publishable(name, value) for value in values]
+    return jnp.stack(rates) if any(map(is_traced, rates)) else np.array(rates, np.float32)
+
+
+def _publishable(name: str, value: Scalar) -> Number:
+    rate = non_negative(name, value)
+    if is_traced(rate):
+        return jnp.clip(rate.astype(np.float32), 0, LARGEST)
+    if rate > LARGEST:
+        raise ValueError(
+            f"{name} must be at most {LARGEST:g}, the largest float32, got {value!r:.80}."
+        )
+    return np.float32(rate if rate >= SMALLEST else 0.0)
+
+
 class Published(TypedState):
     """The learning rate of each parameter group, float32, beside the number of its owner.
 
@@ -85,14 +103,15 @@ class Published(TypedState):
 
     def write(self, rates: Rates, number: int | None = None) -> None:
         """Write the learning rates, if the scheduler of this number may; None is the one and only writer."""
+        refuse_foreign_trace(self, "Writing learning rates")
         old = self.value
         if number is not None and tracing():
             rates = jnp.where(old["owner"] == number, rates, old["lr"])
         self.value = {"lr": rates, "owner": old["owner"]}
 
-    def write_one(self, group: int, rate: Scalar) -> None:
+    def write_one(self, group: int, value: Scalar) -> None:
         """Write the learning rate of one group."""
-        rates = self.rates
+        rates, rate = self.rates, _publishable("lr", value)
         if isinstance(rates, np.ndarray) and not is_traced(rate):
             rates = rates.copy()
             rates[group] = rate
@@ -219,13 +238,12 @@ class Publishing(Node):
 
     def apply(self, change: Callable[[Scalar], Scalar]) -> None:
         """Write to each follower what `change` makes of each of its learning rates."""
-        for follower in self.followers:
-            lrs = [change(lr) for lr in follower.published.rates]
-            traced = any(map(is_traced, lrs))
-            stacked = (
-                jnp.stack(list(map(jnp.asarray, lrs))) if traced else np.array(lrs, np.float32)
-            )
-            follower.write(stacked)
+        changed = [
+            publishable("fn(lr)", map(change, follower.published.rates))
+            for follower in self.followers
+        ]
+        for follower, rates in zip(self.followers, changed, strict=True):
+            follower.write(rates)
 
     def _bases_of(self, own: Sequence[Scalar | None]) -> tuple[Number, ...]:
         """The base of each group: its own, or the scheduler's, whose last one serves the rest."""

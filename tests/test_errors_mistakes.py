@@ -76,7 +76,7 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "a group before the weights": (lambda: lrax.SGD().add_param_group({"w": weight(2)}), "register_trainable_weights", "before"),
     "a gradient is missing": (lambda: optimizer().step({"v": 1.0}), "'w'", "same states"),
     "a gradient of another shape": (lambda: optimizer().step({"w": jnp.ones(4)}), "'w'", "(3,)", "(4,)"),
-    "two weights of one name": (lambda: optimizer().register_trainable_weights({"w": weight(2)}), "'w'", "nested dict"),
+    "two weights of one name": (lambda: optimizer().register_trainable_weights({"w": weight(2)}), "'w'", "if 'head' in k"),
     "weights in mid-training": (lambda: trained(0.1).register_trainable_weights({"v": weight(2)}), "add_param_group"),
     "a group of no new weights": (lambda: (o := optimizer()).add_param_group(o.param_states), "params", "not registered yet"),
     "adam as a direction": (lambda: optax_direction(optax.adam(1e-3)), "tx", "without lr"),
@@ -108,6 +108,7 @@ PLAIN = {
     "grad": lambda call: jax.grad(lambda x: (call(), x)[1])(1.0),
     "vmap": lambda call: jax.vmap(lambda x: (call(), x)[1])(jnp.ones(2)),
     "scan": lambda call: jax.lax.scan(lambda c, x: (c, (call(), x)[1]), 0.0, jnp.ones(2)),
+    "cond": lambda call: jax.lax.cond(True, lambda x: (call(), x)[1], lambda x: x, 1.0),
 }
 STATEFUL = {
     "step": lambda s, o: s.step(),
@@ -119,6 +120,15 @@ STATEFUL = {
     "optimizer.lr_apply": lambda s, o: o.lr_apply(lambda lr: lr / 2),
     "optimizer.current_lr": lambda s, o: setattr(o, "current_lr", 0.5),
     "last_epoch": lambda s, o: setattr(s, "last_epoch", 3),
+    "last_epoch.value": lambda s, o: setattr(s.last_epoch, "value", 3),
+    "current_lrs": lambda s, o: setattr(s.current_lrs, "value", [0.5]),
+    "lr of a group": lambda s, o: o.param_groups[0].__setitem__("lr", 0.5),
+    "the view of that": lambda s, o: setattr(o.param_groups[0]["lr"], "value", 0.5),
+    "publish": lambda s, o: s.publish(),
+    "add_scheduler": lambda s, o: o.add_scheduler(lrax.StepLR(0.2)),
+    "optimizer.load_state_dict": lambda s, o: o.load_state_dict(o.state_dict()),
+    "register_trainable_weights": lambda s, o: o.register_trainable_weights({"v": weight(2)}),
+    "add_param_group": lambda s, o: o.add_param_group({"v": weight(2)}),
 }
 
 

@@ -84,6 +84,7 @@ number = st.one_of(
 scalar = st.one_of(
     number,
     st.builds(lambda v, kind: kind(v), st.floats(width=16), st.sampled_from([np.float16, np.float32, np.float64, jnp.float32, jnp.bfloat16])),
+    st.sampled_from([np.int64(2**32 + 5), np.uint64(2**63), np.float64(1e300), np.longdouble("1e4000"), np.timedelta64(3, "ns"), np.timedelta64(3, "s"), np.datetime64("2020-01-01"), np.ma.masked, np.array(3, object), jax.random.key(0), jax.random.PRNGKey(0)]),
     st.builds(lambda v, kind: kind(v), small, st.sampled_from([np.int8, np.uint64, np.int64, jnp.int32, np.bool_, fractions.Fraction, decimal.Decimal, complex, str])),
 )  # fmt: skip
 other = st.one_of(
@@ -91,7 +92,7 @@ other = st.one_of(
     st.builds(dict),  # new ones, as they may be changed
     st.builds(set),
     st.text(max_size=5),
-    st.sampled_from(["min", "max", "rel", "abs", "cos", "linear", "triangular2", "cycle", b"x", object, len, math.sqrt, np.zeros(0), np.ones((2, 2)), np.array("a"), np.array(None), lrax.StepLR(), 3 * u.mV, range(3)]),
+    st.sampled_from(["min", "max", "rel", "abs", "cos", "linear", "triangular2", "cycle", b"x", object, len, math.sqrt, np.zeros(0), np.ones((2, 2)), np.ma.array([1.0, 2.0], mask=[0, 1]), np.zeros(2, "m8[ns]"), jax.random.split(jax.random.key(0), 2), np.array("a"), np.array(None), lrax.StepLR(), 3 * u.mV, range(3)]),
     st.lists(scalar, max_size=4),
     st.lists(scalar, max_size=3).map(tuple),
     st.lists(st.floats(0, 1), min_size=1, max_size=3).map(np.array),
@@ -306,7 +307,8 @@ def load(target, change, strict):
     saved = shown(before)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The schedule has changed", UserWarning)
+            changed = "The (schedule|optimizer) has changed"
+            warnings.filterwarnings("ignore", changed, UserWarning)
             target.load_state_dict(change, strict=strict)
     except (TypeError, ValueError) as error:
         assert HELPFUL.search(str(error)), (shown(error), shown(change))  # noqa: PT017

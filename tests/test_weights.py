@@ -84,6 +84,46 @@ def test_names_that_would_be_the_same_are_refused():
         lrax.SGD().register_trainable_weights(states)
 
 
+class Model(brainstate.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = brainstate.nn.Linear(3, 3), brainstate.nn.Linear(3, 2)
+
+    def __call__(self, x):
+        return self.head(self.body(x))
+
+    def loss(self):
+        return self(jnp.ones((1, 3))).sum()
+
+
+def test_gradients_by_other_names_than_the_weights():
+    """The same States, registered as a submodule names them: both sides are shown, and the way out."""
+    model = Model()
+    params = model.states(brainstate.ParamState)
+    grads = brainstate.transform.grad(model.loss, params)()
+    alone = lrax.SGD().register_trainable_weights(model.head.states(brainstate.ParamState))
+    message = (
+        r"'weight' is missing: registered are 'weight'; grads has 'body.weight', 'head.weight'\. "
+        r".*model\.states\(brainstate\.ParamState\).*if 'head' in k"
+    )
+    with pytest.raises(ValueError, match=message):
+        alone.step(grads)
+    with pytest.raises(ValueError, match=r"another weight named 'weight'.*if 'head' in k"):
+        alone.add_param_group(model.body.states(brainstate.ParamState))
+
+    optimizer = lrax.SGD(lr=0.5)  # what the message says
+    optimizer.register_trainable_weights({k: s for k, s in params.items() if "body" in k})
+    optimizer.add_param_group({k: s for k, s in params.items() if "head" in k}, lr=0.0)
+    before = jax.tree.map(np.asarray, values_of(params))
+    optimizer.step(grads)
+    for key, state in params.items():
+        same = [
+            np.array_equal(a, b)
+            for a, b in zip(jax.tree.leaves(before[key]), jax.tree.leaves(state.value), strict=True)
+        ]
+        assert all(same) == ("head" in key)
+
+
 # --- units ------------------------------------------------------------------------------------------
 
 

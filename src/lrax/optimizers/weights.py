@@ -72,8 +72,8 @@ def refuse_complex(weights: dict[str, PyTree]) -> None:
 
 
 _ONE_DICT = (
-    "Gradients come by name, so take all groups out of one dict: with states = model.states(brainstate.ParamState), "
-    "gradients with respect to states and groups like {k: s for k, s in states.items() if 'head' in k}."
+    "Gradients come by name, so take them with respect to the same states that were registered, and all groups out of one "
+    "dict of them: states = model.states(brainstate.ParamState), and {k: s for k, s in states.items() if 'head' in k}."
 )
 
 

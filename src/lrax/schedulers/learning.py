@@ -34,7 +34,8 @@ class Learning(Node):
     def observe_on_host(self, metric: Unchecked, now: int) -> bool:
         """The same for a Python number, outside of every trace; whether it could be done."""
         known = self.memory.peek()
-        if known is None or type(metric) not in (float, int):
+        plain = type(metric) is float or (type(metric) is int and abs(metric) <= 2**53)
+        if known is None or not plain:
             return False
         learned = {
             key: plateau.observe_on_host(known[key], metric) if now >= start else known[key]

@@ -182,7 +182,8 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
 
         def put(values: Any) -> None:
             groups = follower.published.groups
-            if np.shape(values) != (groups,):
+            values = list(values) if _checks.is_list(values) else values
+            if not isinstance(values, list) or len(values) != groups:
                 raise ValueError(
                     f"current_lrs must have {groups} entries, one a parameter group, got {values!r:.80}."
                 )

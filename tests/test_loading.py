@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import pickle
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -104,6 +105,70 @@ def test_a_failed_load_changes_nothing(which, number):
 
 
 # --- strict=False -----------------------------------------------------------------------------------
+
+
+OTHER_OPTIMIZERS = {  # how another one is made, and what the message says of it
+    "betas": ({"betas": (0.9, 0.99)}, r"AdamW\.betas\.1: saved 0\.999, here 0\.99"),
+    "eps": ({"eps": 1e-6}, r"AdamW\.eps: saved 1e-08, here 1e-06"),
+    "decay": ({"weight_decay": 0.5}, r"AdamW\.weight_decay: saved 0\.01, here 0\.5"),
+    "clipping": ({"grad_clip_norm": 1.0}, r"AdamW\.grad_clip_norm: saved None, here 1\.0"),
+    "lr of a group": ({"group": {"lr": 0.5}}, r"AdamW\.group 1\.lr: saved 0\.02, here 0\.5"),
+    "no lr of a group": ({"group": {"lr": None}}, r"AdamW\.group 1\.lr: saved 0\.02, here None"),
+    "decay of a group": ({"group": {"weight_decay": 0.5}}, r"group 1\.weight_decay: saved 0\.1, here 0\.5"),
+}  # fmt: skip
+
+
+def adamw(group=None, **arguments):
+    states = network.new_states()
+    optimizer = lrax.AdamW(lr=lrax.StepLR(0.1, 3), **arguments)
+    optimizer.register_trainable_weights({"a": states["a"], "b": states["b"]})
+    optimizer.add_param_group(
+        {"c": states["c"]}, **{"lr": 0.02, "weight_decay": 0.1, **(group or {})}
+    )
+    return optimizer, states
+
+
+@pytest.mark.parametrize("label", OTHER_OPTIMIZERS)
+def test_training_goes_on_with_another_optimizer(label):
+    """Only if asked for, from the saved moments on, and with the hyper-parameters that it has here."""
+    other, message = OTHER_OPTIMIZERS[label]
+    old, old_states = adamw()
+    network.train(old, old_states, 4)
+    new, _ = adamw(**other)
+    before = contents(new)
+    with pytest.raises(ValueError, match=f"{message}.*strict=False"):
+        new.load_state_dict(old.state_dict())
+    assert_trees_equal(contents(new), before)
+    with pytest.warns(UserWarning, match=f"The optimizer has changed.*{message}") as caught:
+        new.load_state_dict(old.state_dict(), strict=False)
+    assert len(caught) == 1
+    assert_trees_equal(new.state_dict()["opt_state"], old.state_dict()["opt_state"])
+    assert int(new.step_count.value) == int(new.lr.last_epoch.value) == 4
+    assert new.state_dict()["optimizer"] != old.state_dict()["optimizer"]
+    assert_same_bits(new.get_last_lr(), new.lr_at(4))
+
+
+def test_a_failed_warning_changes_nothing():
+    """Warnings may be errors, here as anywhere."""
+    old, states = adamw()
+    network.train(old, states, 4)
+    new, _ = adamw(eps=1e-6)
+    before = contents(new)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="eps"):
+            new.load_state_dict(old.state_dict(), strict=False)
+    assert_trees_equal(contents(new), before)
+
+
+@pytest.mark.parametrize("make", [lrax.SGD, lrax.Adam])
+def test_moments_of_another_class_do_not_fit(make):
+    old, states = adamw()
+    new = make(lr=lrax.StepLR(0.1, 3)).register_trainable_weights(states)
+    with pytest.raises(ValueError, match=f"saved AdamW, here {make.__name__}"):
+        new.load_state_dict(old.state_dict())
+    with pytest.raises(ValueError, match="unknown keys"):
+        new.load_state_dict(old.state_dict(), strict=False)
 
 
 def test_training_goes_on_longer_than_planned():

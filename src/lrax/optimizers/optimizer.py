@@ -74,6 +74,15 @@ class OptaxOptimizer(GuardedNode):
     >>> optimizer.step({"weight": 2.0})
     >>> print(f"{weight.value:.2f}")
     0.90
+
+    Notes
+    -----
+    - Weights of half precision (bfloat16, float16) have float32 moments, since an average of many
+      numbers stands still in fewer bits; update and weight are added in float32 and rounded once.
+      In optax and torch moments have the dtype of the weight. Gradients of any real dtype are
+      taken; the state keeps its dtypes.
+    - What acts at every step cannot be around a `tx` that leaves some out (``optax.MultiSteps``,
+      ``apply_if_finite``): weight decay and clipping belong inside of it.
     """
 
     graph_invisible_attrs = ("_compiled",)
@@ -138,7 +147,10 @@ class OptaxOptimizer(GuardedNode):
 
     @property
     def current_lr(self) -> Scalar:
-        """Learning rate of the first group. Assigning sets it until the scheduler's next ``step()``."""
+        """Learning rate of the first group. Assigning sets it until the scheduler's next ``step()``.
+
+        Inside a plain ``jax.jit`` it is a constant, read once while tracing.
+        """
         self._refuse_complete("current_lr")
         return self._published.rates[0]
 
@@ -147,7 +159,7 @@ class OptaxOptimizer(GuardedNode):
         self._set_lr(0, value)
 
     def get_last_lr(self) -> list[Scalar]:
-        """Learning rate of each group."""
+        """Learning rate of each group; inside a plain ``jax.jit`` a constant, read once while tracing."""
         self._refuse_complete("get_last_lr()")
         return list(self._published.rates[: max(1, len(self._groups))])
 
@@ -249,6 +261,8 @@ class OptaxOptimizer(GuardedNode):
         """Train further weights, with their own base learning rate `lr` and `weight_decay`.
 
         The group follows the same schedule and begins with fresh moments. None: as the first group.
+        A group with ``lr=0`` is no frozen one where the schedule has an end of its own
+        (``eta_min > 0``): weights are frozen by leaving them out.
         """
         refuse_foreign_trace(self.opt_state, "add_param_group(...)")
         if not self._groups:

@@ -177,7 +177,11 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
 
     @property
     def current_lrs(self) -> View:
-        """The published learning rates: ``current_lrs.value[i]``."""
+        """The published learning rates: ``current_lrs.value[i]``.
+
+        Assigning ``current_lrs.value`` sets them until the next ``step()``. Inside a plain
+        ``jax.jit`` they are constants, read once while tracing: there, use ``scheduler(epoch)``.
+        """
         follower = self.publishing.first
 
         def put(values: Any) -> None:
@@ -192,7 +196,10 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         return View(lambda: follower.published.rates, put)
 
     def get_last_lr(self) -> list[Scalar]:
-        """The published learning rates, one for each parameter group of the optimizer."""
+        """The published learning rates, one for each parameter group of the optimizer.
+
+        Inside a plain ``jax.jit`` they are constants, read once while tracing.
+        """
         return list(self.current_lrs.value)
 
     def get_lr(self) -> list[Scalar]:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import brainstate
-import numpy as np
 
 from .. import _checks
 from .._types import Epochs, Number, Plain, Rates, RatesLike, Scalar, StateDict

@@ -18,6 +18,8 @@ def _are_epochs(value: Unchecked) -> bool:
     numbers = value if isinstance(value, (np.ndarray, jax.Array)) else np.asarray(value)
     if not holds_real_numbers(numbers):
         return False
+    if isinstance(numbers, jax.Array) and not numbers.is_fully_addressable:
+        return True
     epochs = np.asarray(numbers)
     return bool(np.all((epochs >= 0) & (epochs <= LAST_EPOCH) & (epochs == np.floor(epochs))))
 
@@ -40,8 +42,9 @@ class Clock(TypedState):
             return strong(new, np.dtype(np.int32), old)
         if jax_traces():
             refuse_foreign_trace(self, "Writing last_epoch")
-        elsewhere = isinstance(new, jax.Array) and not new.is_fully_addressable
-        if not elsewhere and not (np.shape(new) == np.shape(old) and _are_epochs(new)):
+        # An array of jax may hold the epochs of many trainings, and be spread over many hosts.
+        fits = isinstance(new, jax.Array) or np.shape(new) == np.shape(old)
+        if not (fits and _are_epochs(new)):
             raise ValueError(
                 f"last_epoch must be a whole number from 0 to {LAST_EPOCH}, got {new!r:.80}."
             )

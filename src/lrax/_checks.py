@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
+from ._transfers import fetched
 from ._types import Function, Number, Unchecked, Value
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
     if isinstance(value, (np.ndarray, np.generic, jax.Array)):
         if np.shape(value) != ():
             raise _fail(TypeError, name, requirement, value)
-        array = np.asarray(value)
+        array = fetched(value)
         value = float(array) if array.dtype.name == "bfloat16" else array.item()
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         kind = type(value).__name__
@@ -238,7 +239,7 @@ def epochs(value: Unchecked) -> Value:
         known = is_traced(value) or not (
             isinstance(value, np.ndarray) or value.is_fully_addressable
         )
-        known = known or bool(np.all((np.asarray(value) >= 0) & np.isfinite(np.asarray(value))))
+        known = known or bool(np.all((fetched(value) >= 0) & np.isfinite(fetched(value))))
     if not known:
         raise _fail(ValueError, "epoch", "finite and >= 0", value)
     return value

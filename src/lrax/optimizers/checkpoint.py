@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._transfers import fetched
 from .._types import PyTree, StateDict
 from ..formulas.arithmetic import LARGEST
 from ..states.clock import LAST_EPOCH
@@ -38,7 +39,7 @@ def saved(
     return {
         "version": VERSION,
         "step_count": single("step_count", step_count),
-        "lr": {str(i): float(lr) for i, lr in enumerate(np.asarray(published.rates))},
+        "lr": {str(i): float(lr) for i, lr in enumerate(fetched(published.rates))},
         "opt_state": saved_leaves(states),
         "lr_scheduler": scheduler,
     }

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from .._checks import is_traced
+from .._transfers import meant
 from .._types import Leaf, Number, PyTree, Rates
 from ..states.saving import copied
 from .groups import Group
@@ -91,7 +92,8 @@ def transform_of(
 
 def fresh_state(transform: optax.GradientTransformation, weights: PyTree) -> PyTree:
     """An optax state for these weights, of copies: a donating step must not give away what is needed again."""
-    leaves, structure = jax.tree.flatten(transform.init(weights))
+    with meant():
+        leaves, structure = jax.tree.flatten(transform.init(weights))
     for i, leaf in enumerate(leaves):  # one by one, for the sake of memory
         leaves[i] = copied(leaf)
     return structure.unflatten(leaves)

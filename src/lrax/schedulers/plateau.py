@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
+from .._transfers import fetched
 from .._types import Array, Number, RatesLike, Remembered, Scalar, Unchecked, Value
 from ..formulas.arithmetic import HOST, LARGEST, Arithmetic, wide
 from ..formulas.formula import Formula, Plateau, replaced
@@ -85,7 +86,7 @@ class _Plateau(Formula):
     def observe_on_host(self, memory: Remembered, metric: float) -> Remembered:
         """The same where everything is known and the plateau has begun."""
         best = _joined(memory["best"])
-        counts = {name: int(value) for name, value in memory.items() if name != "best"}
+        counts = {name: int(fetched(value)) for name, value in memory.items() if name != "best"}
         new = self._observe(counts, metric, best, HOST)
         found: Remembered = {name: np.int32(value) for name, value in new.items() if name != "best"}
         found["best"] = memory["best"] if new["best"] == best else _split_host(new["best"])
@@ -93,7 +94,9 @@ class _Plateau(Formula):
 
     def as_numbers(self, memory: Remembered) -> Remembered:
         """The memory for a state dict."""
-        return {name: _joined(v) if name == "best" else int(v) for name, v in memory.items()}
+        return {
+            name: _joined(v) if name == "best" else int(fetched(v)) for name, v in memory.items()
+        }
 
     def from_numbers(self, where: str, found: Unchecked) -> Remembered:
         """The memory out of a state dict, checked."""
@@ -160,7 +163,7 @@ def _split_traced(value: Value) -> Value:
 def _joined(parts: Array) -> Value:
     if _checks.is_traced(parts) or parts.ndim > 1:  # traced, or of many trainings
         return parts.sum(axis=-1)
-    return sum(np.asarray(parts).tolist())
+    return sum(fetched(parts).tolist())
 
 
 class ReduceLROnPlateau(LRScheduler):

@@ -12,6 +12,7 @@ import numpy as np
 from ._types import Value
 
 _UNGUARDED = (None, "allow")
+_AS_IT_IS = contextlib.nullcontext()
 _config: Any = jax.config
 
 
@@ -31,4 +32,4 @@ def meant() -> contextlib.AbstractContextManager[Any]:
     """For code of ours that computes with constants and host numbers where nothing is compiled."""
     if _config.jax_transfer_guard_host_to_device in ("log", "disallow"):
         return jax.transfer_guard_host_to_device("allow")
-    return contextlib.nullcontext()
+    return _AS_IT_IS

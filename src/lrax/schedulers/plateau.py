@@ -18,6 +18,7 @@ from ..formulas.formula import Formula, Plateau, replaced
 from ..formulas.pieces import growth
 from ..formulas.schedule import spread
 from ..states.clock import LAST_EPOCH
+from ..states.placement import on_host
 from ..states.saving import check_keys, check_number
 from ..states.view import View
 from .scheduler import LRScheduler
@@ -81,12 +82,12 @@ class _Plateau(Formula):
                     name: jnp.where(begun, new[name], old).astype(old.dtype)
                     for name, old in memory.items()
                 }
-        return self.observe_on_host(memory, metric) if begun else memory
+        return self.observe_on_host(_known(memory), metric) if begun else memory
 
     def observe_on_host(self, memory: Remembered, metric: float) -> Remembered:
         """The same where everything is known and the plateau has begun."""
         best = _joined(memory["best"])
-        counts = {name: int(fetched(value)) for name, value in memory.items() if name != "best"}
+        counts = {name: int(value) for name, value in memory.items() if name != "best"}
         new = self._observe(counts, metric, best, HOST)
         found: Remembered = {name: np.int32(value) for name, value in new.items() if name != "best"}
         found["best"] = memory["best"] if new["best"] == best else _split_host(new["best"])
@@ -94,9 +95,8 @@ class _Plateau(Formula):
 
     def as_numbers(self, memory: Remembered) -> Remembered:
         """The memory for a state dict."""
-        return {
-            name: _joined(v) if name == "best" else int(fetched(v)) for name, v in memory.items()
-        }
+        numbers = _known(memory).items()
+        return {name: _joined(v) if name == "best" else int(v) for name, v in numbers}
 
     def from_numbers(self, where: str, found: Unchecked) -> Remembered:
         """The memory out of a state dict, checked."""
@@ -160,10 +160,14 @@ def _split_traced(value: Value) -> Value:
     return jnp.stack(parts, axis=-1).astype(np.float32)
 
 
+def _known(memory: Remembered) -> Remembered:
+    return {name: fetched(value) for name, value in memory.items()}
+
+
 def _joined(parts: Array) -> Value:
     if _checks.is_traced(parts) or parts.ndim > 1:  # traced, or of many trainings
         return parts.sum(axis=-1)
-    return sum(fetched(parts).tolist())
+    return sum(np.asarray(parts).tolist())
 
 
 class ReduceLROnPlateau(LRScheduler):
@@ -276,7 +280,7 @@ class ReduceLROnPlateau(LRScheduler):
     @property
     def best(self) -> View:
         """Best metric so far."""
-        return View(lambda: _joined(self._remembers("best")))
+        return View(lambda: _joined(on_host(self._remembers("best"))))
 
     @property
     def num_bad_epochs(self) -> View:

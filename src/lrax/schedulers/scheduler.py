@@ -238,8 +238,7 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
                 f"scheduler(epoch) gives one learning rate, but there are {rates.shape[-1]} parameter groups. "
                 "Use scheduler.lr_at(epoch), which gives one for each."
             )
-        with meant():
-            return rates[..., 0]
+        return rates.squeeze(-1)  # unlike an index, it goes to no device
 
     # --- Stepping -----------------------------------------------------------------------------
 

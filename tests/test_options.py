@@ -22,10 +22,8 @@ SCRIPT = pathlib.Path(__file__).with_name("options.py")
 OPTIONS = [
     "strict promotion",
     "no rank promotion",
-    "neither",
-    "neither, float64",
+    "no promotion, float64",
     "no transfers",
-    "no transfers to the device",
     "no transfers to the host",
     "no transfers between devices",
     "no NaN",
@@ -50,7 +48,7 @@ def run(option, *arguments):
 
 @pytest.mark.parametrize(
     "option, arguments",
-    [(option, ("quick",)) for option in ("neither", "no transfers", "explicit mesh")]
+    [(option, ("quick",)) for option in ("no promotion", "no transfers", "explicit mesh")]
     + [pytest.param(option, (), marks=pytest.mark.slow) for option in OPTIONS],
 )
 def test_what_leaves_optax_working_leaves_lrax_working(option, arguments):

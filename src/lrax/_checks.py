@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from ._transfers import fetched
 from ._types import Function, Number, Unchecked, Value
 
 T = TypeVar("T")
@@ -49,7 +50,7 @@ def host_number(value: Unchecked) -> Unchecked:
     """A Python number for a known real scalar of NumPy or jax; anything else as it is."""
     if is_traced(value) or not holds_real_numbers(value) or np.ndim(value):
         return value
-    array = np.asarray(value)
+    array = fetched(value)
     return int(array) if jnp.issubdtype(array.dtype, np.integer) else float(array)
 
 
@@ -259,7 +260,7 @@ def epochs(value: Unchecked) -> Value:
         known = is_traced(value) or not (
             isinstance(value, np.ndarray) or value.is_fully_addressable
         )
-        known = known or bool(np.all((np.asarray(value) >= 0) & np.isfinite(np.asarray(value))))
+        known = known or bool(np.all((fetched(value) >= 0) & np.isfinite(fetched(value))))
     if not known:
         raise _fail(ValueError, "epoch", "finite and >= 0", value)
     return value

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import is_traced
+from .._transfers import meant
 from .._types import Array, Function, Number, Value
 
 SMALLEST = 2.0**-126
@@ -33,9 +34,20 @@ LARGEST = float(np.finfo(np.float32).max)
 _WITHOUT_FLOAT64 = ("metal",)
 
 
-def wide() -> contextlib.AbstractContextManager[None]:
-    """Float64 for the code inside, where the device has it."""
-    return jax.enable_x64(jax.default_backend().lower() not in _WITHOUT_FLOAT64)
+def wide() -> contextlib.AbstractContextManager[Any]:
+    """Float64 for the code inside, where the device has it, whatever options of jax a user has set.
+
+    Formulas are written for jax's ordinary promotion.
+    """
+    config: Any = jax.config
+    contexts = contextlib.ExitStack()
+    contexts.enter_context(jax.enable_x64(jax.default_backend().lower() not in _WITHOUT_FLOAT64))
+    if config.jax_numpy_dtype_promotion != "standard":
+        contexts.enter_context(jax.numpy_dtype_promotion("standard"))
+    if config.jax_numpy_rank_promotion != "allow":
+        contexts.enter_context(jax.numpy_rank_promotion("allow"))
+    contexts.enter_context(meant())
+    return contexts
 
 
 class Arithmetic(Protocol):
@@ -229,6 +241,12 @@ _QUARTER_SINE = (
 """``sin(pi / 2 * sqrt(u)) / sqrt(u)``: mpmath.chebyfit for u in [0, 1], 3e-19 off."""
 
 
+def _on_explicit_mesh(*values: Value) -> bool:
+    """Whether one of them lives where every operation must say how its result is sharded."""
+    meshes = [jax.typeof(v).sharding.mesh for v in values if isinstance(v, jax.Array)]
+    return any(jax.sharding.AxisType.Explicit in mesh.axis_types for mesh in meshes)
+
+
 class Traced:
     """jax arrays and tracers, inside ``wide()``; what is not traced stays a number or a NumPy array."""
 
@@ -262,8 +280,10 @@ class Traced:
                 return a
             if not np.any(condition):
                 return b
+        if _on_explicit_mesh(condition, a, b):
+            return jnp.where(condition, a, b)
         # Not jnp.where, which is a function of its own in the program and takes as long to trace.
-        shape = np.broadcast_shapes(*map(np.shape, (condition, a, b)))
+        shape = jax.lax.broadcast_shapes(*map(np.shape, (condition, a, b)))
         dtype = jnp.result_type(a, b)
         parts = ((condition, np.bool_), (a, dtype), (b, dtype))
         return jax.lax.select(*(jnp.broadcast_to(jnp.asarray(v, d), shape) for v, d in parts))
@@ -283,7 +303,8 @@ class Traced:
 
     def count(self, starts: Sequence[Number], t: Value) -> Value:
         table = self.array(tuple(starts))
-        if t.size > 64 and len(starts) > 64:
+        few = isinstance(t.size, int) and t.size <= 64  # in an export it may be a symbol
+        if not few and len(starts) > 64 and not _on_explicit_mesh(t):
             return jnp.searchsorted(table, t, side="right", method="scan")
         return jnp.sum(table <= t[..., None], axis=-1)  # faster, unless both are many
 
@@ -291,7 +312,7 @@ class Traced:
         if len(starts) <= 16:  # the shortest program, and the fastest
             return self.choose(starts, t, values.__getitem__)
         table, index = self.array(tuple(values)), self.count(starts, t)
-        if not is_traced(table):
+        if not (is_traced(table) or _on_explicit_mesh(index)):
             get = jnp.asarray(table).at[index].get
             return get(mode="promise_in_bounds", wrap_negative_indices=False)
         # The gradient of indexing is a scatter that jax builds outside of `wide()`, in float32.
@@ -313,8 +334,11 @@ class Traced:
     def call(self, function: Function, t: Value) -> Value:
         # As a float: 10 ** -epoch and epoch**5 are what they are in Python, and not what integers of
         # 64 bits make of them. One at a time: a function of a number never sees an array.
+        of_all = lambda one: jnp.asarray(self.array(function(one)))  # noqa: E731
+        for _ in t.shape or (1,):
+            of_all = jax.vmap(of_all)
         try:
-            values = jax.vmap(lambda one: jnp.asarray(self.array(function(one))))(t.reshape(-1))
+            values = of_all(jnp.atleast_1d(t))
         except Exception:  # a dict, `if`, math.exp; it has run on the host, so it is the tracer
             return self._call_on_host(function, t)
         return values.reshape(t.shape)
@@ -324,6 +348,11 @@ class Traced:
 
         float64 crosses the border as pairs of int32: jax rounds what a callback takes and returns.
         """
+        if not all(isinstance(size, int) for size in t.shape):
+            raise TypeError(
+                f"{function!r:.80} cannot be exported: it has to be called on the host. "
+                "Write it with jnp functions, and jnp.where in place of `if`."
+            )
         number = int if self._integer else float
         evaluate = np.vectorize(lambda v: HOST.call(function, number(v)), otypes=[self.dtype.type])
 
@@ -331,9 +360,16 @@ class Traced:
             values = evaluate(np.array(bits, np.int32).view(self.dtype)[..., 0])
             return values[..., None].view(np.int32)
 
+        def call(bits: Value) -> Value:
+            result = jax.ShapeDtypeStruct(bits.shape, np.int32)
+            return jax.pure_callback(on_host, result, bits, vmap_method="expand_dims")
+
         bits = jax.lax.bitcast_convert_type(t, np.int32).reshape(*t.shape, -1)
-        result = jax.ShapeDtypeStruct(bits.shape, np.int32)
-        bits = jax.pure_callback(on_host, result, bits, vmap_method="expand_dims")
+        if _on_explicit_mesh(bits):  # where one device has called for all of them
+            spread = lambda b: jax.sharding.reshard(call(b), jax.typeof(b).sharding)  # noqa: E731
+            bits = jax.jit(spread)(bits)
+        else:
+            bits = call(bits)
         words = bits if self.dtype == np.float64 else bits[..., 0]
         return jax.lax.bitcast_convert_type(words, self.dtype)
 

@@ -40,7 +40,8 @@ def jit(
 
     The buffers of the written States are reused for their new values, so that a training step needs
     no second copy of weights and moments, and a call costs little more than one of ``jax.jit``. Inside
-    another transformation it is ``brainstate.transform.jit``.
+    another transformation it is ``brainstate.transform.jit``. Under ``jax.transfer_guard`` numbers that States hold on
+    the host, as after a ``step()`` there, are put on the device explicitly; those among the arguments are yours to put.
 
     Parameters
     ----------

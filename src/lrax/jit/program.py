@@ -11,7 +11,7 @@ import numpy as np
 
 from .._types import Function, Leaf, PyTree
 from ..states.internals import Bundle, Trace, TypedState, trace, writes_as_is
-from ..states.placement import key_numbers
+from ..states.placement import given, key_numbers
 from .sharing import exclusive
 
 Kind: TypeAlias = tuple[tuple[int, ...], Any]
@@ -131,7 +131,7 @@ class Program:
         leaves, structure = jax.tree.flatten(values)
         if structure != self._before:
             raise Stale
-        return leaves
+        return given(leaves)
 
     def _split(self, leaves: Sequence[Leaf]) -> tuple[list[Leaf], list[Leaf]]:
         """Leaves that are lent, and others."""

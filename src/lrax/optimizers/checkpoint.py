@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from .._transfers import fetched
 from .._types import PyTree, StateDict
 from ..formulas.arithmetic import LARGEST
 from ..formulas.description import differences, named
@@ -59,7 +60,7 @@ def saved(
     return {
         "version": VERSION,
         "step_count": single("step_count", step_count),
-        "lr": {str(i): float(lr) for i, lr in enumerate(np.asarray(published.rates))},
+        "lr": {str(i): float(lr) for i, lr in enumerate(fetched(published.rates))},
         "optimizer": optimizer,
         "opt_state": saved_leaves(states),
         "lr_scheduler": scheduler,

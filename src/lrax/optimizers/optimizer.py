@@ -9,13 +9,14 @@ import numpy as np
 import optax
 
 from .. import _checks
+from .._transfers import meant
 from .._types import Epochs, Function, Leaf, Number, PyTree, Rates, Scalar, StateDict
 from ..formulas.evaluate import evaluate
 from ..schedulers.decay import constant
 from ..schedulers.scheduler import LRScheduler
 from ..states.internals import refuse_foreign_trace, tracing
 from ..states.node import GuardedNode
-from ..states.placement import move, place
+from ..states.placement import given, move, place
 from ..states.published import Published
 from ..states.view import View
 from . import checkpoint
@@ -29,7 +30,7 @@ from .update import (
     refuse_outside,
     transform_of,
 )
-from .weights import Weight, beside, gradient_of, named_weights, refuse_complex
+from .weights import Weight, gradient_of, named_weights, put_beside, refuse_complex
 
 announce: list[Callable[[type], None]] = []
 """Called with the class whenever an optimizer is made or given weights, before a program can look at it."""
@@ -152,7 +153,7 @@ class OptaxOptimizer(GuardedNode):
         Inside a plain ``jax.jit`` it is a constant, read once while tracing.
         """
         self._refuse_complete("current_lr")
-        return self._published.rates[0]
+        return self._published.rate(0)
 
     @current_lr.setter
     def current_lr(self, value: Scalar) -> None:
@@ -219,14 +220,18 @@ class OptaxOptimizer(GuardedNode):
 
     def _param_group(self, index: int) -> ParamGroup:
         group = self._groups[index]
-        rate = View(lambda: self._published.rates[index], lambda value: self._set_lr(index, value))
+        rate = View(lambda: self._published.rate(index), lambda value: self._set_lr(index, value))
         weights = {name: self._weights[name].state for name in group.names}
         return ParamGroup(weights, rate, group.weight_decay)
 
     @property
     def step_count(self) -> View:
         """Number of updates made."""
-        return View(lambda: self.opt_state.value.counts[..., 0])
+        return View(self._steps_made)
+
+    def _steps_made(self) -> Leaf:
+        with meant():
+            return self.opt_state.value.counts[..., 0]
 
     def register_trainable_weights(self, param_states: PyTree) -> "OptaxOptimizer":
         """Train the weights in `param_states`, a pytree of States such as ``model.states(brainstate.ParamState)``.
@@ -299,7 +304,8 @@ class OptaxOptimizer(GuardedNode):
 
     def _unpacked(self) -> tuple[Leaf, list[PyTree]]:
         """The number of steps, and the optax state of each group."""
-        return unpack(self.opt_state.value, self._update.layouts)
+        with meant():
+            return unpack(self.opt_state.value, self._update.layouts)
 
     def _begin_group(self, index: int, new: dict[str, Weight], group: Group) -> None:
         """A group, with new weights, and fresh moments; our numbers where its weights live."""
@@ -315,7 +321,7 @@ class OptaxOptimizer(GuardedNode):
         groups = (*self._groups[:index], group, *self._groups[index + 1 :])
         self._update = self._update_of(groups, states)
         begun = pack(step_count, states, self._update.layouts)
-        put = beside(values.values())
+        put = put_beside(values.values())
         if put is None:
             self.opt_state.value = begun
             return
@@ -369,12 +375,12 @@ class OptaxOptimizer(GuardedNode):
         check_list_of_rates(self.lr.base_lrs, self._own_bases())
         found = {name: gradient_of(grads, name, self._weights) for name in self._weights}
         values = {name: weight.state.value for name, weight in self._weights.items()}
+        own = values, self.opt_state.value, self._published.rates
         update: Function = self._update
         if not tracing() and not any(callable(leaf) for leaf in jax.tree.leaves(extra_args)):
             update = self._compiled_update()
-        new, self.opt_state.value = update(
-            found, values, self.opt_state.value, self._published.rates, extra_args
-        )
+            own = given(own)
+        new, self.opt_state.value = update(found, *own, extra_args)
         for name, weight in self._weights.items():
             weight.state.value = new[name]
 

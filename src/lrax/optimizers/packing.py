@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import is_traced
+from .._transfers import fetched
 from .._types import Leaf, PyTree
 
 
@@ -67,7 +68,7 @@ def pack(step_count: Leaf, states: Sequence[Leaf], layouts: Sequence[Layout]) ->
         # Not jnp.stack, which under vmap would put the mapped axis last.
         numbers = jnp.concatenate([jnp.asarray(count, np.int32).reshape(1) for count in counts])
     else:
-        numbers = np.stack(counts, dtype=np.int32)
+        numbers = np.stack([*map(fetched, counts)], dtype=np.int32)
     return Packed(numbers, tuple(moments))
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from .._transfers import meant
 from .._types import Leaf, Number, PyTree, Rates
 from ..states.clock import LAST_EPOCH
 from ..states.saving import copied
@@ -117,7 +118,8 @@ def transform_of(
 
 def fresh_state(transform: optax.GradientTransformation, weights: PyTree) -> PyTree:
     """An optax state for these weights, of copies: a donating step must not give away what is needed again."""
-    leaves, structure = jax.tree.flatten(transform.init(widened(weights)))
+    with meant():
+        leaves, structure = jax.tree.flatten(transform.init(widened(weights)))
     for i, leaf in enumerate(leaves):  # one by one, for the sake of memory
         leaves[i] = copied(leaf)
     return structure.unflatten(leaves)

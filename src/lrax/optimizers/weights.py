@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import _checks
 from .._types import Leaf, PyTree
+from ..states.placement import beside
 from ..states.saving import plain_key
 
 
@@ -100,15 +100,11 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join([*first[:5], "..."] if len(first) > 5 else first)
 
 
-def beside(values: Iterable[PyTree]) -> Callable[[Leaf], Leaf] | None:
+def put_beside(values: Iterable[PyTree]) -> Callable[[Leaf], Leaf] | None:
     """What puts numbers where these weights live; None if they have not been put anywhere."""
-    leaves = jax.tree.leaves(list(values))
-    arrays = [v for v in leaves if isinstance(v, jax.Array) and not _checks.is_traced(v)]
-    sharding = next((leaf.sharding for leaf in arrays if leaf.committed), None)
+    sharding = beside(values)
     if sharding is None:
         return None
-    if isinstance(sharding, jax.sharding.NamedSharding):
-        sharding = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
     # A scalar elsewhere would be moved, and compiled for, at every change of place.
     return lambda v: v if getattr(v, "committed", False) else jax.device_put(v, sharding)
 

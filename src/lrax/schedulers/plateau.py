@@ -11,12 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
+from .._transfers import fetched
 from .._types import Array, Number, RatesLike, Remembered, Scalar, Unchecked, Value
 from ..formulas.arithmetic import HOST, LARGEST, Arithmetic, wide
 from ..formulas.formula import Formula, Plateau, replaced
 from ..formulas.pieces import growth
 from ..formulas.schedule import spread
 from ..states.clock import LAST_EPOCH
+from ..states.placement import on_host
 from ..states.saving import check_keys, check_number
 from ..states.view import View
 from .scheduler import LRScheduler
@@ -80,7 +82,7 @@ class _Plateau(Formula):
                     name: jnp.where(begun, new[name], old).astype(old.dtype)
                     for name, old in memory.items()
                 }
-        return self.observe_on_host(memory, metric) if begun else memory
+        return self.observe_on_host(_known(memory), metric) if begun else memory
 
     def observe_on_host(self, memory: Remembered, metric: float) -> Remembered:
         """The same where everything is known and the plateau has begun."""
@@ -93,7 +95,8 @@ class _Plateau(Formula):
 
     def as_numbers(self, memory: Remembered) -> Remembered:
         """The memory for a state dict."""
-        return {name: _joined(v) if name == "best" else int(v) for name, v in memory.items()}
+        numbers = _known(memory).items()
+        return {name: _joined(v) if name == "best" else int(v) for name, v in numbers}
 
     def from_numbers(self, where: str, found: Unchecked) -> Remembered:
         """The memory out of a state dict, checked."""
@@ -155,6 +158,10 @@ def _split_traced(value: Value) -> Value:
         parts.append(jax.lax.reduce_precision(rest, exponent_bits=8, mantissa_bits=23))
         rest = jnp.where(jnp.isfinite(rest), rest - parts[-1], 0)
     return jnp.stack(parts, axis=-1).astype(np.float32)
+
+
+def _known(memory: Remembered) -> Remembered:
+    return {name: fetched(value) for name, value in memory.items()}
 
 
 def _joined(parts: Array) -> Value:
@@ -273,7 +280,7 @@ class ReduceLROnPlateau(LRScheduler):
     @property
     def best(self) -> View:
         """Best metric so far."""
-        return View(lambda: _joined(self._remembers("best")))
+        return View(lambda: _joined(on_host(self._remembers("best"))))
 
     @property
     def num_bad_epochs(self) -> View:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import brainstate
 
 from .. import _checks
+from .._transfers import meant
 from .._types import Epochs, Number, Plain, Rates, RatesLike, Scalar, StateDict
 from ..formulas.description import described
 from ..formulas.evaluate import evaluate, evaluate_host, is_concrete
@@ -208,7 +209,8 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
                 f"{type(self).__name__} has no formula, so its get_lr() cannot use super().get_lr()."
             )
         rates = self._rates_of(self._learned_formulas(), self._bases, self.last_epoch.value)
-        return [rates[..., group] for group in range(rates.shape[-1])]
+        with meant():
+            return [rates[..., group] for group in range(rates.shape[-1])]
 
     def lr_at(self, epoch: Epochs) -> Rates:
         """Learning rates at `epoch`, without touching any State: float32, shape ``epoch.shape + (groups,)``.
@@ -239,7 +241,7 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
                 f"scheduler(epoch) gives one learning rate, but there are {rates.shape[-1]} parameter groups. "
                 "Use scheduler.lr_at(epoch), which gives one for each."
             )
-        return rates[..., 0]
+        return rates.squeeze(-1)  # unlike an index, it goes to no device
 
     # --- Stepping -----------------------------------------------------------------------------
 
@@ -290,7 +292,8 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         if not callable(fn):
             raise TypeError(f"fn must be a function of a learning rate, got {fn!r}.")
 
-        self.publishing.apply(fn)
+        with meant():
+            self.publishing.apply(fn)
 
     def attach_optimizer(self, optimizer: TakesSchedulers) -> None:
         """From now on `optimizer` follows this scheduler, and no longer the one before.

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import holds_real_numbers, is_traced
+from .._transfers import fetched
 from .._types import Leaf, Number, Unchecked
 from .internals import TypedState, direct, jax_traces, refuse_foreign_trace
 from .placement import on_host, place, strong
@@ -20,7 +21,7 @@ def _are_epochs(value: Unchecked) -> bool:
         return False
     if isinstance(numbers, jax.Array) and not numbers.is_fully_addressable:
         return True
-    epochs = np.asarray(numbers)
+    epochs = fetched(numbers)
     return bool(np.all((epochs >= 0) & (epochs <= LAST_EPOCH) & (epochs == np.floor(epochs))))
 
 
@@ -56,15 +57,15 @@ class Clock(TypedState):
 
     def advance(self) -> None:
         """One epoch on; the last one stays."""
-        now = self.value
-        self.value = now + (now < LAST_EPOCH)
+        now = self.read()
+        self.value = now + (now < LAST_EPOCH).astype(np.int32)
 
     def peek(self) -> int | None:
         """The epoch, where ``direct(self)``; None for many of them."""
         value = self.held()
         if type(value) is _INT32:
             return int(value)
-        return np.asarray(value).item() if value.ndim == 0 else None
+        return fetched(value).item() if value.ndim == 0 else None
 
     def set(self, epoch: int) -> None:
         """Write the epoch, where ``direct(self)``."""

@@ -10,7 +10,8 @@ import numpy as np
 from brainstate.graph import Node
 
 from .._checks import is_traced
-from .._types import Leaf
+from .._transfers import fetched, guarded
+from .._types import Leaf, PyTree
 
 
 def place(value: Leaf, old: Leaf) -> Leaf:
@@ -29,6 +30,25 @@ def strong(value: Leaf, dtype: np.dtype, old: Leaf = None) -> Leaf:
     if is_traced(value) or value.committed:
         return value
     return place(value, old)
+
+
+def beside(values: Iterable[PyTree]) -> jax.sharding.Sharding | None:
+    """Where numbers live that live where these values do; None if they have not been put anywhere."""
+    leaves = jax.tree.leaves(list(values))
+    arrays = [v for v in leaves if isinstance(v, jax.Array) and not is_traced(v)]
+    sharding = next((leaf.sharding for leaf in arrays if leaf.committed), None)
+    if isinstance(sharding, jax.sharding.NamedSharding):
+        return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
+    return sharding
+
+
+def given(tree: PyTree) -> PyTree:
+    """What a compiled program takes: `tree` itself, but under a guard against transfers its host leaves are put."""
+    if not guarded():
+        return tree
+    sharding = beside([tree])
+    put = lambda v: v if isinstance(v, jax.Array) else jax.device_put(v, sharding)  # noqa: E731
+    return jax.tree.map(put, tree)
 
 
 def move(states: Iterable[brainstate.State], put: Callable[[Leaf], Leaf]) -> None:
@@ -66,4 +86,4 @@ def key_numbers(leaf: Leaf) -> Leaf:
 
 def on_host(value: Leaf) -> Leaf:
     """A NumPy value for one that is known, the tracer for one that is not."""
-    return value if is_traced(value) else np.asarray(value)[()]
+    return value if is_traced(value) else fetched(value)[()]

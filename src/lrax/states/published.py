@@ -11,6 +11,7 @@ import numpy as np
 from brainstate.graph import Node
 
 from .._checks import is_traced, non_negative
+from .._transfers import meant
 from .._types import Number, Rates, Scalar
 from ..formulas.arithmetic import LARGEST, SMALLEST
 from ..formulas.schedule import spread
@@ -97,6 +98,11 @@ class Published(TypedState):
         """The learning rates."""
         return self.value["lr"]
 
+    def rate(self, group: int) -> Scalar:
+        """The learning rate of one group."""
+        with meant():  # the index goes to where the learning rates are
+            return self.rates[group]
+
     @property
     def groups(self) -> int:
         return self.held()["lr"].shape[-1]
@@ -116,7 +122,8 @@ class Published(TypedState):
             rates = rates.copy()
             rates[group] = rate
         else:
-            rates = jnp.asarray(rates).at[group].set(rate)
+            with meant():
+                rates = jnp.asarray(rates).at[group].set(rate)
         self.write(rates)
 
     def set(self, rates: np.ndarray) -> None:
@@ -136,7 +143,7 @@ class Published(TypedState):
         old = self.held()["owner"]
         owner = place(np.full(np.shape(old), number, np.int32)[()], old)
         if not tracing():
-            owner = jnp.asarray(owner)  # a compiled step takes it in a fraction of the time
+            owner = jax.device_put(owner)  # a compiled step takes it in a fraction of the time
         self.rearrange({**self.held(), "owner": owner})
 
     def move(self, put: Callable[[Any], Any]) -> None:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import host_number, is_traced
+from .._transfers import fetched, meant
 from .._types import Leaf, Plain, PyTree, StateDict, Unchecked
 from .placement import is_key, key_numbers, place, strong
 
@@ -26,7 +27,7 @@ def number(name: str, value: Unchecked) -> Plain:
         raise TypeError(
             f"{name} is traced, so its value is not known here. Take the state dict outside the transformation."
         )
-    return np.asarray(value).item()
+    return fetched(value).item()
 
 
 def single(name: str, value: Unchecked) -> Any:
@@ -147,12 +148,15 @@ def _like(numbers: Leaf, old: Leaf) -> Leaf:
 
 def saved_leaves(tree: PyTree) -> StateDict:
     """The leaves of a pytree for a state dict: copies, since a donating step would take the arrays away."""
-    return nested(jax.tree.map(lambda leaf: jnp.copy(key_numbers(leaf)), tree))
+    with meant():
+        return nested(jax.tree.map(lambda leaf: jnp.copy(key_numbers(leaf)), tree))
 
 
 def load_leaves(where: str, saved: Unchecked, own: PyTree) -> PyTree:
     """The pytree `own` with the leaves that :func:`saved_leaves` put into `saved`."""
-    return jax.tree.map(_like, _load_numbers(where, saved, jax.tree.map(key_numbers, own)), own)
+    with meant():
+        numbers = _load_numbers(where, saved, jax.tree.map(key_numbers, own))
+    return jax.tree.map(_like, numbers, own)
 
 
 def _load_numbers(where: str, saved: Unchecked, own: PyTree) -> PyTree:

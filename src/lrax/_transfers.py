@@ -1,0 +1,35 @@
+"""What lrax moves between host and device where nothing is compiled: meant, and no accident that a guard has to stop.
+
+``jax.transfer_guard("disallow")`` stops what moves by itself. What is put or fetched explicitly it lets through.
+"""
+
+import contextlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from ._types import Value
+
+_UNGUARDED = (None, "allow")
+_AS_IT_IS = contextlib.nullcontext()
+_config: Any = jax.config
+
+
+def fetched(value: Value) -> np.ndarray:
+    """A known value on the host."""
+    if isinstance(value, jax.Array) and _config.jax_transfer_guard_device_to_host not in _UNGUARDED:
+        value = jax.device_get(value)
+    return np.asarray(value)
+
+
+def guarded() -> bool:
+    """Whether a program that is handed a host value would have to say so."""
+    return _config.jax_transfer_guard_host_to_device not in _UNGUARDED
+
+
+def meant() -> contextlib.AbstractContextManager[Any]:
+    """For code of ours that computes with constants and host numbers where nothing is compiled."""
+    if _config.jax_transfer_guard_host_to_device in ("log", "disallow"):
+        return jax.transfer_guard_host_to_device("allow")
+    return _AS_IT_IS

@@ -1,0 +1,111 @@
+"""Options of jax that leave optax working: the same learning rates and the same training, in a process for each."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+
+import exact
+import lrax
+import registry
+from helpers import assert_same_bits, compiled_programs, slow_but
+
+SCRIPT = pathlib.Path(__file__).with_name("options.py")
+OPTIONS = [
+    "strict promotion",
+    "no rank promotion",
+    "no promotion, float64",
+    "no transfers",
+    "no transfers to the host",
+    "no transfers between devices",
+    "no NaN",
+    "no leaks",
+    "no jit",
+    "checks",
+    "explicit mesh",
+]
+
+
+def run(option, *arguments):
+    devices = 4 if option == "explicit mesh" else 1
+    return subprocess.run(
+        [sys.executable, "-W", "error", SCRIPT, option, *arguments],
+        env={**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"},
+        capture_output=True,
+        text=True,
+        timeout=1800,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "option, arguments",
+    [(option, ("quick",)) for option in ("no promotion", "no transfers", "explicit mesh")]
+    + [pytest.param(option, (), marks=pytest.mark.slow) for option in OPTIONS],
+)
+def test_what_leaves_optax_working_leaves_lrax_working(option, arguments):
+    process = run(option, *arguments)
+    assert process.returncode == 0, process.stderr
+    found = json.loads(process.stdout)
+    assert found["cells"] > 5
+    assert found["wrong"] == {}
+
+
+# --- A guard against transfers --------------------------------------------------------------------
+
+
+def test_a_guard_does_not_compile_again():
+    weight, gradient = jnp.ones(3), {"w": jnp.ones(3)}
+    optimizer = lrax.SGD(lr=lrax.StepLR(0.1, 2), momentum=0.9)
+    optimizer.register_trainable_weights({"w": brainstate.ParamState(weight)})
+    step = lrax.jit(lambda g: optimizer.step(g))
+    for update in (step, optimizer.step):
+        update(gradient)
+        optimizer.lr.step()
+        with compiled_programs() as compiled, jax.transfer_guard("disallow"):
+            update(gradient)
+            optimizer.lr.step()
+            update(gradient)
+        assert not compiled
+
+
+# --- Export -----------------------------------------------------------------------------------------
+
+
+def exported(function, dtype=jnp.int32, shape="n"):
+    of_any_size = jax.ShapeDtypeStruct(export.symbolic_shape(shape), dtype)
+    return export.export(jax.jit(function))(of_any_size).call
+
+
+@pytest.mark.parametrize("label", slow_but(registry.EVERY, *registry.ONE_OF_EACH))
+def test_an_export_of_any_number_of_epochs(label):
+    spec = registry.EVERY[label]
+    scheduler = spec.build()
+    call = exported(scheduler)
+    for epochs in (np.arange(1), np.arange(100)):
+        found = call(jnp.asarray(epochs, jnp.int32))
+        assert exact.ulps(found, exact.values(spec, epochs)).max() <= 1
+        assert_same_bits(found, scheduler(epochs))
+
+
+@pytest.mark.parametrize("gamma", [0.99, jnp.float32(0.99)])
+def test_an_export_with_many_milestones(gamma):
+    scheduler = lrax.MultiStepLR([0.1, 0.2], list(range(0, 300, 3)), gamma)
+    epochs = np.arange(400).reshape(20, 20)
+    found = exported(scheduler.lr_at, shape="n, m")(jnp.asarray(epochs, jnp.int32))
+    expected = np.multiply.outer(np.float64(np.float32(gamma)) ** np.minimum(epochs // 3 + 1, 100), [0.1, 0.2])  # fmt: skip
+    np.testing.assert_allclose(found, expected, rtol=3e-6)
+
+
+def test_a_function_on_the_host_cannot_be_exported():
+    scheduler = lrax.LambdaLR(0.1, lambda epoch: 1.0 if epoch < 5 else 0.5)
+    with pytest.raises(TypeError, match=r"exported.*jnp\.where"):
+        exported(scheduler)

@@ -55,6 +55,7 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "an infinite rate": (lambda: setattr(optimizer(), "current_lr", 1e39), "lr", "3.40282e+38", "1e+39"),
     "a formula that is no dataclass": (lambda: lrax.LRScheduler(0.1, formula=OwnInit(2)), "formula", "OwnInit", "frozen=True"),
     "a length twice": (lambda: lrax.OneCycleLR(total_steps=5, epochs=5), "total_steps=5", "epochs=5", "either"),
+    "three phases that do not fit": (lambda: lrax.OneCycleLR(total_steps=100, pct_start=0.6, three_phase=True), "pct_start", "[0, 0.5]", "0.6", "three_phase=False"),
     "half a length": (lambda: lrax.OneCycleLR(epochs=5), "steps_per_epoch=None", "total_steps"),
     "no length": (lambda: lrax.OneCycleLR(), "total_steps", "epochs"),
     "a share of more than all": (lambda: lrax.ReduceLROnPlateau(threshold=2.0), "threshold", "2.0", "'abs'"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import lrax
+import modes
 from helpers import assert_same_bits, slow_but, stepped
 
 
@@ -77,6 +78,89 @@ def test_a_function_of_python_is_the_same_compiled(label, make):
         stepped(scheduler, 100),
     ):
         np.testing.assert_allclose(np.stack(found), wanted, rtol=1.2e-7, atol=1e-45)
+
+
+# --- Constants of NumPy and jax: each the number that it is, in float64 --------------------------------
+
+NARROW = {  # a constant, and the same as a Python number
+    "np.float16": np.float16(0.1),
+    "np.float32": np.float32(0.1),
+    "ml_dtypes.bfloat16": jnp.bfloat16.dtype.type(0.1),
+    "jnp.float16": jnp.float16(0.1),
+    "jnp.float32": jnp.float32(0.1),
+    "jnp.bfloat16": jnp.bfloat16(0.1),
+    "an array of NumPy": np.array(0.1, np.float16),
+    "an array of jax": jnp.array(0.1, jnp.float16),
+}
+TABLE_OF_FLOAT32 = np.float32([1.0, 0.7, 0.3, 0.1])
+OF_TYPES = {  # a function, and the same in Python numbers
+    **{
+        f"{label}, {side}": (
+            (lambda t, c=c: c * t) if side == "left" else (lambda t, c=c: t * c),
+            lambda t, c=float(c): c * t,
+        )
+        for label, c in NARROW.items()
+        for side in ("left", "right")
+    },
+    "mixed": (lambda t: np.float64(1.0) * (np.float32(0.1) * t), lambda t: float(np.float32(0.1)) * t),
+    "a constant": (lambda t: np.float32(0.1), lambda t: float(np.float32(0.1))),
+    "np.exp": (lambda t: np.exp(-np.float32(0.01) * t), lambda t: math.exp(-float(np.float32(0.01)) * t)),
+    "jnp.exp": (lambda t: jnp.exp(-jnp.float32(0.01) * t), lambda t: math.exp(-float(np.float32(0.01)) * t)),
+    "jnp.where": (lambda t: jnp.where(t < 50, t * jnp.float32(0.1), 0.3), lambda t: float(np.float32(0.1)) * t if t < 50 else 0.3),
+    "np.where": (lambda t: np.where(t < 50, t * np.float32(0.1), 0.3), lambda t: float(np.float32(0.1)) * t if t < 50 else 0.3),
+    "np.interp": (lambda t: np.interp(t, [0, 128], np.float32([0, 0.7])), lambda t: min(t, 128) / 128 * float(np.float32(0.7))),
+    "a power": (lambda t: np.float32(0.99) ** t, lambda t: float(np.float32(0.99)) ** t),
+    "a quotient": (lambda t: np.float32(0.1) / (1 + t), lambda t: float(np.float32(0.1)) / (1 + t)),
+    "a floor": (lambda t: np.float32(0.1) * (t // 3), lambda t: float(np.float32(0.1)) * (t // 3)),
+    "a table": (lambda t: TABLE_OF_FLOAT32[int(t) % 4], lambda t: float(TABLE_OF_FLOAT32[int(t) % 4])),
+    "a table, jnp": (lambda t: jnp.asarray(TABLE_OF_FLOAT32)[jnp.int32(t) % 4], lambda t: float(TABLE_OF_FLOAT32[int(t) % 4])),
+    "an if": (lambda t: np.float32(0.1) * t if t < 50 else 0.3, lambda t: float(np.float32(0.1)) * t if t < 50 else 0.3),
+    "a float": (lambda t: float(t) * float(np.float32(0.1)), lambda t: float(np.float32(0.1)) * t),
+}  # fmt: skip
+EPOCHS = np.r_[:70, 999, 4093]
+QUICK_TYPES = ("np.float16, left", "jnp.float32, right", "mixed", "np.exp", "jnp.where", "a table")
+
+
+def by_scale(function):
+    return lrax.CyclicLR(0.0, 0.1, 1, 1, scale_fn=function, scale_mode="iterations")
+
+
+@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize("label", slow_but(OF_TYPES, *QUICK_TYPES))
+def test_no_constant_makes_a_function_narrow(label, x64):
+    function, of_python = OF_TYPES[label]
+    wanted = np.float32([0.1 * of_python(t) for t in EPOCHS.tolist()])
+    for make, scale in ((by_lambda, 1), (OfPython, 1), (by_scale, EPOCHS % 2)):
+        scheduler = make(function)
+        expected = scheduler(EPOCHS)
+        np.testing.assert_allclose(expected, wanted * scale, rtol=1.2e-7, atol=1e-45)
+        for name in (
+            "scheduler(int)",
+            "step(epoch)",
+            "jax int32 array",
+            "jit, array",
+            "scan, jit of vmap",
+        ):
+            with jax.enable_x64(x64):
+                found = modes.MODES[name].run(scheduler, EPOCHS)
+            for rates in found if isinstance(found, tuple) else (found,):
+                assert_same_bits(rates, expected)
+
+
+def test_a_python_function_is_called_once_with_an_int():
+    seen = []
+    scheduler = lrax.LambdaLR(0.1, lambda t: seen.append(t) or 0.5)
+    seen.clear()
+    scheduler.step()
+    scheduler(2)
+    scheduler(np.array([3, 4]))
+    assert seen == [1, 2, 3, 4]
+    assert {*map(type, seen)} == {int}
+
+
+def test_a_function_in_jax_numpy_at_an_epoch_that_is_known_while_tracing():
+    scheduler = lrax.LambdaLR(0.1, lambda t: jnp.exp(-jnp.asarray(t) / 30))
+    assert jax.jit(lambda: jnp.asarray(scheduler(7)))() == scheduler(7)
 
 
 def test_the_scale_function_of_cycles_is_the_same_compiled():

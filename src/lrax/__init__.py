@@ -1,9 +1,11 @@
 """Learning-rate schedulers for JAX: exact, jit-safe, with the names you know."""
 
+import typing as _typing
+
+from . import _names, optimizers
 from . import formulas as formulas
 from . import interop as interop
 from . import optim as optim
-from . import optimizers
 from .formulas import Formula
 from .jit import jit
 from .optimizers import *  # noqa: F403
@@ -14,3 +16,8 @@ __version__ = "0.1.0"
 __all__ = ["Formula", "jit"]
 __all__ += catalogue.__all__
 __all__ += optimizers.__all__
+
+if not _typing.TYPE_CHECKING:  # which knows all names
+
+    def __getattr__(name: str) -> _typing.Any:
+        raise _names.unknown(__name__, name, __all__)

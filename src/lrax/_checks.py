@@ -95,7 +95,10 @@ def real(
     high: float = math.inf,
     open_low: bool = False,
 ) -> Number:
-    """A finite real number in ``[low, high]``, or in ``(low, high]``."""
+    """A finite real number in ``[low, high]``, or in ``(low, high]``.
+
+    One below all normal float64 is 0, where that is allowed: no compiled program computes with it.
+    """
     if high == math.inf:
         bound = (
             "a finite number"
@@ -105,6 +108,8 @@ def real(
     else:
         bound = f"a number in {'(' if open_low else '['}{low:g}, {high:g}]"
     number = _scalar(name, bound, value)
+    if isinstance(number, float) and 0 < number < sys.float_info.min and not open_low:
+        number = 0.0
     if not is_traced(number) and not (
         _finite(number) and low <= number <= high and not (open_low and number == low)
     ):

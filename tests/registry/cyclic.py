@@ -244,7 +244,6 @@ ONE_CYCLE = Entry(
         "phases without end": (
             args(max_lr=0.1, total_steps=8, pct_start=0.5, three_phase=True), 3, 0.1
         ),
-        "phases cut off": (args(max_lr=0.1, total_steps=8, pct_start=1.0, three_phase=True), 7, 0.1),
         "percentage of nothing": (
             args(max_lr=0.1, total_steps=8, pct_start=0.0, anneal_strategy="linear"), 7, TINY
         ),
@@ -253,7 +252,8 @@ ONE_CYCLE = Entry(
     not_smooth={
         "one cycle of 1": args(max_lr=0.1, total_steps=1),
         "one cycle without rise": args(max_lr=0.1, total_steps=10, pct_start=0.0),
-        "one cycle without fall": args(max_lr=0.1, total_steps=10, pct_start=1.0, three_phase=True),
+        "one cycle without fall": args(max_lr=0.1, total_steps=10, pct_start=1.0),
+        "one cycle without end": args(max_lr=0.1, total_steps=10, pct_start=0.5, three_phase=True),
     },
     draws={
         "max_lr": draws.rates,
@@ -265,6 +265,7 @@ ONE_CYCLE = Entry(
         "three_phase": st.booleans(),
     },
     undrawn=("epochs", "steps_per_epoch"),  # instead of total_steps
+    repaired=lambda k: {**k, "three_phase": k["three_phase"] and k["pct_start"] <= 0.5},
     torch=[
         *(
             case(max_lr=lr, total_steps=n, pct_start=share, anneal_strategy=strategy, three_phase=three)

@@ -169,16 +169,32 @@ class _Host:
     @staticmethod
     def call(function: Function, t: Value) -> float:
         value = function(t)
-        if isinstance(value, jax.Array):
-            # jnp rounds to float32 unless told otherwise; the traced path never does.
-            with wide():
-                value = function(t)
+        if type(value) not in _OF_PYTHON:
+            value = _in_float64(function, t, value)
         try:
             return float(value)
         except (TypeError, ValueError):
             raise TypeError(
                 f"A function of the epoch must return one number, got {value!r:.80} at epoch {t}."
             ) from None
+
+
+_OF_PYTHON = (float, int, bool)
+
+
+def _in_float64(function: Function, t: Value, value: Any) -> Any:
+    """``function(t)``, which is `value`, as a program computes it: no constant of NumPy or jax makes it narrow.
+
+    A function that takes whole numbers only, for a table, has to have one.
+    """
+    if not isinstance(value, jax.Array):
+        with np.errstate(over="ignore"), contextlib.suppress(Exception):
+            return function(np.float64(t))
+        return value
+    with wide(), jax.ensure_compile_time_eval():
+        with contextlib.suppress(Exception):
+            return function(np.float64(t))
+        return function(t)
 
 
 class Vector:

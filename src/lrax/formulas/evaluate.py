@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import is_traced
 from .._types import Leaf, Number, PyTree, Rates, Value
 from .arithmetic import HOST, LARGEST, SMALLEST, Arithmetic, Traced, Vector, wide
 from .formula import Formula, replaced
@@ -18,69 +19,91 @@ def evaluate(
     formulas: tuple[Formula, ...],
     bases: tuple[Number, ...],
     epoch: Value,
+    kind: type,
     concrete: bool | None = None,
 ) -> Rates:
     """Learning rates at `epoch` (a checked scalar or array), float32, shape ``epoch.shape + (groups,)``.
 
     NumPy for epochs on the host, jax for jax arrays, tracers and traced hyper-parameters, of which
-    there are none if it is `concrete`.
+    there are none if it is `concrete`. A number that is known and is no learning rate is refused;
+    the error names `kind`. Of traced ones a negative is 0, and NaN stays.
     """
     if concrete is None:
         concrete = is_concrete((formulas, bases))
     if concrete and not isinstance(epoch, jax.Array):
         if isinstance(epoch, np.ndarray) and epoch.ndim:
-            return evaluate_vector(formulas, bases, epoch)
+            return evaluate_vector(formulas, bases, epoch, kind)
         number = epoch.item() if isinstance(epoch, (np.generic, np.ndarray)) else epoch
-        return evaluate_host(formulas, bases, number)
-    return evaluate_traced(formulas, bases, epoch)
+        return evaluate_host(formulas, bases, number, kind)
+    return evaluate_traced(formulas, bases, epoch, kind)
+
+
+_UP = 1 + 2.0**-44
+"""A last factor. What is half-way between two float32 in one mode may be 2**-53 beside it in another,
+and few digits make many such numbers (0.5 * 16777217). With it all of them are rounded up."""
 
 
 def _round(module: Any, x: Arithmetic, value: Value) -> Rates:
-    clipped = x.where(value >= SMALLEST, x.minimum(value, LARGEST), 0.0)
+    clipped = x.where(value < SMALLEST, 0.0, x.minimum(value, LARGEST) * _UP)  # NaN is passed on
     return module.asarray(clipped).astype(np.float32)
 
 
 _FLOAT32 = np.dtype(np.float32)  # np.empty takes it in a third less time than the class
 
+_ROUNDING = 1e-12
+"""A learning rate that is negative by no more than this share of its base is negative by rounding."""
 
-def evaluate_host(formulas: tuple[Formula, ...], bases: tuple[float, ...], t: float) -> np.ndarray:
+
+def _no_rate(kind: type, value: float, t: float) -> ValueError:
+    epoch = int(t) if float(t).is_integer() else t
+    return ValueError(
+        f"{kind.__name__} must have a learning rate >= 0, got {float(value)} at epoch {epoch}. "
+        "Let its function, formula or get_lr() return a number >= 0 there, for example max(0.0, value)."
+    )
+
+
+def evaluate_host(
+    formulas: tuple[Formula, ...], bases: tuple[float, ...], t: float, kind: type
+) -> np.ndarray:
     """Learning rates of all groups at one epoch, from Python numbers: float32, shape (groups,)."""
     groups = len(bases)
     values = np.empty(groups, _FLOAT32)
     if len(formulas) == 1 and (groups == 1 or bases.count(bases[0]) == groups):  # as mostly
         value = formulas[0].raw(t, bases[0], HOST)
-        values[0] = value if SMALLEST <= value <= LARGEST else _clip(value)
+        values[0] = value * _UP if SMALLEST <= value <= LARGEST else _clip(value, bases[0], t, kind)
         if groups > 1:
             values.fill(values[0])
         return values
     for group, formula in enumerate(spread(formulas, groups)):
-        values[group] = _clip(formula.raw(t, bases[group], HOST))
+        values[group] = _clip(formula.raw(t, bases[group], HOST), bases[group], t, kind)
     return values
 
 
-def _clip(value: float) -> float:
+def _clip(value: float, base: float, t: float, kind: type) -> float:
     """A float64 that NumPy rounds to float32 as :func:`_round` does."""
-    return value if SMALLEST <= value <= LARGEST else LARGEST if value > LARGEST else 0.0
+    if not value >= -_ROUNDING * base:
+        raise _no_rate(kind, value, t)
+    return value * _UP if SMALLEST <= value <= LARGEST else LARGEST if value > LARGEST else 0.0
 
 
 def evaluate_vector(
-    formulas: tuple[Formula, ...], bases: tuple[float, ...], t: np.ndarray
+    formulas: tuple[Formula, ...], bases: tuple[float, ...], t: np.ndarray, kind: type
 ) -> np.ndarray:
     """The same for a NumPy array of epochs: float32, shape ``t.shape + (groups,)``."""
     x = Vector(t.dtype.kind in "iu")
     with np.errstate(over="ignore"):  # in a branch that is not taken
-        return _evaluate_array(np, x, formulas, bases, t.astype(np.float64))
+        return _evaluate_array(np, x, formulas, bases, t.astype(np.float64), kind)
 
 
 def evaluate_traced(
-    formulas: tuple[Formula, ...], bases: tuple[Number, ...], t: Value
+    formulas: tuple[Formula, ...], bases: tuple[Number, ...], t: Value, kind: type
 ) -> jax.Array:
     """The same for a jax array or tracer, or for traced hyper-parameters."""
-    with wide():
+    with wide(), np.errstate(over="ignore"):  # in what is known while tracing
         t = jnp.asarray(t)
         x = Traced(jnp.issubdtype(t.dtype, jnp.integer))
         formulas = map_leaves(x.number, formulas)
-        return _evaluate_array(jnp, x, formulas, bases, jnp.maximum(t.astype(x.dtype), 0))
+        return _evaluate_array(jnp, x, formulas, bases, jnp.maximum(t.astype(x.dtype), 0), kind)
 
 
 def traced_integers(formula: Formula, function: Callable[..., PyTree], t: Value) -> PyTree:
@@ -122,13 +145,33 @@ def _evaluate_array(
     formulas: tuple[Formula, ...],
     bases: tuple[Number, ...],
     t: Value,
+    kind: type,
 ) -> Rates:
     """One formula serves all groups at once; formulas that differ by group run one after the other."""
+
+    def rates(formula: Formula, t: Value, base: Value) -> Rates:
+        value = formula.raw(t, base, x)
+        _refuse_no_rates(kind, value, base, t)
+        return _round(module, x, value)
+
     if len(formulas) == 1 and len(bases) > 1:
-        value = formulas[0].raw(t[..., None], x.array(tuple(bases)), x)
-        return module.broadcast_to(_round(module, x, value), (*t.shape, len(bases)))
-    columns = []
-    for formula, base in zip(spread(formulas, len(bases)), bases, strict=True):
-        value = formula.raw(t, x.array(base), x)
-        columns.append(module.broadcast_to(_round(module, x, value), t.shape))
+        found = rates(formulas[0], t[..., None], x.array(tuple(bases)))
+        return module.broadcast_to(found, (*t.shape, len(bases)))
+    columns = [
+        module.broadcast_to(rates(formula, t, x.array(base)), t.shape)
+        for formula, base in zip(spread(formulas, len(bases)), bases, strict=True)
+    ]
     return module.stack(columns, axis=-1)
+
+
+def _refuse_no_rates(kind: type, value: Value, base: Value, t: Value) -> None:
+    """Raise for the first value that is no learning rate, where this process knows them all."""
+    arrays = [v for v in (value, base, t) if isinstance(v, jax.Array)]
+    if any(is_traced(array) or not array.is_fully_addressable for array in arrays):
+        return
+    value, base, t = map(np.asarray, (value, base, t))
+    good = value >= -_ROUNDING * base
+    if not good.all():
+        good, value, t = np.broadcast_arrays(good, value, t)
+        first = np.unravel_index(good.argmin(), good.shape)
+        raise _no_rate(kind, value[first], t[first])

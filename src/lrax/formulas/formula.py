@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Protocol, TypeVar
 
@@ -12,7 +13,7 @@ from .arithmetic import Arithmetic
 F = TypeVar("F", bound="Formula")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, init=False)
 class Formula(abc.ABC):
     """Base class of formulas: a frozen dataclass whose fields are the hyper-parameters.
 
@@ -51,13 +52,26 @@ class Formula(abc.ABC):
     0.2
     """
 
+    def __init__(self, *values: Any, **named: Any) -> None:
+        if values or named:
+            raise TypeError(
+                f"{type(self).__name__} takes no arguments, since it is no dataclass with fields. "
+                "Give it fields, and decorate it with @dataclasses.dataclass(frozen=True)."
+            )
+
+    __init__.__signature__ = inspect.Signature(  # pyright: ignore[reportFunctionMemberAccess]
+        [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    )
+
     @abc.abstractmethod
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         """The learning rate at epoch `t` for base learning rate `base`, before rounding.
 
         Called with Python numbers, NumPy arrays and jax tracers alike, so it uses operators and the
         functions of `x` (:class:`lrax.formulas.Arithmetic`), and no ``if`` on `t` or on anything
-        that may be traced. It must be finite for every ``t >= 0``.
+        that may be traced. It must be finite and not negative for every ``t >= 0``: where numbers are
+        known, NaN and negative ones are errors (but for what rounding makes of a 0); in a compiled
+        program a negative number is 0 and NaN is published as it is. Infinity is the largest float32.
         """
 
     def check_base(self, base: Number) -> None:  # noqa: B027 (most can have any)

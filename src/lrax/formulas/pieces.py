@@ -3,6 +3,8 @@
 Error bounds are relative, in float64 (2**-53 = 1.1e-16); float32 needs 6e-8.
 """
 
+import math
+import sys
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -51,6 +53,8 @@ def growth(x: Arithmetic, gamma: Value, exponent: Value) -> Value:
     off). Growth stops at e**600, far above any float32, since infinity would turn gradients to NaN.
     """
     if isinstance(gamma, float) and gamma <= 1:
+        if gamma < sys.float_info.min:  # no compiled program computes with it
+            gamma, exponent = math.sqrt(gamma), 2 * exponent
         return x.power(gamma, exponent)
     return x.power(gamma, x.minimum(exponent, 600 / x.maximum(x.log(gamma), 1e-9)))
 
@@ -76,8 +80,13 @@ def check_scalable(base: Number, own: Number) -> None:
 
 
 def ratio(x: Arithmetic, base: Value, own: Value) -> Value:
-    """``base / own``: how far a group's base learning rate scales a schedule; 1 where `own` is 0."""
+    """``base / own``, finite: how far a group's base learning rate scales a schedule; 1 where `own` is 0."""
     if base is own:  # as mostly
         return 1.0
+    if isinstance(own, float) and own > 2.0**1022:
+        # XLA divides by multiplying with the reciprocal, which is 0 for these. It would join a
+        # multiplication to the division, too; not across the comparison.
+        base, own = x.maximum(base / 4, 0.0), own / 4
     known = own > 0
-    return x.where(known, base / x.where(known, own, 1), 1.0)
+    quotient = base / x.where(known, own, 1)
+    return x.where(known, x.minimum(quotient, sys.float_info.max), 1.0)

@@ -209,8 +209,15 @@ def checked_formulas(kind: Kind, formula: Any) -> tuple[Formula, ...]:
         raise ValueError("formula must be an lrax.Formula or a list of at least one, got [].")
     for f in formulas:
         if not isinstance(f, Formula) or ("formula" in kind.parameters and _is_ours(f)):
-            scheduler = "The formulas of a scheduler are in scheduler.pieces()."
-            remedy = f" {scheduler}" if hasattr(f, "pieces") or isinstance(f, Formula) else ""
+            remedy = ""
+            if hasattr(f, "pieces") or isinstance(f, Formula):
+                remedy = " The formulas of a scheduler are in scheduler.pieces()."
+            elif isinstance(f, type):
+                remedy = f" Construct it: {f.__name__}(...)."
+            elif callable(f):
+                remedy = (
+                    " A function of the epoch becomes a scheduler as LambdaLR(base_lr, function)."
+                )
             raise TypeError(f"formula must be an lrax.Formula with a raw(), got {f!r}.{remedy}")
         _check_fields(type(f))
     return tuple(frozen("formula", f) for f in formulas)

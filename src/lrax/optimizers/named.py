@@ -146,7 +146,8 @@ class Adam(OptaxOptimizer):
     -----
     - torch: the same values for real weights (complex ones are as in optax: v takes
       ``abs(g) ** 2``), but with ``amsgrad=True`` it takes the largest v and then divides by
-      ``1 - beta2 ** n``; here it is the largest quotient, as in optax and braintools.
+      ``1 - beta2 ** n``; here it is the largest quotient, as in optax and braintools. As in optax,
+      1 - beta2 in float32 makes the first update 7e-6 off for 0.999, and 7e-3 for 0.999999.
     - optax: ``chain(add_decayed_weights(weight_decay), adam(lr, *betas, eps))``.
 
     References
@@ -222,7 +223,8 @@ class AdamW(OptaxOptimizer):
     Notes
     -----
     - torch, braintools: the same values for real weights (complex ones are as in optax), and the
-      same default decay; torch also has amsgrad.
+      same default decay; torch also has amsgrad. As in optax, 1 - beta2 in float32 makes the first
+      update 7e-6 off torch's for 0.999, and 7e-3 for 0.999999.
     - optax: ``adamw(lr, *betas, eps, weight_decay=weight_decay)``, whose default decay is 1e-4.
 
     References

@@ -169,7 +169,7 @@ class OptaxOptimizer(GuardedNode):
         self._refuse_complete("lr_at()")
         self.lr.refuse_memory()
         bases = self.lr.publishing.bases_for(self._published)[: max(1, len(self._groups))]
-        return evaluate(self.lr.formulas, bases, _checks.epochs(epoch))
+        return evaluate(self.lr.formulas, bases, _checks.epochs(epoch), type(self.lr))
 
     def lr_apply(self, apply_fn: Callable[[Any], Scalar]) -> None:
         """Map `apply_fn` over the learning rates of all groups; it lasts until the scheduler's next ``step()``."""

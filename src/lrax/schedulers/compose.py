@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import math
+import sys
 from collections.abc import Sequence
 
 from .. import _checks
@@ -23,10 +25,12 @@ class _Sequential(Formula):
         scale = ratio(x, base, self.schedulers[0].base)
 
         def part(i: int) -> Value:
-            member, start = self.phases[i]
-            return member.formula.raw(x.maximum(t - start, 0) if i else t, member.base * scale, x)
+            # A user's function need not be defined outside of its phase: there it is not asked.
+            member, start, end = self._phases[i]
+            own = x.where((t >= start) & (t < end), t - start, 0)
+            return member.formula.raw(own, member.base * scale, x)
 
-        return x.choose(self.milestones, t, part)
+        return x.choose(self._starts, t, part)
 
     def check_base(self, base: Number) -> None:
         own = self.schedulers[0].base
@@ -38,12 +42,21 @@ class _Sequential(Formula):
             member.check_base(SMALLEST if zero else member.base * scale)
 
     @functools.cached_property
-    def phases(self) -> tuple[tuple[Member, Number], ...]:
-        """The members, each with the epoch at which it takes over."""
-        return tuple(zip(self.schedulers, (0, *self.milestones), strict=True))
+    def _phases(self) -> tuple[tuple[Member, Number, Number], ...]:
+        """The members, each with its first epoch and the next one's; without those known to have none."""
+        phases = zip(
+            self.schedulers, (0, *self.milestones), (*self.milestones, math.inf), strict=True
+        )
+        return tuple(p for p in phases if any(map(_checks.is_traced, p[1:])) or p[1] < p[2])
+
+    @functools.cached_property
+    def _starts(self) -> tuple[Number, ...]:
+        """The epochs at which the next of them takes over."""
+        return tuple(start for _, start, _ in self._phases[1:])
 
     def plateaus(self, start: Number = 0) -> tuple[tuple[Plateau, Number], ...]:
-        return sum((member.plateaus(start + begin) for member, begin in self.phases), ())
+        begins = zip(self.schedulers, (0, *self.milestones), strict=True)
+        return sum((member.plateaus(start + begin) for member, begin in begins), ())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +64,11 @@ class _Chained(Formula):
     schedulers: tuple[Member, ...]
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        lr = base
-        for member in self.schedulers:
-            lr = lr * ratio(x, member.formula.raw(t, member.base, x), member.base)
+        first, *others = self.schedulers
+        lr = first.formula.raw(t, first.base, x) * ratio(x, base, first.base)
+        for member in others:
+            factor = ratio(x, member.formula.raw(t, member.base, x), member.base)
+            lr = x.minimum(lr, sys.float_info.max) * factor  # infinity times 0 would be NaN
         return lr
 
 
@@ -85,9 +100,11 @@ class SequentialLR(LRScheduler):
         lr(t) = schedulers[i].lr(t - start)      i = number of milestones <= t,
                                                  start = milestones[i - 1], or 0 for i = 0
 
-    The last scheduler goes on as it does by itself. A milestone that is listed twice leaves out the
-    scheduler in between. For a parameter group with a base learning rate of its own those of all
-    `schedulers` are scaled by its ratio to the first's; an `eta_min` or `warmup_start_lr` stays.
+    The last scheduler goes on as it does by itself, and none is asked for an epoch outside of its
+    phase. A milestone that is listed twice leaves out the scheduler in between. Traced milestones
+    have to be in order, too; else the learning rate is not defined. For a parameter group with a
+    base learning rate of its own those of all `schedulers` are scaled by its ratio to the first's;
+    an `eta_min` or `warmup_start_lr` stays.
 
     There is one clock, this scheduler's own: those of `schedulers` are neither read nor moved. They
     may be composites themselves. With a ReduceLROnPlateau among them every step needs a metric,
@@ -119,9 +136,10 @@ class SequentialLR(LRScheduler):
 
     Notes
     -----
-    - torch: the same values for plain schedulers, but a cosine in last place rises again. A
-      composite inside runs one epoch ahead (in first place) or fails (later), a OneCycleLR inside
-      changes the base learning rate of the others, and a plateau is refused.
+    - torch: the same values for plain schedulers, but a cosine in last place rises again. It
+      refuses a plateau, and a composite in a later place. In first place a SequentialLR changes
+      over one epoch early, and the ExponentialLR, PolynomialLR and CosineAnnealingLR of either
+      composite are one step ahead. A OneCycleLR inside changes the base learning rate of the others.
     - braintools: the same values eagerly; compiled, it stands still, or fails when attached.
     - optax: ``join_schedules(schedules, boundaries)``.
     """

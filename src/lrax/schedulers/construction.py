@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import brainstate
 import numpy as np
 
+from .._names import check_keywords
 from ..formulas.schedule import Items, frozen
 from ..states.node import ShowsArguments
 
@@ -26,6 +27,7 @@ class Constructs(ShowsArguments):
 
         def __call__(cls, *args: Any, **kwargs: Any) -> Any:
             arguments = None
+            check_keywords(cls, kwargs)
             if not cls.ours:
                 bound = _bound(cls, args, kwargs)
                 args, kwargs, arguments = bound.args[1:], bound.kwargs, _arguments(bound)

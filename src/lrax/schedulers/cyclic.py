@@ -1,6 +1,8 @@
 """Cyclic schedules: triangular cycles and the one-cycle policy."""
 
 import dataclasses
+import sys
+from typing import Any
 
 from .. import _checks
 from .._types import Function, Number, RatesLike, Value
@@ -71,7 +73,8 @@ class CyclicLR(LRScheduler):
     Parameters
     ----------
     base_lr, max_lr : float or list of float, default 0.001 and 0.01
-        Lowest and highest learning rate, ``0 <= base_lr <= max_lr``; one entry for each group.
+        Lowest and highest learning rate, ``0 <= base_lr <= max_lr``; one entry for each group. A
+        traced `max_lr` below `base_lr` is where the cycles go down to.
     step_size_up, step_size_down : int, default 2000 and None
         Epochs of the rise and of the fall, >= 1. None: as long as the rise.
     mode : {"triangular", "triangular2", "exp_range"}, default "triangular"
@@ -79,7 +82,7 @@ class CyclicLR(LRScheduler):
     gamma : float, default 1.0
         Factor for each epoch with ``mode="exp_range"``, > 0.
     scale_fn : callable, optional
-        Height of a cycle as a function of one number.
+        Height of a cycle as a function of one number; see :class:`LambdaLR`.
     scale_mode : {"cycle", "iterations"}, default "cycle"
         Whether `scale_fn` is given the cycle, from 1 on, or the epoch.
     last_epoch : int, default 0
@@ -155,7 +158,8 @@ class _OneCycle(Formula):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         shape = _SHAPES[self.anneal_strategy]
-        start, low = base / self.div_factor, base / self.div_factor / self.final_div_factor
+        start = x.minimum(base / self.div_factor, sys.float_info.max)  # not infinite
+        low = x.minimum(start / self.final_div_factor, sys.float_info.max)
         last = self.total_steps - 1
         t = x.minimum(t, last)
         peak = self.pct_start * self.total_steps - 1
@@ -197,7 +201,8 @@ class OneCycleLR(LRScheduler):
     epochs, steps_per_epoch : int, optional
         Two factors of the length, >= 1.
     pct_start : float, default 0.3
-        Share of the rise, in [0, 1]; below 0.5 for three phases.
+        Share of the rise, in [0, 1]; for three phases in [0, 0.5]. A traced one above 0.5 cuts them
+        off at N - 1, on the way from `max_lr` to first.
     anneal_strategy : {"cos", "linear"}, default "cos"
         Shape of all phases.
     div_factor, final_div_factor : float, default 25.0 and 1e4
@@ -221,7 +226,8 @@ class OneCycleLR(LRScheduler):
     Notes
     -----
     - torch: the same values up to N - 1; at N it rises again and then raises, here the last value
-      is held. It also cycles the momentum. Give arguments after `anneal_strategy` by name.
+      is held. It takes three phases with ``pct_start > 0.5`` and ends before they do. It also
+      cycles the momentum. Give arguments after `anneal_strategy` by name.
     - braintools: other values. The rise is linear even for "cos", the peak one epoch later, and the
       end ``max_lr / final_div_factor`` at N.
     - optax: ``cosine_onecycle_schedule`` has peak and end one epoch later.
@@ -247,25 +253,37 @@ class OneCycleLR(LRScheduler):
         *,
         three_phase: bool = False,
     ) -> None:
-        if total_steps is None:
-            if epochs is None or steps_per_epoch is None:
-                raise ValueError(
-                    "OneCycleLR must know its length: pass total_steps, or both epochs and steps_per_epoch, "
-                    f"got epochs={epochs}, steps_per_epoch={steps_per_epoch}."
-                )
-            epochs = _checks.integer("epochs", epochs, low=1)
-            total_steps = epochs * _checks.integer("steps_per_epoch", steps_per_epoch, low=1)
-        elif epochs is not None or steps_per_epoch is not None:
+        pct_start = _checks.real("pct_start", pct_start, low=0, high=1)
+        three_phase = _checks.flag("three_phase", three_phase)
+        if three_phase and not _checks.is_traced(pct_start) and pct_start > 0.5:
             raise ValueError(
-                "OneCycleLR takes either total_steps or epochs and steps_per_epoch, "
-                f"got total_steps={total_steps}, epochs={epochs}, steps_per_epoch={steps_per_epoch}."
+                f"pct_start must be a number in [0, 0.5] with three_phase=True, got {pct_start}: the second phase is as long as "
+                "the rise, and the cycle would be over before the third. Pass a smaller one, or three_phase=False."
             )
         formula = _OneCycle(
             _checks.positive("div_factor", div_factor),
             _checks.positive("final_div_factor", final_div_factor),
-            _checks.integer("total_steps", total_steps, low=1),
-            _checks.real("pct_start", pct_start, low=0, high=1),
+            _length(total_steps, epochs, steps_per_epoch),
+            pct_start,
             _checks.choice("anneal_strategy", anneal_strategy, tuple(_SHAPES)),
-            _checks.flag("three_phase", three_phase),
+            three_phase,
         )
         super().__init__(_checks.learning_rates("max_lr", max_lr), last_epoch, formula=formula)
+
+
+def _length(total_steps: Any, epochs: Any, steps_per_epoch: Any) -> Number:
+    """The number of steps, given in one of two ways."""
+    if total_steps is None:
+        if epochs is None or steps_per_epoch is None:
+            raise ValueError(
+                "OneCycleLR must know its length: pass total_steps, or both epochs and steps_per_epoch, "
+                f"got epochs={epochs}, steps_per_epoch={steps_per_epoch}."
+            )
+        epochs = _checks.integer("epochs", epochs, low=1)
+        total_steps = epochs * _checks.integer("steps_per_epoch", steps_per_epoch, low=1)
+    elif epochs is not None or steps_per_epoch is not None:
+        raise ValueError(
+            "OneCycleLR takes either total_steps or epochs and steps_per_epoch, "
+            f"got total_steps={total_steps}, epochs={epochs}, steps_per_epoch={steps_per_epoch}."
+        )
+    return _checks.integer("total_steps", total_steps, low=1)

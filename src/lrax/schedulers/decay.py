@@ -105,6 +105,7 @@ class MultiStepLR(LRScheduler):
         lr(t) = base_lr * gamma ** n        n = number of milestones <= t
 
     A milestone that is listed twice counts twice. After the last one the learning rate stays.
+    Traced milestones have to be in order, too; else the learning rate is not defined.
 
     Parameters
     ----------

@@ -53,10 +53,11 @@ class FromGetLR(Formula):
         vars(reader).update(
             attributes, last_epoch=_At(epoch), publishing=_Unpublished(kind.__name__)
         )
-        values = reader.get_lr()
-        values = list(values) if is_list(values) else [values]
-        if not values:
+        returned = reader.get_lr()
+        values = list(returned) if is_list(returned) else [returned]
+        if not values or values[0] is None:
             raise TypeError(
-                f"get_lr() of {kind.__name__} must return a learning rate for each group, got []."
+                f"get_lr() of {kind.__name__} must return a list with a learning rate for each group, got {returned!r:.80}. "
+                "Work them out from self.base_lrs and self.last_epoch.value, and return them."
             )
         return spread(values, self.group + 1)[self.group]

@@ -31,26 +31,26 @@ class Learning(Node):
             for key, plateau, start in self._plateaus
         }
 
-    def observe_on_host(self, metric: Unchecked, now: int) -> bool:
-        """The same for a Python number, outside of every trace; whether it could be done."""
+    def observed_on_host(self, metric: Unchecked, now: int) -> Remembered | None:
+        """The memory after the same for a Python number, outside of every trace; None if that cannot be done."""
         known = self.memory.peek()
         plain = type(metric) is float or (type(metric) is int and abs(metric) <= 2**53)
         if known is None or not plain:
-            return False
-        learned = {
+            return None
+        return {
             key: plateau.observe_on_host(known[key], metric) if now >= start else known[key]
             for key, plateau, start in self._plateaus
         }
-        self.memory.poke(learned)
-        return True
 
     def fill_in(self, formulas: tuple[Formula, ...]) -> tuple[Formula, ...]:
         """The formulas with what was learned."""
         return _with(formulas, self._reductions(self.memory.value))
 
-    def fill_in_on_host(self, formulas: tuple[Formula, ...]) -> tuple[Formula, ...]:
-        """The same after :meth:`observe_on_host`, which mostly changes nothing."""
-        counts = self._reductions(self.memory.held())
+    def fill_in_on_host(
+        self, formulas: tuple[Formula, ...], memory: Remembered
+    ) -> tuple[Formula, ...]:
+        """The same with what :meth:`observed_on_host` has learned, which mostly is nothing."""
+        counts = self._reductions(memory)
         if counts != self._bound[0]:
             self._bound = counts, _with(formulas, counts)
         return self._bound[1]

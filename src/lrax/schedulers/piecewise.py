@@ -36,6 +36,7 @@ class PiecewiseConstantSchedule(LRScheduler):
     After the last boundary the learning rate is ``values[-1]``. The values are learning rates, not
     factors. A parameter group that was added with a learning rate b of its own follows
     ``values[n] * b / values[0]``, or ``values[n]`` if ``values[0]`` is 0.
+    Traced boundaries have to be in order, too; else the learning rate is not defined.
 
     Parameters
     ----------
@@ -105,13 +106,17 @@ class LambdaLR(LRScheduler):
 
     At epoch t, which is after t calls of ``step()``::
 
-        lr(t) = base_lr * lr_lambda(t)      0 where that is negative or NaN
+        lr(t) = base_lr * lr_lambda(t)
 
-    It ends where the function does. On the host the function is called with a Python number: an
-    int, or a float for a fractional epoch. In a compiled program, a function that works with a
-    traced float is compiled into it; one with ``if``, ``math``, a dict or ``table[epoch]`` is
-    called back on the host at every step, which is slower (``table[jnp.int32(epoch)]`` is
-    compiled). The numbers are the same, as long as the function does not ask for the epoch's type.
+    It ends where the function does. NaN or a negative number is an error; in a compiled program NaN
+    is published as it is, and a negative number is 0.
+
+    On the host the function is called with a Python number: an int, or a float for a fractional
+    epoch; and once more with a float64 if it returns no Python number. In a compiled program, a
+    function that works with a traced float is compiled into it; one with ``if``, ``math``, a dict
+    or ``table[epoch]`` is called back on the host at every step, which is slower
+    (``table[jnp.int32(epoch)]`` is compiled). The numbers are the same, whatever types its
+    constants have, unless the function asks for the epoch's type or changes it.
 
     Parameters
     ----------
@@ -141,7 +146,7 @@ class LambdaLR(LRScheduler):
 
     Notes
     -----
-    - torch: the same values, except that it lets a negative learning rate or NaN through.
+    - torch: the same values; it lets a negative learning rate or NaN through.
     - braintools has no such class; optax takes any function of the count as a schedule.
 
     References

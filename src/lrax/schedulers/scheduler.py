@@ -1,6 +1,7 @@
 """The scheduler: a formula plus a clock."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import brainstate
@@ -25,6 +26,18 @@ from .get_lr import FromGetLR
 from .learning import Learning
 
 
+@contextlib.contextmanager
+def _unchanged_by_errors(states: list[brainstate.State]) -> Iterator[None]:
+    """The States are as they were if a function of the user's fails, or gives no learning rate."""
+    old = [state.value for state in states]
+    try:
+        yield
+    except Exception:
+        for state, value in zip(states, old, strict=True):
+            state.value = value
+        raise
+
+
 class TakesSchedulers(Protocol):
     """An optimizer that follows schedulers."""
 
@@ -34,8 +47,14 @@ class TakesSchedulers(Protocol):
 class LRScheduler(GuardedNode, metaclass=Constructs):
     """Base class of all schedulers: a formula, evaluated at the epoch that its clock shows.
 
-    Use it directly with a formula of your own, or subclass it and define :meth:`get_lr`, which
-    reads ``self.last_epoch.value`` and ``self.base_lrs`` and returns a list of learning rates.
+    Use it directly with a formula of your own, or subclass it and define :meth:`get_lr`. That is a
+    function of the epoch: it reads ``self.last_epoch.value``, ``self.base_lrs`` and what
+    ``__init__`` has set, never what is published, and returns a list with a number for each group.
+
+    NaN and negative numbers are errors wherever they are known, and a failed step changes nothing.
+    In a compiled program NaN is published as it is, and a negative number is 0. So it is with
+    traced arguments, which nobody checks: ``base_lr = -1`` trains at 0. Infinity is the largest
+    float32.
 
     An epoch is what you count with :meth:`step`: epochs, batches, or anything else. At epoch 0,
     from construction on, a scheduler has its first learning rate. A boundary takes effect at its
@@ -256,12 +275,13 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         refuse_foreign_trace(self.last_epoch, f"{type(self).__name__}.step()")
         if epoch is not None:
             epoch = _checks.epoch("epoch", epoch)
-        self._observe(metric)
-        if epoch is None:
-            self.last_epoch.advance()
-        else:
-            self.last_epoch.value = epoch
-        self.publish()
+        with _unchanged_by_errors(self._own_parts()):
+            self._observe(metric)
+            if epoch is None:
+                self.last_epoch.advance()
+            else:
+                self.last_epoch.value = epoch
+            self.publish()
 
     def _observe(self, metric: Scalar | None) -> None:
         kind = type(self).__name__
@@ -326,17 +346,10 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         strict = _checks.flag("strict", strict)
         parts = self.schedule, self.last_epoch, self.learning, self._held_by_users()
         values = checkpoint.checked(state_dict, strict, *parts)
-        old = [(state, state.value) for state, _ in values]
-        try:
-            self._write(values)
-        except Exception:  # a function of the user's may fail at the saved epoch
-            self._write(old)
-            raise
-
-    def _write(self, values: checkpoint.Values) -> None:
-        for state, value in values:
-            state.value = value
-        self.publish()
+        with _unchanged_by_errors([state for state, _ in values]):
+            for state, value in values:
+                state.value = value
+            self.publish()
 
     def _held_by_users(self) -> dict[str, brainstate.State]:
         """The States that a user's subclass holds, by the names of its attributes."""
@@ -348,6 +361,12 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
 
     # --- Inside -------------------------------------------------------------------------------
 
+    def _own_parts(self) -> list[brainstate.State]:
+        """What :meth:`step` writes beside the learning rates."""
+        return (
+            [self.last_epoch] if self.learning is None else [self.last_epoch, self.learning.memory]
+        )
+
     def _step_on_host(self, metric: Any) -> bool:
         """``step()`` for the plain case, outside every trace: Python numbers, written straight to the States."""
         clock, learning, formulas = self.last_epoch, self.learning, self._formulas
@@ -356,14 +375,20 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         now = clock.peek()
         if now is None:
             return False
+        learned = None
         if learning is not None:
-            if not learning.observe_on_host(metric, now):
+            learned = learning.observed_on_host(metric, now)
+            if learned is None:
                 return False
-            formulas = learning.fill_in_on_host(formulas)
+            formulas = learning.fill_in_on_host(formulas, learned)
         now += now < LAST_EPOCH
+        kind, followers = type(self), self.publishing.followers
+        rates = [evaluate_host(formulas, f.bases, now, kind) for f in followers]  # may raise
+        if learning is not None and learned is not None:
+            learning.memory.poke(learned)
         clock.set(now)
-        for follower in self.publishing.followers:
-            follower.write_on_host(evaluate_host(formulas, follower.bases, now))
+        for follower, new in zip(followers, rates, strict=True):
+            follower.write_on_host(new)
         return True
 
     def _rates_for(self, bases: tuple[Number, ...], epoch: Any) -> Rates:
@@ -376,7 +401,7 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
     ) -> Rates:
         known = self._concrete and is_concrete(bases)
         known = known and (self.learning is None or is_concrete(formulas))
-        return evaluate(formulas, bases, epoch, known)
+        return evaluate(formulas, bases, epoch, type(self), known)
 
     def _learned_formulas(self) -> tuple[Formula, ...]:
         return self._formulas if self.learning is None else self.learning.fill_in(self._formulas)

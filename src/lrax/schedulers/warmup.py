@@ -111,7 +111,7 @@ class WarmupCosineSchedule(LRScheduler):
                 eta_min                                                                  t >= N
 
     With W = N there is no cosine: the learning rate rises up to epoch N - 1 and is `eta_min` from N
-    on.
+    on. So it is with W in place of N where traced arguments have W > N.
 
     Parameters
     ----------

@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import brainstate
 from brainstate.graph import Node, register_graph_node_type
 
+from .._names import check_keywords
+
 
 class ShowsArguments(type(Node)):
     """Shows the arguments of ``__init__`` to ``help()`` and editors; brainstate's metaclass hides them."""
 
     if not TYPE_CHECKING:
+
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            check_keywords(cls, kwargs)
+            return super().__call__(*args, **kwargs)
 
         @property
         def __signature__(cls) -> inspect.Signature:

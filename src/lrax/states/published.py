@@ -239,9 +239,10 @@ class Publishing(Node):
         return next(f.bases for f in self.followers if f.published is published)
 
     def publish(self, rates: Callable[[tuple[Number, ...]], Rates]) -> None:
-        """Write to each follower the learning rates for its bases."""
-        for follower in self.followers:
-            follower.write(rates(follower.bases))
+        """Write to each follower the learning rates for its bases, or to none if one of them fails."""
+        found = [(follower, rates(follower.bases)) for follower in self.followers]
+        for follower, new in found:
+            follower.write(new)
 
     def apply(self, change: Callable[[Scalar], Scalar]) -> None:
         """Write to each follower what `change` makes of each of its learning rates."""

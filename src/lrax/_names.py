@@ -1,0 +1,120 @@
+"""What other libraries call things, so that an unknown name is answered with the one that is meant."""
+
+import difflib
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import optax
+import optax.contrib
+
+_RATE = "lr learning_rate init_value init_lr initial_lr peak_value peak_lr base_lr max_lr"
+_END = "eta_min min_lr end_value end_lr final_lr lr_min min_learning_rate"
+_LENGTH = "T_max t_max total_steps total_iters decay_steps max_epochs max_steps num_epochs num_training_steps transition_steps"
+_WARMUP = "warmup_epochs warmup_steps warmup_iters num_warmup_steps n_warmup_steps"
+_FACTOR = "gamma decay_rate factor decay_factor"
+_PERIOD = "step_size decay_steps transition_steps decay_epochs period"
+_ARGUMENTS = {
+    "warmup_start_lr": "init_value init_lr warmup_init_lr start_lr",
+    "lr": _RATE,
+    "base_lr": _RATE,
+    "max_lr": _RATE,
+    "eta_min": _END,
+    "min_lr": _END,
+    "end_value": _END,
+    "T_max": _LENGTH,
+    "total_steps": _LENGTH,
+    "total_iters": f"{_LENGTH} {_WARMUP}",
+    "warmup_epochs": f"{_WARMUP} total_iters",
+    "warmup_steps": _WARMUP,
+    "T_0": "T_max t_0 first_cycle_steps",
+    "T_mult": "t_mul cycle_mult",
+    "step_size": _PERIOD,
+    "decay_steps": _PERIOD,
+    "step_size_up": _PERIOD,
+    "gamma": _FACTOR,
+    "decay_rate": _FACTOR,
+    "factor": _FACTOR,
+    "milestones": "boundaries",
+    "boundaries": "milestones",
+    "schedulers": "schedules",
+    "lr_lambda": "fn function schedule schedule_fn lambda_lr",
+    "formula": "fn function schedule schedule_fn lr_lambda",
+    "betas": "b1 b2 beta1 beta2",
+    "eps": "epsilon",
+    "weight_decay": "wd decay",
+    "grad_clip_norm": "max_norm max_grad_norm clipnorm",
+    "grad_clip_value": "clip_value clipvalue",
+    "tx": "optimizer transform optax_tx",
+}
+"""Our arguments, and what they are called elsewhere; the first that a constructor has is meant."""
+
+_ELSEWHERE = {
+    "MultiplicativeLR": "LambdaLR, whose function gives the whole factor and not that of one epoch",
+    "SWALR": "SequentialLR, with a CosineAnnealingLR in last place",
+    "constant_schedule": "ConstantLR",
+    "linear_schedule": "LinearLR",
+    "exponential_decay": "ExponentialDecayLR",
+    "polynomial_schedule": "PolynomialLR",
+    "cosine_decay_schedule": "CosineAnnealingLR",
+    "warmup_cosine_decay_schedule": "WarmupCosineSchedule",
+    "cosine_onecycle_schedule": "OneCycleLR",
+    "linear_onecycle_schedule": "OneCycleLR",
+    "piecewise_constant_schedule": "PiecewiseConstantSchedule",
+    "join_schedules": "SequentialLR",
+    "sgdr_schedule": "CosineAnnealingWarmRestarts",
+    "Momentum": "SGD, with momentum=...",
+    "MomentumNesterov": "SGD, with momentum=... and nesterov=True",
+}
+_DIRECTIONS = {"rmsprop": "scale_by_rms", "adagrad": "scale_by_rss"}
+"""optax's directions that are not called as the optimizer is."""
+
+
+def check_keywords(kind: Any, given: dict[str, Any]) -> None:
+    """Refuse a keyword that the constructor of `kind` does not have, and say which one is meant."""
+    for name in given.keys() - {*kind.parameters}:
+        parameters = inspect.signature(kind.__init__).parameters.values()
+        if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+            return
+        meant = [ours for ours, theirs in _ARGUMENTS.items() if name in theirs.split()]
+        meant = [ours for ours in meant if ours in kind.parameters]
+        meant = meant or difflib.get_close_matches(name, kind.parameters, n=1)
+        known = f"Its arguments are {', '.join(kind.parameters)}."
+        remedy = f"It is called {meant[0]} here." if meant else known
+        raise TypeError(
+            f"{kind.__name__} has no argument {name}, got {name}={given[name]!r:.80}. {remedy}"
+        )
+
+
+def unknown(module: str, name: str, known: Iterable[str]) -> AttributeError:
+    """The error of a module that has no such name."""
+    text = f"module {module!r} has no attribute {name!r}"
+    remedy = "" if name.startswith("_") else _remedy(name, {k.lower(): k for k in known})
+    return AttributeError(f"{text}. {remedy}" if remedy else text)
+
+
+def _remedy(name: str, ours: dict[str, str]) -> str:
+    low = name.lower()
+    if low in ours:
+        return f"It is called {ours[low]}."
+    if name in _ELSEWHERE:
+        return f"Here that is {_ELSEWHERE[name]}."
+    optimizer = _in_optax(low)
+    if optimizer is not None:
+        return f"Any optimizer of optax is one here: lrax.OptaxOptimizer({optimizer})."
+    close = difflib.get_close_matches(low, ours, n=1)
+    return f"Did you mean {ours[close[0]]}?" if close else ""
+
+
+def _in_optax(name: str) -> str | None:
+    """How an optimizer of optax is handed to OptaxOptimizer: as a direction, if there is one."""
+    direction = _DIRECTIONS.get(name, f"scale_by_{name}")
+    if hasattr(optax, name) and hasattr(optax, direction):
+        parameters = inspect.signature(getattr(optax, direction)).parameters.values()
+        if all(p.default is not inspect.Parameter.empty for p in parameters):
+            return f"optax.{direction}(), lr=..."
+    for module in (optax, optax.contrib):
+        found = getattr(module, name, None)
+        if callable(found) and "learning_rate" in inspect.signature(found).parameters:
+            return f"{module.__name__}.{name}(learning_rate)"
+    return None

@@ -44,3 +44,9 @@ class Training:
             for leaf in jax.tree.leaves(state.value)
             if isinstance(leaf, jax.Array)
         ]
+
+
+def memory_of(states):
+    """Where the arrays of States are: the same before and after a call that copies none of them."""
+    leaves = jax.tree.leaves([state.value for state in states])
+    return sorted(leaf.unsafe_buffer_pointer() for leaf in leaves if isinstance(leaf, jax.Array))

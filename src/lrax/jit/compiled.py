@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import brainstate
 import jax
@@ -11,8 +11,12 @@ import numpy as np
 
 from .. import _checks
 from .._types import Function, Leaf, PyTree
-from ..states.internals import tracing
+from ..states.internals import configuration, tracing
 from .program import Program, Stale, is_about_a_gone_array
+from .turns import turn
+
+_Table: TypeAlias = dict[Hashable, list[Program]]
+"""The programs for each kind of arguments."""
 
 
 def _signature_of(leaf: Leaf) -> Hashable:
@@ -93,7 +97,7 @@ def jit(
             raise
 
     call.lower = programs.lower  # type: ignore[attr-defined]
-    call.clear_cache = programs.known.clear  # type: ignore[attr-defined]
+    call.clear_cache = programs.clear  # type: ignore[attr-defined]
     return call
 
 
@@ -108,13 +112,19 @@ class _Programs:
         donate: bool,
     ) -> None:
         self.fn, self.numbers, self.names, self.donate = fn, numbers, names, donate
-        self.known: dict[Hashable, list[Program]] = {}
+        self._known: dict[Hashable, _Table] = {}
+        self._current: tuple[Hashable, _Table] = (None, {})
         self._nested = brainstate.transform.jit(fn, static_argnums=numbers, static_argnames=names)
 
     def run(self, args: PyTree, kwargs: PyTree) -> PyTree:
-        if tracing() or jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
+        table = self._table()
+        if table is None or tracing():
             return self._nested(*args, **kwargs)
-        known, leaves, trace = self._prepare(args, kwargs)
+        with turn.lock:
+            return self._run(table, args, kwargs)
+
+    def _run(self, table: _Table, args: PyTree, kwargs: PyTree) -> PyTree:
+        known, leaves, trace = self._prepare(table, args, kwargs)
         for i, program in enumerate(known):
             try:
                 out = program(leaves)
@@ -130,11 +140,25 @@ class _Programs:
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
         """The program for such arguments, before it is compiled."""
-        _, leaves, trace = self._prepare(args, kwargs)
-        return trace().lower(leaves)
+        with turn.lock:
+            _, leaves, trace = self._prepare({}, args, kwargs)
+            return trace().lower(leaves)
+
+    def clear(self) -> None:
+        self._known, self._current = {}, (None, {})
+
+    def _table(self) -> _Table | None:
+        """The programs for the present settings of jax; None if it is not to compile."""
+        settings, table = self._current
+        if (now := configuration()) != settings:
+            if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
+                return None
+            table = self._known.setdefault(now, {})
+            self._current = now, table
+        return table
 
     def _prepare(
-        self, args: PyTree, kwargs: PyTree
+        self, table: _Table, args: PyTree, kwargs: PyTree
     ) -> tuple[list[Program], list[Leaf], Callable[[], Program]]:
         """Programs for arguments of this kind, the arguments as a flat list, and how to trace one more."""
         fixed: tuple[Any, ...] = ()
@@ -148,9 +172,9 @@ class _Programs:
             args = tuple(arg for i, arg in enumerate(args) if i not in self.numbers)
             kwargs = {name: value for name, value in kwargs.items() if name not in self.names}
         leaves, structure = jax.tree.flatten((args, kwargs))
-        key = (structure, fixed, kinds, jax.config.jax_enable_x64, *map(_signature_of, leaves))  # pyright: ignore
+        key = (structure, fixed, kinds, *map(_signature_of, leaves))
         try:
-            known = self.known.setdefault(key, [])
+            known = table.setdefault(key, [])
         except TypeError:
             raise ValueError(f"Static arguments must be hashable, got {fixed!r}.") from None
         return known, leaves, lambda: Program(bound, self.donate, args, kwargs)

@@ -34,16 +34,7 @@ class Training:
             return loss
 
         self.step = jit(train_step)
-
-    def written(self):
-        """The arrays that a step replaces."""
-        states = [*self.task.params.values(), self.optimizer.opt_state]
-        return [
-            leaf
-            for state in states
-            for leaf in jax.tree.leaves(state.value)
-            if isinstance(leaf, jax.Array)
-        ]
+        self.written = [*self.task.params.values(), self.optimizer.opt_state]
 
 
 def memory_of(states):

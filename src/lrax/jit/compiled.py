@@ -91,8 +91,8 @@ def jit(
         except (RuntimeError, ValueError) as error:
             if is_about_a_gone_array(error):
                 raise RuntimeError(
-                    "An array in a State, among the arguments or in the function is gone: an earlier call gave its memory to a "
-                    "new value. Copy arrays that you take out of a State, or use lrax.jit(fn, donate=False)."
+                    "An array in a State, among the arguments or in the function is gone: it was deleted, or a call gave memory "
+                    "that it shared to a new value. Copy such an array with jnp.copy, or use lrax.jit(fn, donate=False)."
                 ) from error
             raise
 
@@ -117,26 +117,25 @@ class _Programs:
         self._nested = brainstate.transform.jit(fn, static_argnums=numbers, static_argnames=names)
 
     def run(self, args: PyTree, kwargs: PyTree) -> PyTree:
-        table = self._table()
+        settings, table = self._current
+        if configuration() != settings:
+            table = self._other_table()
         if table is None or tracing():
             return self._nested(*args, **kwargs)
         with turn.lock:
-            return self._run(table, args, kwargs)
-
-    def _run(self, table: _Table, args: PyTree, kwargs: PyTree) -> PyTree:
-        known, leaves, trace = self._prepare(table, args, kwargs)
-        for i, program in enumerate(known):
-            try:
-                out = program(leaves)
-            except Stale:
-                continue
-            if i:
-                known.insert(0, known.pop(i))
+            known, leaves, trace = self._prepare(table, args, kwargs)
+            for i, program in enumerate(known):
+                try:
+                    out = program(leaves)
+                except Stale:
+                    continue
+                if i:
+                    known.insert(0, known.pop(i))
+                return out
+            program = trace()
+            out = program(leaves)
+            known.insert(0, program)
             return out
-        program = trace()
-        out = program(leaves)
-        known.insert(0, program)
-        return out
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
         """The program for such arguments, before it is compiled."""
@@ -147,14 +146,13 @@ class _Programs:
     def clear(self) -> None:
         self._known, self._current = {}, (None, {})
 
-    def _table(self) -> _Table | None:
-        """The programs for the present settings of jax; None if it is not to compile."""
-        settings, table = self._current
-        if (now := configuration()) != settings:
-            if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
-                return None
-            table = self._known.setdefault(now, {})
-            self._current = now, table
+    def _other_table(self) -> _Table | None:
+        """The programs for what jax is set to now; None if it is not to compile."""
+        if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
+            return None
+        settings = configuration()
+        table = self._known.setdefault(settings, {})
+        self._current = settings, table
         return table
 
     def _prepare(

@@ -137,10 +137,12 @@ class Program:
 
     def _values(self, changed: list[Leaf], leaves: list[Leaf]) -> list[PyTree]:
         """What the States that are written hold afterwards."""
-        new = [*changed]
-        for n, old in self._passed:
-            leaf = leaves[old]
-            new.insert(n, leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf))
+        new = changed
+        if self._passed:
+            new = [*changed]
+            for n, old in self._passed:
+                leaf = leaves[old]
+                new.insert(n, leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf))
         if self._lender:
             self._lender.last = new + leaves[self._rest :]
         return self._after.unflatten(new)

@@ -43,9 +43,7 @@ class Lender:
         """What the States held after its last call."""
 
         self._kinds = kinds
-        self._has_seen = any(
-            isinstance(leaf, jax.Array) and kind_of(leaf) in kinds for leaf in arguments
-        )
+        self._has_seen = bool(self._alike(arguments))
         self._states = {*map(id, states)}
         # They refer to the same leaves, if they had the last call.
         self._others: weakref.WeakSet[Lender] = weakref.WeakSet()
@@ -64,11 +62,7 @@ class Lender:
         come = [*itertools.compress(leaves, map(operator.is_not, leaves, last))]
         del last  # or it would count
         if come:
-            come = [
-                leaf
-                for leaf in come
-                if isinstance(leaf, jax.Array) and (leaf.shape, leaf.dtype) in self._kinds
-            ]
+            come = self._alike(come)
         if not (come or self._has_seen or max(map(sys.getrefcount, lent)) > _ALONE):
             return lent
 
@@ -82,8 +76,16 @@ class Lender:
         if strange or self._has_seen:
             near += *kept, *arguments
         if not strange.isdisjoint(map(id, lent)):
-            near += jax.live_arrays()
+            near += self._alike(jax.live_arrays())
         return _exclusive(lent, held, near)
+
+    def _alike(self, leaves: list[Leaf]) -> list[Leaf]:
+        """Arrays that may have the memory of what is lent: they have its shape and dtype."""
+        return [
+            leaf
+            for leaf in leaves
+            if isinstance(leaf, jax.Array) and (leaf.shape, leaf.dtype) in self._kinds
+        ]
 
 
 def _exclusive(lent: Leaves, held: list[bool], near: list[Leaf]) -> Leaves:
@@ -97,7 +99,7 @@ def _exclusive(lent: Leaves, held: list[bool], near: list[Leaf]) -> Leaves:
     for leaf, is_held in zip(lent, held, strict=True):
         buffers = _buffers(leaf)
         if buffers and (is_held or buffers & taken):
-            leaf = jax.device_put(leaf, may_alias=False)  # compiles no program, as copy() does
+            leaf = _copy(leaf)
         own.append(leaf)
         taken |= buffers
     return tuple(own)
@@ -112,6 +114,15 @@ def _buffers(leaf: Leaf) -> set[Any]:
     except (ValueError, RuntimeError, NotImplementedError):
         pass  # it is gone, or on several devices
     try:
-        return {shard.data.unsafe_buffer_pointer() for shard in leaf.addressable_shards}
+        # Its parts are arrays, too, and remain: they are not compared with it.
+        return {(s.device.id, s.data.unsafe_buffer_pointer()) for s in leaf.addressable_shards}
     except (ValueError, RuntimeError, NotImplementedError):
         return {id(leaf)}
+
+
+def _copy(leaf: jax.Array) -> jax.Array:
+    """The same in memory of its own, by no program: one to compile, and to be run by every process."""
+    if leaf.is_fully_addressable:
+        return jax.device_put(leaf, may_alias=False)
+    parts = [jax.device_put(shard.data, may_alias=False) for shard in leaf.addressable_shards]
+    return jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, parts)

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import brainstate
 import jax
@@ -11,8 +11,12 @@ import numpy as np
 
 from .. import _checks
 from .._types import Function, Leaf, PyTree
-from ..states.internals import tracing
+from ..states.internals import configuration, tracing
 from .program import Program, Stale, is_about_a_gone_array
+from .turns import turn
+
+_Table: TypeAlias = dict[Hashable, list[Program]]
+"""The programs for each kind of arguments."""
 
 
 def _signature_of(leaf: Leaf) -> Hashable:
@@ -88,13 +92,13 @@ def jit(
         except (RuntimeError, ValueError) as error:
             if is_about_a_gone_array(error):
                 raise RuntimeError(
-                    "An array in a State, among the arguments or in the function is gone: an earlier call gave its memory to a "
-                    "new value. Copy arrays that you take out of a State, or use lrax.jit(fn, donate=False)."
+                    "An array in a State, among the arguments or in the function is gone: it was deleted, or a call gave memory "
+                    "that it shared to a new value. Copy such an array with jnp.copy, or use lrax.jit(fn, donate=False)."
                 ) from error
             raise
 
     call.lower = programs.lower  # type: ignore[attr-defined]
-    call.clear_cache = programs.known.clear  # type: ignore[attr-defined]
+    call.clear_cache = programs.clear  # type: ignore[attr-defined]
     return call
 
 
@@ -109,33 +113,51 @@ class _Programs:
         donate: bool,
     ) -> None:
         self.fn, self.numbers, self.names, self.donate = fn, numbers, names, donate
-        self.known: dict[Hashable, list[Program]] = {}
+        self._known: dict[Hashable, _Table] = {}
+        self._current: tuple[Hashable, _Table] = (None, {})
         self._nested = brainstate.transform.jit(fn, static_argnums=numbers, static_argnames=names)
 
     def run(self, args: PyTree, kwargs: PyTree) -> PyTree:
-        if tracing() or jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
+        settings, table = self._current
+        if configuration() != settings:
+            table = self._other_table()
+        if table is None or tracing():
             return self._nested(*args, **kwargs)
-        known, leaves, trace = self._prepare(args, kwargs)
-        for i, program in enumerate(known):
-            try:
-                out = program(leaves)
-            except Stale:
-                continue
-            if i:
-                known.insert(0, known.pop(i))
+        with turn.lock:
+            known, leaves, trace = self._prepare(table, args, kwargs)
+            for i, program in enumerate(known):
+                try:
+                    out = program(leaves)
+                except Stale:
+                    continue
+                if i:
+                    known.insert(0, known.pop(i))
+                return out
+            program = trace()
+            out = program(leaves)
+            known.insert(0, program)
             return out
-        program = trace()
-        out = program(leaves)
-        known.insert(0, program)
-        return out
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
         """The program for such arguments, before it is compiled."""
-        _, leaves, trace = self._prepare(args, kwargs)
-        return trace().lower(leaves)
+        with turn.lock:
+            _, leaves, trace = self._prepare({}, args, kwargs)
+            return trace().lower(leaves)
+
+    def clear(self) -> None:
+        self._known, self._current = {}, (None, {})
+
+    def _other_table(self) -> _Table | None:
+        """The programs for what jax is set to now; None if it is not to compile."""
+        if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
+            return None
+        settings = configuration()
+        table = self._known.setdefault(settings, {})
+        self._current = settings, table
+        return table
 
     def _prepare(
-        self, args: PyTree, kwargs: PyTree
+        self, table: _Table, args: PyTree, kwargs: PyTree
     ) -> tuple[list[Program], list[Leaf], Callable[[], Program]]:
         """Programs for arguments of this kind, the arguments as a flat list, and how to trace one more."""
         fixed: tuple[Any, ...] = ()
@@ -149,9 +171,9 @@ class _Programs:
             args = tuple(arg for i, arg in enumerate(args) if i not in self.numbers)
             kwargs = {name: value for name, value in kwargs.items() if name not in self.names}
         leaves, structure = jax.tree.flatten((args, kwargs))
-        key = (structure, fixed, kinds, jax.config.jax_enable_x64, *map(_signature_of, leaves))  # pyright: ignore
+        key = (structure, fixed, kinds, *map(_signature_of, leaves))
         try:
-            known = self.known.setdefault(key, [])
+            known = table.setdefault(key, [])
         except TypeError:
             raise ValueError(f"Static arguments must be hashable, got {fixed!r}.") from None
         return known, leaves, lambda: Program(bound, self.donate, args, kwargs)

@@ -2,27 +2,23 @@
 
 import itertools
 import operator
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from .._types import Function, Leaf, PyTree
-from ..states.internals import Bundle, Trace, TypedState, trace, writes_as_is
-from ..states.placement import given, key_numbers
-from .sharing import exclusive
-
-Kind: TypeAlias = tuple[tuple[int, ...], Any]
-"""Shape and dtype."""
+from ..states.internals import REACHES_VALUES, Bundle, Trace, TypedState, trace, writes_as_is
+from ..states.placement import given, is_key
+from .sharing import Kind, Leaves, Lender, kind_of
 
 
 class Stale(Exception):
     """A State has another shape than when the function was traced."""
 
 
-def is_about_a_gone_array(error: Exception) -> bool:
+def is_about_a_gone_array(error: BaseException) -> bool:
     return any(text in str(error) for text in ("has been deleted", "deleted or donated"))
 
 
@@ -54,14 +50,14 @@ def _leaves(traced: Trace, donate: bool) -> list[list[_Leaf]]:
         if new_structure != structure:
             after = [None] * len(leaves)
         # What is small and logged is not lent: XLA would have to copy it first.
-        lendable = donate and not isinstance(traced.states[i], TypedState)
+        lendable = donate and REACHES_VALUES and not isinstance(traced.states[i], TypedState)
         found.append([])
         for leaf, becomes in zip(leaves, after, strict=True):
-            place, kind = next(places), _kind(key_numbers(leaf))
+            place, kind = next(places), kind_of(leaf)
             passes = becomes is not None and outputs[becomes] is inputs[first + place]
             # What has another shape afterwards cannot lend its memory to it.
-            fits = becomes is not None and _kind(leaf) == _kind(outputs[becomes].aval)
-            lent = lendable and fits and not passes
+            fits = becomes is not None and kind_of(leaf) == kind_of(outputs[becomes].aval)
+            lent = lendable and fits and not passes and not is_key(leaf)
             found[-1].append(_Leaf(place, kind, becomes, passes, lent))
     return found
 
@@ -88,41 +84,68 @@ class Program:
         self._rest = sum(len(leaves_of[i]) for i in written)
 
         # What goes in: leaves that are lent, and others.
-        self._lent = [leaf.lent for leaf in leaves]
-        self._kept = [not leaf.lent for leaf in leaves]
-        self._places = [leaf.place for leaf in (*self._split(leaves)[0], *self._split(leaves)[1])]
-        self._shapes = [_kind(leaf) for leaf in jax.tree.leaves([s.value for s in traced.states])]
-        self._lent_kinds = {leaf.kind for leaf in leaves if leaf.lent}
+        self._lent = _pick(n for n, leaf in enumerate(leaves) if leaf.lent)
+        self._kept = _pick(n for n, leaf in enumerate(leaves) if not leaf.lent)
+        self._places = [leaf.place for leaf in (*self._lent(leaves), *self._kept(leaves))]
+        self._shapes = [kind_of(leaf) for leaf in jax.tree.leaves([s.value for s in traced.states])]
+        kinds = {leaf.kind for leaf in leaves if leaf.lent}
+        arguments = jax.tree.leaves((args, kwargs))
+        self._lending = [n for n, i in enumerate(order) if any(leaf.lent for leaf in leaves_of[i])]
+        self._lender = Lender(self._bundle.states, kinds, arguments) if kinds else None
 
         # What comes out: leaves that are other ones afterwards. Those that pass stay where they are.
         passed = {leaf.becomes: n for n, leaf in enumerate(leaves) if leaf.passes}
         self._passed = [(n, passed[b]) for n, b in enumerate(after) if b in passed]
         self._changed = [b for b in after if b not in passed]
-        self._last: list[Leaf] = []
         self._run = jax.jit(self._flat, donate_argnums=(0,))
 
     def __call__(self, arguments: list[Leaf]) -> PyTree:
         fast = self._bundle.direct()
         leaves = self._leaves(self._bundle.peek() if fast else None)
-        lent, kept = self._split(leaves)
-        if lent and not self._is_exclusive(leaves, arguments):
-            lent = exclusive(lent, kept + arguments)
+        lent, kept = self._lent(leaves), self._kept(leaves)
+        done: list[tuple[PyTree, list[Leaf]]] = []
         try:
-            out, new = self._run(lent, kept, arguments)
-        except (RuntimeError, ValueError) as error:
-            _explain(error, lent)
+            if self._lender:
+                self._bundle.take(self._lending)  # what is referred to now, someone else holds
+                lent = self._lender.own(leaves, lent, kept, arguments)
+            # In one go: an interrupt, which Python raises between two instructions, finds the outputs here.
+            done.extend(map(self._run, (lent,), (kept,), (arguments,)))
+            values = self._values(done[0][1], leaves)
+            if fast and self._as_is:
+                self._bundle.poke(values)
+            else:
+                self._write(values, leaves)
+        except BaseException as error:
+            if done:
+                self._bundle.poke(self._values(done[0][1], leaves))
+            elif self._lender:
+                self._bundle.give_back(self._held(leaves))
+                _explain(error, lent)
             raise
-        for n, old in self._passed:
-            leaf = leaves[old]
-            new.insert(n, leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf))
-        self._last = new + leaves[self._rest :]
-        values = self._after.unflatten(new)
-        if fast and self._as_is:
-            self._bundle.poke(values)
-        else:
-            for state, value in zip(self._written, values, strict=True):
-                state.value = value
-        return out
+        return done[0][0]
+
+    def _held(self, leaves: list[Leaf]) -> list[PyTree]:
+        """What the States that are written held before."""
+        return self._before.unflatten(leaves)[: len(self._written)]
+
+    def _write(self, values: list[PyTree], leaves: list[Leaf]) -> None:
+        """With hooks and conversions, which see what there was before."""
+        if self._lender:
+            self._bundle.give_back(self._held(leaves))
+        for state, value in zip(self._written, values, strict=True):
+            state.value = value
+
+    def _values(self, changed: list[Leaf], leaves: list[Leaf]) -> list[PyTree]:
+        """What the States that are written hold afterwards."""
+        new = changed
+        if self._passed:
+            new = [*changed]
+            for n, old in self._passed:
+                leaf = leaves[old]
+                new.insert(n, leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf))
+        if self._lender:
+            self._lender.last = new + leaves[self._rest :]
+        return self._after.unflatten(new)
 
     def _leaves(self, values: list[Leaf] | None = None) -> list[Leaf]:
         """What the States hold, those that are written first."""
@@ -133,50 +156,33 @@ class Program:
             raise Stale
         return given(leaves)
 
-    def _split(self, leaves: Sequence[Leaf]) -> tuple[list[Leaf], list[Leaf]]:
-        """Leaves that are lent, and others."""
-        return [*itertools.compress(leaves, self._lent)], [*itertools.compress(leaves, self._kept)]
-
-    def _is_exclusive(self, leaves: list[Leaf], arguments: list[Leaf]) -> bool:
-        """Whether it is known without looking at memory that nothing shares the buffers of what is lent.
-
-        What a program returns shares nothing with what was there before. So it takes an array that
-        has come since, and it shares memory only with one of its own shape and dtype.
-        """
-        if len(self._last) != len(leaves):
-            return False
-        come = itertools.compress(leaves, map(operator.is_not, leaves, self._last))
-        return not any(
-            isinstance(leaf, jax.Array)
-            # A random key shares memory with the numbers that it is made of.
-            and (
-                (leaf.shape, leaf.dtype) in self._lent_kinds or not isinstance(leaf.dtype, np.dtype)
-            )
-            for leaf in (*come, *arguments)
-        )
-
     def lower(self, arguments: list[Leaf]) -> jax.stages.Lowered:
-        return self._run.lower(*self._split(self._leaves()), arguments)
+        leaves = self._leaves()
+        return self._run.lower(self._lent(leaves), self._kept(leaves), arguments)
 
-    def _flat(self, lent: list[Leaf], kept: list[Leaf], arguments: list[Leaf]) -> PyTree:
+    def _flat(self, lent: Leaves, kept: Leaves, arguments: list[Leaf]) -> PyTree:
         """The program itself, in which the leaves are in the order of the jaxpr again."""
-        taken = zip(self._places, lent + kept, strict=True)
+        taken = zip(self._places, (*lent, *kept), strict=True)
         leaves = [leaf for _, leaf in sorted(taken, key=operator.itemgetter(0))]
-        if [*map(_kind, leaves)] != self._shapes:
+        if [*map(kind_of, leaves)] != self._shapes:
             raise Stale
         outs = self._trace.run(arguments, leaves)
         return jax.tree.map(outs.__getitem__, self._trace.results), [outs[b] for b in self._changed]
 
 
-def _explain(error: Exception, lent: list[Leaf]) -> None:
-    """Say so if the call failed after it had taken what it was lent."""
+def _explain(error: BaseException, lent: Leaves) -> None:
+    """Say so if the call ended after it had taken what it was lent, and without a result."""
     given = [leaf for leaf in lent if isinstance(leaf, jax.Array)]
     if not is_about_a_gone_array(error) and any(leaf.is_deleted() for leaf in given):
         error.add_note(
-            "The call failed after it was given the memory of the States that it writes: their values are lost. "
-            "Restore them from a checkpoint, or use lrax.jit(fn, donate=False)."
+            "The call ended after it was given the memory of the States that it writes, and before it returned: their values "
+            "are lost. Restore them from a checkpoint, or use lrax.jit(fn, donate=False)."
         )
 
 
-def _kind(leaf: Leaf) -> Kind:
-    return np.shape(leaf), jax.dtypes.result_type(leaf)
+def _pick(places: Iterable[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    """A function that takes what is at some places of a sequence, as fast as can be."""
+    places = [*places]
+    if len(places) > 1:
+        return operator.itemgetter(*places)
+    return lambda sequence: tuple(sequence[i] for i in places)

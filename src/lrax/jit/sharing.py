@@ -1,43 +1,128 @@
 """Who shares memory with whom: what may be given away, and what has to be copied first."""
 
-from typing import Any
+import itertools
+import operator
+import sys
+import weakref
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeAlias
 
+import brainstate
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from .._types import Leaf
 
+Kind: TypeAlias = tuple[tuple[int, ...], Any]
+"""Shape and dtype."""
 
-def _buffers(leaf: jax.Array) -> set[Any]:
+Leaves: TypeAlias = tuple[Leaf, ...]
+
+_ALONE = max(map(sys.getrefcount, [object()])) + 1
+"""The references to a leaf in a list and a tuple, and nowhere else, while they are counted."""
+
+
+def kind_of(leaf: Leaf) -> Kind:
+    return np.shape(leaf), jax.dtypes.result_type(leaf)
+
+
+class Lender:
+    """What a program gives away, call after call, and how it knows that it has it for itself.
+
+    An array that anything else refers to is not given away: a variable, a clone, a view of NumPy.
+    References tell nothing of another array on the same memory. But what a program returns has memory
+    of its own, so such an array is looked for only where a leaf has come from elsewhere.
+    """
+
+    _all: ClassVar["weakref.WeakSet[Lender]"] = weakref.WeakSet()
+
+    def __init__(
+        self, states: Sequence[brainstate.State], kinds: set[Kind], arguments: list[Leaf]
+    ) -> None:
+        self.last: list[Leaf] = []
+        """What the States held after its last call."""
+
+        self._kinds = kinds
+        self._has_seen = bool(self._alike(arguments))
+        self._states = {*map(id, states)}
+        # They refer to the same leaves, if they had the last call.
+        self._others: weakref.WeakSet[Lender] = weakref.WeakSet()
+        for other in self._all:
+            if not self._states.isdisjoint(other._states):
+                other._others.add(self)
+                self._others.add(other)
+        self._all.add(self)
+
+    def own(self, leaves: list[Leaf], lent: Leaves, kept: Leaves, arguments: list[Leaf]) -> Leaves:
+        """`lent`, with copies of what the program does not have for itself.
+
+        Nothing but the first two arguments refers to a leaf that it does.
+        """
+        last, self.last = self.last or [None] * len(leaves), []
+        come = [*itertools.compress(leaves, map(operator.is_not, leaves, last))]
+        del last  # or it would count
+        if come:
+            come = self._alike(come)
+        if not (come or self._has_seen or max(map(sys.getrefcount, lent)) > _ALONE):
+            return lent
+
+        strange = {*map(id, come)}
+        del come
+        for other in self._others:
+            strange -= {*map(id, other.last)}
+            other.last = []
+        held = [count > _ALONE for count in map(sys.getrefcount, lent)]
+        near: list[Leaf] = []
+        if strange or self._has_seen:
+            near += *kept, *arguments
+        if not strange.isdisjoint(map(id, lent)):
+            near += self._alike(jax.live_arrays())
+        return _exclusive(lent, held, near)
+
+    def _alike(self, leaves: list[Leaf]) -> list[Leaf]:
+        """Arrays that may have the memory of what is lent: they have its shape and dtype."""
+        return [
+            leaf
+            for leaf in leaves
+            if isinstance(leaf, jax.Array) and (leaf.shape, leaf.dtype) in self._kinds
+        ]
+
+
+def _exclusive(lent: Leaves, held: list[bool], near: list[Leaf]) -> Leaves:
+    """`lent`, with copies of those that are `held`, or whose memory another one or one of `near` has."""
+    mine = {*map(id, lent)}
+    taken: set[Any] = set()
+    for leaf in near:
+        if id(leaf) not in mine:
+            taken |= _buffers(leaf)
+    own: list[Leaf] = []
+    for leaf, is_held in zip(lent, held, strict=True):
+        buffers = _buffers(leaf)
+        if buffers and (is_held or buffers & taken):
+            leaf = _copy(leaf)
+        own.append(leaf)
+        taken |= buffers
+    return tuple(own)
+
+
+def _buffers(leaf: Leaf) -> set[Any]:
     """What tells two arrays apart that share memory: where it is, on each device of this process."""
+    if not isinstance(leaf, jax.Array):
+        return set()
     try:
-        return {
-            (shard.device.id, shard.data.unsafe_buffer_pointer())
-            for shard in leaf.addressable_shards
-        }
+        return {leaf.unsafe_buffer_pointer()}
+    except (ValueError, RuntimeError, NotImplementedError):
+        pass  # it is gone, or on several devices
+    try:
+        # Its parts are arrays, too, and remain: they are not compared with it.
+        return {(s.device.id, s.data.unsafe_buffer_pointer()) for s in leaf.addressable_shards}
     except (ValueError, RuntimeError, NotImplementedError):
         return {id(leaf)}
 
 
-def exclusive(lent: list[Leaf], others: list[Leaf]) -> list[Leaf]:
-    """`lent`, which will be donated, with copies of the arrays that appear twice or in `others`."""
-    try:
-        buffers = [
-            leaf.unsafe_buffer_pointer() for leaf in lent + others if isinstance(leaf, jax.Array)
-        ]
-        if len(set(buffers)) == len(buffers):
-            return lent
-    except (ValueError, RuntimeError, NotImplementedError):
-        pass  # one is gone, or on many devices
-    taken: set[Any] = set()
-    for leaf in others:
-        if isinstance(leaf, jax.Array) and not leaf.is_deleted():
-            taken |= _buffers(leaf)
-    own: list[Leaf] = []
-    for leaf in lent:
-        if isinstance(leaf, jax.Array) and not leaf.is_deleted():
-            buffers = _buffers(leaf)
-            leaf = jnp.copy(leaf) if buffers & taken else leaf
-            taken |= buffers
-        own.append(leaf)
-    return own
+def _copy(leaf: jax.Array) -> jax.Array:
+    """The same in memory of its own, by no program: one to compile, and to be run by every process."""
+    if leaf.is_fully_addressable:
+        return jax.device_put(leaf, may_alias=False)
+    parts = [jax.device_put(shard.data, may_alias=False) for shard in leaf.addressable_shards]
+    return jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, parts)

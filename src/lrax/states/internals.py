@@ -60,6 +60,27 @@ except (ImportError, AttributeError, KeyError):
         return False
 
 
+try:
+    from jax._src.config import trace_context as configuration
+
+    configuration()
+
+except (ImportError, TypeError):
+
+    def configuration() -> tuple[Any, ...]:
+        """What jax is set to, as far as a trace depends on it; equal for equal settings."""
+        names = (
+            *("enable_x64", "numpy_dtype_promotion", "numpy_rank_promotion"),
+            *("default_matmul_precision", "default_device", "disable_jit"),
+        )
+        settings = (getattr(jax.config, f"jax_{name}", None) for name in names)
+        return *settings, jax.sharding.get_abstract_mesh()
+
+
+REACHES_VALUES = "_value" in vars(brainstate.State(0))
+"""Whether a value can be taken out of a State and given back."""
+
+
 def tracing() -> bool:
     """Whether brainstate or jax is tracing the code that runs now."""
     return state_traces() or jax_traces()
@@ -117,6 +138,14 @@ def writes_as_is(state: brainstate.State) -> bool:
     return type(state)._write_value in (brainstate.State._write_value, TypedState._write_value)
 
 
+class _InUse:
+    def __repr__(self) -> str:
+        return "<in use by a call of lrax.jit that has not ended>"
+
+
+_IN_USE = _InUse()
+
+
 class Bundle:
     """Several States that are read and written together, at a fraction of the cost outside a trace."""
 
@@ -124,6 +153,9 @@ class Bundle:
         self.states = states
         self._attributes: list[Any] = [vars(state) for state in states]
         self._hooks = [getattr(state.hooks, "__dict__", {}) for state in states]
+        # A random key is made when it is read for the first time after its seed was set.
+        plain = brainstate.State.check_if_deleted
+        self._made = [i for i, s in enumerate(states) if type(s).check_if_deleted is not plain]
 
     def direct(self) -> bool:
         """:func:`direct` for all of them."""
@@ -135,7 +167,20 @@ class Bundle:
 
     def peek(self) -> list[Any]:
         """Their values, where :meth:`direct` holds."""
-        return [attributes["_value"] for attributes in self._attributes]
+        values = [attributes["_value"] for attributes in self._attributes]
+        for i in self._made:
+            values[i] = self.states[i].value
+        return values
+
+    def take(self, places: Sequence[int]) -> None:
+        """Have some States refer to nothing, until something is written or given back."""
+        for i in places:
+            self._attributes[i]["_value"] = _IN_USE
+
+    def give_back(self, values: Sequence[Any]) -> None:
+        """Have the first of them hold these values: no write that a hook would have to see."""
+        for attributes, value in zip(self._attributes, values, strict=False):
+            attributes["_value"] = value
 
     def poke(self, values: Sequence[Any]) -> None:
         """Write the first of them, where :meth:`direct` and :func:`writes_as_is` hold."""
@@ -166,9 +211,13 @@ class Trace:
 
 def trace(fn: Callable[..., Any], args: Any, kwargs: Any) -> Trace:
     """`fn`, traced for arguments of this kind."""
+    _ = brainstate.random.DEFAULT.value  # makes the key
     stateful = brainstate.transform.StatefulFunction(fn, name="jit")
-    jaxpr = stateful.get_jaxpr(*args, **kwargs)
-    found = stateful.get_state_trace(*args, **kwargs)
+    stateful.get_jaxpr(*args, **kwargs)
+    # Which other keys it takes is known only now, and that made them: then it is traced once more.
+    key = stateful.get_arg_cache_key(*args, **kwargs, compile_if_miss=True)
+    jaxpr = stateful.get_jaxpr_by_cache(key)
+    found = stateful.get_state_trace_by_cache(key)
     places = range(len(jaxpr.jaxpr.outvars))
-    results, after = stateful.get_out_treedef(*args, **kwargs).unflatten(places)
+    results, after = stateful.get_out_treedef_by_cache(key).unflatten(places)
     return Trace(jaxpr, list(found.states), list(found.been_writen), results, list(after))

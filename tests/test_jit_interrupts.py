@@ -1,0 +1,182 @@
+"""A call that is interrupted leaves the States as they were, or as it makes them, or says that they are lost."""
+
+import os
+import signal
+import sys
+import time
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lrax
+from helpers import slow_but
+from steps import counter
+
+ROOM = os.path.join("lrax", "jit", "")
+OPEN = (os.path.join(ROOM, "program.py"), os.path.join(ROOM, "sharing.py"), "internals.py")
+
+
+def interrupted(call, at):
+    """Call it, and interrupt it before the instruction of lrax with that number; whether it came so far."""
+    left = [at]
+
+    def trace(frame, event, argument):
+        if not frame.f_code.co_filename.endswith(OPEN):
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def of_arrays():
+    return brainstate.State(jnp.zeros(3)), lambda value: value
+
+
+def of_dicts():
+    return brainstate.State({"a": jnp.zeros(3), "same": jnp.ones(3)}), lambda value: value["a"]
+
+
+def hooked():
+    state, read = of_arrays()
+    state.register_hook("write_after", lambda ctx: None)
+    return state, read
+
+
+@pytest.mark.parametrize("make", slow_but([of_arrays, of_dicts, hooked], of_arrays))
+@pytest.mark.parametrize("donate", [True, False])
+def test_an_interrupt_at_any_instruction_loses_nothing(make, donate):
+    (one, read), (two, _) = make(), make()
+
+    def increase():
+        for state in (one, two):
+            state.value = jax.tree.map(lambda leaf: leaf + 1, state.value)
+
+    increase = lrax.jit(increase, donate=donate)
+    increase()
+    count, at = 1, 0
+    while True:
+        at += 1
+        stopped = interrupted(increase, at)
+        values = [np.array(read(state.value)) for state in (one, two)]
+        np.testing.assert_array_equal(values[0], values[1])
+        assert values[0][0] in ((count, count + 1) if stopped else (count + 1,))
+        count = values[0][0]
+        if not stopped:
+            break
+    assert at > 100
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that interrupts")
+def test_a_signal_at_any_time_loses_nothing():
+    """Most arrive while XLA runs."""
+    states = [brainstate.State(jnp.zeros(4)) for _ in range(6)]
+
+    @lrax.jit
+    def increase():
+        for state in states:
+            state.value = state.value + 1
+
+    class Interrupt(BaseException):
+        pass
+
+    def interrupt(*_):
+        raise Interrupt
+
+    increase()
+    interrupts = 0
+    rng, before = np.random.default_rng(0), signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for delay in rng.uniform(1e-3, 4e-3, size=60):
+            until = time.monotonic() + 1
+            try:
+                signal.setitimer(signal.ITIMER_REAL, delay)
+                while time.monotonic() < until:
+                    increase()
+            except Interrupt:
+                interrupts += 1
+            values = np.array([state.value for state in states])
+            assert (values == values[0, 0]).all()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interrupts > 50
+
+
+@jax.tree_util.register_pytree_node_class
+class Interrupting:
+    """A result that is interrupted when a call makes it."""
+
+    armed = False
+
+    def __init__(self, value):
+        self.value = value
+
+    def tree_flatten(self):
+        return (self.value,), None
+
+    @classmethod
+    def tree_unflatten(cls, _, children):
+        if cls.armed:
+            raise KeyboardInterrupt
+        return cls(*children)
+
+
+@pytest.mark.parametrize("donate", [True, False])
+def test_what_an_interrupt_does_lose_it_names(donate, monkeypatch):
+    state = counter()
+
+    def increase():
+        state.value = state.value + 1
+        return Interrupting(2 * state.value)
+
+    increase = lrax.jit(increase, donate=donate)
+    assert increase().value == 2
+    monkeypatch.setattr(Interrupting, "armed", True)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        increase()
+    notes = "".join(getattr(caught.value, "__notes__", []))
+    monkeypatch.setattr(Interrupting, "armed", False)
+    if donate:
+        assert "values are lost" in notes
+        assert "checkpoint" in notes
+        assert "donate=False" in notes
+        with pytest.raises(RuntimeError, match="donate=False"):
+            increase()
+        state.value = jnp.float32(1)
+    assert not notes or donate
+    assert increase().value == 4
+
+
+def test_a_hook_that_fails_loses_nothing():
+    first, second = counter(), counter()
+
+    @lrax.jit
+    def increase():
+        first.value, second.value = first.value + 1, second.value + 1
+
+    increase()
+
+    def refuse(ctx):
+        raise ArithmeticError("refused")
+
+    first.register_hook("write_before", refuse)
+    with pytest.raises(
+        Warning, match="Hook"
+    ):  # brainstate turns it into one, which is an error here
+        increase()
+    assert (first.value, second.value) == (2, 2)

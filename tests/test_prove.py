@@ -182,7 +182,8 @@ def test_it_shows_how_far_it_is_without_tqdm(run, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_ctrl_c_with_two_processes(tmp_path):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_with_two_processes(tmp_path, stop):
     progress = tmp_path / "prove.json"
     few = ["--epochs", "4096", "--chunks", "300", "--processes", "2", "--progress", str(progress)]
     command = [sys.executable, "-W", "error", str(TOOL), *few]
@@ -190,8 +191,8 @@ def test_ctrl_c_with_two_processes(tmp_path):
     while not progress.exists():
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    process.send_signal(stop)
+    out, _ = process.communicate(timeout=60)  # until all processes have ended
     assert process.returncode == 0
     assert "| schedule | epochs |" in out
     before = json.loads(progress.read_text())["schedules"]

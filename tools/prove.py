@@ -159,13 +159,13 @@ Task = tuple[str, int, int]
 
 def check(task: Task) -> tuple[Task, Found]:
     """A chunk of a schedule: the label, how many epochs it has, and the number of the chunk."""
-    begin = time.perf_counter()
+    begin = time.process_time()
     label, size, chunk = task
     stop = min((chunk + 1) * size, EPOCHS)
     starts = range(chunk * size, stop, BLOCK)
     blocks = [check_block(label, range(start, min(start + BLOCK, stop))) for start in starts]
     found = functools.reduce(merged, blocks)
-    return task, {**found, "seconds": time.perf_counter() - begin}
+    return task, {**found, "seconds": time.process_time() - begin}
 
 
 # --- What comes when ------------------------------------------------------------------------------
@@ -335,7 +335,7 @@ def progress_bar(total: int) -> Any:
 
 
 def run(tasks: list[Task], progress: Progress, processes: int, seconds: float) -> None:
-    """Until all is done, the time is up, or someone presses Ctrl-C."""
+    """Until all is done, the time is up, or someone stops it."""
     until = time.monotonic() + seconds
     bar = progress_bar(sum(size for _, size, _ in tasks))
     with contextlib.ExitStack() as stack:
@@ -389,4 +389,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the other processes would go on
     sys.exit(main())

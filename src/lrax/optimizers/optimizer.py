@@ -25,12 +25,12 @@ from .packing import layout_of, pack, unpack
 from .update import (
     Update,
     checked_transformation,
+    check_weights,
     fresh_state,
     refuse_descent,
-    refuse_outside,
     transform_of,
 )
-from .weights import Weight, gradient_of, named_weights, put_beside, refuse_complex
+from .weights import Weight, gradient_of, named_weights, put_beside
 
 announce: list[Callable[[type], None]] = []
 """Called with the class whenever an optimizer is made or given weights, before a program can look at it."""
@@ -227,11 +227,7 @@ class OptaxOptimizer(GuardedNode):
     @property
     def step_count(self) -> View:
         """Number of updates made."""
-        return View(self._steps_made)
-
-    def _steps_made(self) -> Leaf:
-        with meant():
-            return self.opt_state.value.counts[..., 0]
+        return View(lambda: self._unpacked()[0])
 
     def register_trainable_weights(self, param_states: PyTree) -> "OptaxOptimizer":
         """Train the weights in `param_states`, a pytree of States such as ``model.states(brainstate.ParamState)``.
@@ -311,7 +307,8 @@ class OptaxOptimizer(GuardedNode):
         """A group, with new weights, and fresh moments; our numbers where its weights live."""
         weights = {**self._weights, **new}
         values = {name: weights[name].state.value for name in group.names}
-        self._check_weights(values, group)
+        clips = {"grad_clip_norm": self.grad_clip_norm, "grad_clip_value": self.grad_clip_value}
+        check_weights(values, group, self._tx, clips)
         self._weights = weights
         step_count, states = self._unpacked()
         states[index:] = [
@@ -329,18 +326,6 @@ class OptaxOptimizer(GuardedNode):
         self._published.move(put)
         held: Any = brainstate.graph.states(self.lr)
         move((state for state in held.values() if not isinstance(state, Published)), put)
-
-    def _check_weights(self, values: dict[str, PyTree], group: Group) -> None:
-        """Refuse what cannot be done with the weights of a group."""
-        if self.grad_clip_value is not None:
-            refuse_complex(values)
-        outside = {
-            "weight_decay": group.decays,
-            "grad_clip_norm": self.grad_clip_norm is not None,
-            "grad_clip_value": self.grad_clip_value is not None,
-        }
-        if self._tx is not None:
-            refuse_outside(self._tx, values, [name for name, given in outside.items() if given])
 
     def _announce(self) -> None:
         for tell in announce:
@@ -375,7 +360,7 @@ class OptaxOptimizer(GuardedNode):
         check_list_of_rates(self.lr.base_lrs, self._own_bases())
         found = {name: gradient_of(grads, name, self._weights) for name in self._weights}
         values = {name: weight.state.value for name, weight in self._weights.items()}
-        own = values, self.opt_state.value, self._published.rates
+        own: Any = (values, self.opt_state.value, self._published.rates)
         update: Function = self._update
         if not tracing() and not any(callable(leaf) for leaf in jax.tree.leaves(extra_args)):
             update = self._compiled_update()

@@ -16,7 +16,7 @@ from ..states.clock import LAST_EPOCH
 from ..states.saving import copied
 from .groups import Group
 from .packing import Layout, Packed, pack, unpack
-from .weights import as_gradient, widened
+from .weights import as_gradient, refuse_complex, widened
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,7 +141,21 @@ _INSIDE = {
 }
 
 
-def refuse_outside(tx: optax.GradientTransformation, weights: PyTree, names: list[str]) -> None:
+def check_weights(
+    weights: PyTree,
+    group: Group,
+    tx: optax.GradientTransformation | None,
+    clips: dict[str, Number | None],
+) -> None:
+    """Refuse weights of a group that could not be clipped, or decayed, as they are asked to."""
+    if clips["grad_clip_value"] is not None:
+        refuse_complex(weights)
+    outside = {"weight_decay": group.decays, **{k: v is not None for k, v in clips.items()}}
+    if tx is not None:
+        _refuse_outside(tx, weights, [name for name, given in outside.items() if given])
+
+
+def _refuse_outside(tx: optax.GradientTransformation, weights: PyTree, names: list[str]) -> None:
     """Refuse arguments of these `names` around a `tx` that leaves steps out: they would act at every one."""
     kinds = tuple(_SKIPPING)
     state = jax.eval_shape(tx.init, widened(weights)) if names else ()

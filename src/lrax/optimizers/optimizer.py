@@ -21,11 +21,11 @@ from ..states.published import Published
 from ..states.view import View
 from . import checkpoint
 from .groups import Group, ParamGroup, check_list_of_rates, check_own_bases
-from .packing import layout_of, pack, unpack
+from .packing import layout_of, pack, steps_made, unpack
 from .update import (
     Update,
-    checked_transformation,
     check_weights,
+    checked_transformation,
     fresh_state,
     refuse_descent,
     transform_of,
@@ -227,7 +227,7 @@ class OptaxOptimizer(GuardedNode):
     @property
     def step_count(self) -> View:
         """Number of updates made."""
-        return View(lambda: self._unpacked()[0])
+        return View(lambda: steps_made(self.opt_state.value))
 
     def register_trainable_weights(self, param_states: PyTree) -> "OptaxOptimizer":
         """Train the weights in `param_states`, a pytree of States such as ``model.states(brainstate.ParamState)``.
@@ -365,7 +365,7 @@ class OptaxOptimizer(GuardedNode):
         if not tracing() and not any(callable(leaf) for leaf in jax.tree.leaves(extra_args)):
             update = self._compiled_update()
             own = given(own)
-        new, self.opt_state.value = update(found, *own, extra_args)
+        new, self.opt_state.value = update(found, *own, extra_args)  # pyright: ignore
         for name, weight in self._weights.items():
             weight.state.value = new[name]
 

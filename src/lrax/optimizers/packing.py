@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import is_traced
-from .._transfers import fetched
+from .._transfers import fetched, meant
 from .._types import Leaf, PyTree
 
 
@@ -82,3 +82,8 @@ def unpack(packed: Packed, layouts: Sequence[Layout]) -> tuple[Leaf, list[PyTree
         states.append(layout.together(numbers[:own], moments))
         numbers = numbers[own:]
     return step_count, states
+
+
+def steps_made(packed: Packed) -> Leaf:
+    with meant():  # the index goes to where the counts are
+        return packed.counts[..., 0]

@@ -139,7 +139,7 @@ class SequentialLR(LRScheduler):
     - torch: the same values for plain schedulers, but a cosine in last place rises again. It
       refuses a plateau, and a composite in a later place. In first place a SequentialLR changes
       over one epoch early, and the ExponentialLR, PolynomialLR and CosineAnnealingLR of either
-      composite are one step ahead. A OneCycleLR inside changes the base learning rate of the others.
+      composite are one step ahead. A OneCycleLR inside changes the others' base learning rate.
     - braintools: the same values eagerly; compiled, it stands still, or fails when attached.
     - optax: ``join_schedules(schedules, boundaries)``.
     """

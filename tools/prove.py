@@ -271,8 +271,8 @@ def table(known: dict[str, Found]) -> str:
     hours = sum(f["seconds"] for f in found.values()) / 3600
     of = versions()
     total = (
-        f"{spaced(epochs)} of {spaced(len(SCHEDULES) * EPOCHS)} epochs, {spaced(differ)} differences; "
-        f"{hours:.1f} hours of one core. lrax {of['lrax']}, jax {of['jax']}, "
+        f"{spaced(epochs)} of {spaced(len(SCHEDULES) * EPOCHS)} epochs, differences: {spaced(differ)}, "
+        f"in {hours:.1f} hours of one core. lrax {of['lrax']}, jax {of['jax']}, "
         f"NumPy {of['NumPy']}, Python {of['Python']}, {platform.machine()}, {of['device']}."
     )
     return "\n".join([*lines, "", total])
@@ -281,7 +281,7 @@ def table(known: dict[str, Found]) -> str:
 def shown(label: str, example: Found) -> str:
     """An epoch at which not all are the same: each rate, and how far off the exact value it is."""
     parts = [
-        f"{name} {rate!r} ({example['off'][name]:.9f} ulp off)"
+        f"{name} {rate!r} ({example['off'][name]:.12f} ulp off)"
         for name, rate in example["rates"].items()
     ]
     return f"{label}, epoch {example['epoch']}, {spaced(example['apart'])} ulp apart: {', '.join(parts)}"

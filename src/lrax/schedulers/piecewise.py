@@ -35,7 +35,7 @@ class PiecewiseConstantSchedule(LRScheduler):
 
     After the last boundary the learning rate is ``values[-1]``. The values are learning rates, not
     factors. A parameter group that was added with a learning rate b of its own follows
-    ``values[n] * b / values[0]``, or ``values[n]`` if ``values[0]`` is 0.
+    ``values[n] * b / values[0]``, for which ``values[0]`` must not be 0.
     Traced boundaries have to be in order, too; else the learning rate is not defined.
 
     Parameters

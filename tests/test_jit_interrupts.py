@@ -1,5 +1,6 @@
 """A call that is interrupted leaves the States as they were, or as it makes them, or says that they are lost."""
 
+import functools
 import os
 import signal
 import sys
@@ -118,10 +119,10 @@ def test_a_signal_at_any_time_loses_nothing():
 
 
 @jax.tree_util.register_pytree_node_class
-class Interrupting:
-    """A result that is interrupted when a call makes it."""
+class Result:
+    """Has `act` called while a call makes it, after XLA has run and before States are written."""
 
-    armed = False
+    act = staticmethod(lambda: None)
 
     def __init__(self, value):
         self.value = value
@@ -131,26 +132,32 @@ class Interrupting:
 
     @classmethod
     def tree_unflatten(cls, _, children):
-        if cls.armed:
-            raise KeyboardInterrupt
+        cls.act()
         return cls(*children)
+
+
+def returns_a_result(state, donate=True):
+    @functools.partial(lrax.jit, donate=donate)
+    def increase():
+        state.value = state.value + 1
+        return Result(2 * state.value)
+
+    assert increase().value == 2
+    return increase
 
 
 @pytest.mark.parametrize("donate", [True, False])
 def test_what_an_interrupt_does_lose_it_names(donate, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
     state = counter()
-
-    def increase():
-        state.value = state.value + 1
-        return Interrupting(2 * state.value)
-
-    increase = lrax.jit(increase, donate=donate)
-    assert increase().value == 2
-    monkeypatch.setattr(Interrupting, "armed", True)
-    with pytest.raises(KeyboardInterrupt) as caught:
-        increase()
+    increase = returns_a_result(state, donate)
+    with monkeypatch.context() as patch:
+        patch.setattr(Result, "act", interrupt)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            increase()
     notes = "".join(getattr(caught.value, "__notes__", []))
-    monkeypatch.setattr(Interrupting, "armed", False)
     if donate:
         assert "values are lost" in notes
         assert "checkpoint" in notes
@@ -160,6 +167,23 @@ def test_what_an_interrupt_does_lose_it_names(donate, monkeypatch):
         state.value = jnp.float32(1)
     assert not notes or donate
     assert increase().value == 4
+
+
+def test_what_a_running_call_writes_cannot_be_read(monkeypatch):
+    state, errors = counter(), []
+    increase, look = returns_a_result(state), lrax.jit(lambda: state.value.sum())
+    look()
+
+    def read():
+        for way in (look, lambda: jnp.sum(state.value), lambda: state.value.shape):
+            with pytest.raises(RuntimeError, match=r"while a call .* donate=False") as caught:
+                way()
+            errors.append(caught)
+
+    monkeypatch.setattr(Result, "act", read)
+    assert increase().value == 4
+    assert len(errors) == 3
+    assert look() == 2
 
 
 def test_a_hook_that_fails_loses_nothing():

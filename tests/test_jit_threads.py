@@ -31,7 +31,7 @@ def at_once(*functions):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=120)
+        thread.join(timeout=60)
         assert not thread.is_alive(), "a deadlock"
     return errors
 
@@ -115,7 +115,7 @@ def test_a_call_in_a_thread_that_another_call_waits_for(nested):
     def elsewhere():
         done = threading.Event()
         _thread.start_new_thread(lambda: (inner(), done.set()), ())
-        waits.append(done.wait(timeout=60))
+        waits.append(done.wait(timeout=15))
 
     act[0] = elsewhere
     assert not at_once(lambda: [float(outer()) for _ in range(3)])

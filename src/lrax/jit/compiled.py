@@ -43,9 +43,11 @@ def jit(
     """Compile a function that reads and writes States, as ``brainstate.transform.jit`` does, and donate the States it writes.
 
     The buffers of the written States are reused for their new values, so that a training step needs
-    no second copy of weights and moments, and a call costs little more than one of ``jax.jit``. Inside
-    another transformation it is ``brainstate.transform.jit``. Under ``jax.transfer_guard`` numbers that States hold on
-    the host, as after a ``step()`` there, are put on the device explicitly; those among the arguments are yours to put.
+    no second copy of weights and moments, and a call costs little more than one of ``jax.jit``. It is
+    traced anew for what ``jax.jit`` is: other arguments, other settings of jax. Calls from several
+    threads take turns. Inside another transformation it is ``brainstate.transform.jit``. Under
+    ``jax.transfer_guard`` numbers that States hold on the host, as after a ``step()`` there, are put
+    on the device explicitly; those among the arguments are yours to put.
 
     Parameters
     ----------
@@ -54,9 +56,11 @@ def jit(
     static_argnums, static_argnames : int or str, or a sequence of them
         Arguments that are constants; every new value is compiled for.
     donate : bool
-        Give up the old buffers of the States that are written. An array that you took out of such a
-        State before the call (``w = weight.value``) is gone after it; copy it, or pass False. Clocks
-        and learning rates are a few bytes that people log, and stay.
+        Give up the old buffers of the States that are written. An array that anything else refers to
+        (``w = weight.value``, a clone, a view of NumPy) is copied first and stays, as do clocks and
+        learning rates; another array on the same memory (``jax.device_put(w, its_device)``) is gone.
+        A call that fails or is interrupted while XLA runs may lose the values, and says so; with
+        False it cannot. While a call runs, other threads must not read what it writes.
 
     Raises
     ------
@@ -118,10 +122,12 @@ class _Programs:
         self._nested = brainstate.transform.jit(fn, static_argnums=numbers, static_argnames=names)
 
     def run(self, args: PyTree, kwargs: PyTree) -> PyTree:
+        if tracing():
+            return self._nested(*args, **kwargs)
         settings, table = self._current
         if configuration() != settings:
             table = self._other_table()
-        if table is None or tracing():
+        if table is None:
             return self._nested(*args, **kwargs)
         with turn.lock:
             known, leaves, trace = self._prepare(table, args, kwargs)

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .._types import Function, Leaf, PyTree
 from ..states.internals import REACHES_VALUES, Bundle, Trace, TypedState, trace, writes_as_is
 from ..states.placement import given, is_key
-from .sharing import Kind, Leaves, Lender, kind_of
+from .sharing import Leaves, Lender
 
 
 class Stale(Exception):
@@ -28,7 +29,7 @@ class _Leaf(NamedTuple):
     place: int
     """Where the jaxpr takes it, among the leaves of all States."""
 
-    kind: Kind
+    shape: tuple[int, ...]
     becomes: int | None
     """The output of the jaxpr that takes its place; None if the State is not written, or becomes another tree."""
 
@@ -53,12 +54,12 @@ def _leaves(traced: Trace, donate: bool) -> list[list[_Leaf]]:
         lendable = donate and REACHES_VALUES and not isinstance(traced.states[i], TypedState)
         found.append([])
         for leaf, becomes in zip(leaves, after, strict=True):
-            place, kind = next(places), kind_of(leaf)
+            place = next(places)
             passes = becomes is not None and outputs[becomes] is inputs[first + place]
             # What has another shape afterwards cannot lend its memory to it.
-            fits = becomes is not None and kind_of(leaf) == kind_of(outputs[becomes].aval)
+            fits = becomes is not None and _kind(leaf) == _kind(outputs[becomes].aval)
             lent = lendable and fits and not passes and not is_key(leaf)
-            found[-1].append(_Leaf(place, kind, becomes, passes, lent))
+            found[-1].append(_Leaf(place, np.shape(leaf), becomes, passes, lent))
     return found
 
 
@@ -87,11 +88,11 @@ class Program:
         self._lent = _pick(n for n, leaf in enumerate(leaves) if leaf.lent)
         self._kept = _pick(n for n, leaf in enumerate(leaves) if not leaf.lent)
         self._places = [leaf.place for leaf in (*self._lent(leaves), *self._kept(leaves))]
-        self._shapes = [kind_of(leaf) for leaf in jax.tree.leaves([s.value for s in traced.states])]
-        kinds = {leaf.kind for leaf in leaves if leaf.lent}
+        self._shapes = [_kind(leaf) for leaf in jax.tree.leaves([s.value for s in traced.states])]
+        shapes = {leaf.shape for leaf in leaves if leaf.lent}
         arguments = jax.tree.leaves((args, kwargs))
         self._lending = [n for n, i in enumerate(order) if any(leaf.lent for leaf in leaves_of[i])]
-        self._lender = Lender(self._bundle.states, kinds, arguments) if kinds else None
+        self._lender = Lender(self._bundle.states, shapes, arguments) if shapes else None
 
         # What comes out: leaves that are other ones afterwards. Those that pass stay where they are.
         passed = {leaf.becomes: n for n, leaf in enumerate(leaves) if leaf.passes}
@@ -164,7 +165,7 @@ class Program:
         """The program itself, in which the leaves are in the order of the jaxpr again."""
         taken = zip(self._places, (*lent, *kept), strict=True)
         leaves = [leaf for _, leaf in sorted(taken, key=operator.itemgetter(0))]
-        if [*map(kind_of, leaves)] != self._shapes:
+        if [*map(_kind, leaves)] != self._shapes:
             raise Stale
         outs = self._trace.run(arguments, leaves)
         return jax.tree.map(outs.__getitem__, self._trace.results), [outs[b] for b in self._changed]
@@ -186,3 +187,7 @@ def _pick(places: Iterable[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
     if len(places) > 1:
         return operator.itemgetter(*places)
     return lambda sequence: tuple(sequence[i] for i in places)
+
+
+def _kind(leaf: Leaf) -> tuple[tuple[int, ...], Any]:
+    return np.shape(leaf), jax.dtypes.result_type(leaf)

@@ -4,26 +4,18 @@ import itertools
 import operator
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import brainstate
 import jax
-import numpy as np
 
 from .._types import Leaf
-
-Kind: TypeAlias = tuple[tuple[int, ...], Any]
-"""Shape and dtype."""
 
 Leaves: TypeAlias = tuple[Leaf, ...]
 
 _ALONE = max(map(sys.getrefcount, [object()])) + 1
 """The references to a leaf in a list and a tuple, and nowhere else, while they are counted."""
-
-
-def kind_of(leaf: Leaf) -> Kind:
-    return np.shape(leaf), jax.dtypes.result_type(leaf)
 
 
 class Lender:
@@ -37,13 +29,16 @@ class Lender:
     _all: ClassVar["weakref.WeakSet[Lender]"] = weakref.WeakSet()
 
     def __init__(
-        self, states: Sequence[brainstate.State], kinds: set[Kind], arguments: list[Leaf]
+        self,
+        states: Sequence[brainstate.State],
+        shapes: set[tuple[int, ...]],
+        arguments: list[Leaf],
     ) -> None:
         self.last: list[Leaf] = []
         """What the States held after its last call."""
 
-        self._kinds = kinds
-        self._has_seen = bool(self._alike(arguments))
+        self._shapes = shapes
+        self._arguments_alike = bool(self._alike(arguments))
         self._states = {*map(id, states)}
         # They refer to the same leaves, if they had the last call.
         self._others: weakref.WeakSet[Lender] = weakref.WeakSet()
@@ -62,29 +57,30 @@ class Lender:
         come = [*itertools.compress(leaves, map(operator.is_not, leaves, last))]
         del last  # or it would count
         if come:
-            come = self._alike(come)
-        if not (come or self._has_seen or max(map(sys.getrefcount, lent)) > _ALONE):
+            made = {id(leaf) for other in self._others for leaf in other.last}
+            come = self._alike(leaf for leaf in come if id(leaf) not in made)
+        held = max(map(sys.getrefcount, lent)) > _ALONE
+        if held:
+            for other in self._others:
+                other.last = []
+            held = max(map(sys.getrefcount, lent)) > _ALONE
+        if not (come or self._arguments_alike or held):
             return lent
 
         strange = {*map(id, come)}
         del come
-        for other in self._others:
-            strange -= {*map(id, other.last)}
-            other.last = []
-        held = [count > _ALONE for count in map(sys.getrefcount, lent)]
+        is_held = [count > _ALONE for count in map(sys.getrefcount, lent)]
         near: list[Leaf] = []
-        if strange or self._has_seen:
+        if strange or self._arguments_alike:
             near += *kept, *arguments
         if not strange.isdisjoint(map(id, lent)):
-            near += self._alike(jax.live_arrays())
-        return _exclusive(lent, held, near)
+            near += [leaf for leaf in jax.live_arrays() if leaf.aval.shape in self._shapes]
+        return _exclusive(lent, is_held, near)
 
-    def _alike(self, leaves: list[Leaf]) -> list[Leaf]:
-        """Arrays that may have the memory of what is lent: they have its shape and dtype."""
+    def _alike(self, leaves: Iterable[Leaf]) -> list[Leaf]:
+        """Arrays that may have the memory of what is lent: they have its shape."""
         return [
-            leaf
-            for leaf in leaves
-            if isinstance(leaf, jax.Array) and (leaf.shape, leaf.dtype) in self._kinds
+            leaf for leaf in leaves if isinstance(leaf, jax.Array) and leaf.shape in self._shapes
         ]
 
 

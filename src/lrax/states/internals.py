@@ -139,8 +139,13 @@ def writes_as_is(state: brainstate.State) -> bool:
 
 
 class _InUse:
-    def __repr__(self) -> str:
-        return "<in use by a call of lrax.jit that has not ended>"
+    """What a State refers to while a call has its value."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(
+            "This State was read while a call of lrax.jit writes it. Read it before or after the call, or use "
+            "lrax.jit(fn, donate=False)."
+        )
 
 
 _IN_USE = _InUse()
@@ -211,7 +216,7 @@ class Trace:
 
 def trace(fn: Callable[..., Any], args: Any, kwargs: Any) -> Trace:
     """`fn`, traced for arguments of this kind."""
-    _ = brainstate.random.DEFAULT.value  # makes the key
+    brainstate.random.DEFAULT.check_if_deleted()  # makes the key
     stateful = brainstate.transform.StatefulFunction(fn, name="jit")
     stateful.get_jaxpr(*args, **kwargs)
     # Which other keys it takes is known only now, and that made them: then it is traced once more.

@@ -3,14 +3,13 @@
 import dataclasses
 import functools
 import math
-import sys
 from collections.abc import Sequence
 
 from .. import _checks
 from .._types import Number, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula, Plateau
-from ..formulas.pieces import ratio
+from ..formulas.pieces import MOST, ratio
 from ..formulas.schedule import Member, spread
 from .scheduler import LRScheduler
 
@@ -58,7 +57,7 @@ class _Chained(Formula):
         lr = first.formula.raw(t, first.base, x) * ratio(x, base, first.base)
         for member in others:
             factor = ratio(x, member.formula.raw(t, member.base, x), member.base)
-            lr = x.minimum(lr, sys.float_info.max) * factor  # infinity times 0 would be NaN
+            lr = x.minimum(lr, MOST) * factor  # infinity times 0 would be NaN
         return lr
 
 
@@ -129,7 +128,7 @@ class SequentialLR(LRScheduler):
     - torch: the same values for plain schedulers, but a cosine in last place rises again. It
       refuses a plateau, and a composite in a later place. In first place a SequentialLR changes
       over one epoch early, and the ExponentialLR, PolynomialLR and CosineAnnealingLR of either
-      composite are one step ahead. A OneCycleLR inside changes the base learning rate of the others.
+      composite are one step ahead. A OneCycleLR inside changes the others' base learning rate.
     - braintools: the same values eagerly; compiled, it stands still, or fails when attached.
     - optax: ``join_schedules(schedules, boundaries)``.
     """

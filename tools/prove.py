@@ -62,7 +62,9 @@ Found = dict[str, Any]
 
 def on_host(scheduler: Any) -> Callable[[range], np.ndarray]:
     """What `step()` computes, one epoch after the other, from Python numbers."""
-    rates = functools.partial(evaluate_host, scheduler.formulas, tuple(scheduler.base_lrs))
+    rates = functools.partial(
+        evaluate_host, scheduler.formulas, tuple(scheduler.base_lrs), kind=type(scheduler)
+    )
     return lambda epochs: np.frombuffer(b"".join(map(rates, epochs)), np.float32)
 
 

@@ -63,6 +63,8 @@ _ELSEWHERE = {
     "piecewise_constant_schedule": "PiecewiseConstantSchedule",
     "join_schedules": "SequentialLR",
     "sgdr_schedule": "CosineAnnealingWarmRestarts",
+    "get_cosine_schedule_with_warmup": "WarmupCosineSchedule",
+    "get_linear_schedule_with_warmup": "SequentialLR, of a WarmupScheduler and a PolynomialLR",
     "Momentum": "SGD, with momentum=...",
     "MomentumNesterov": "SGD, with momentum=... and nesterov=True",
 }
@@ -72,7 +74,9 @@ _DIRECTIONS = {"rmsprop": "scale_by_rms", "adagrad": "scale_by_rss"}
 
 def check_keywords(kind: Any, given: dict[str, Any]) -> None:
     """Refuse a keyword that the constructor of `kind` does not have, and say which one is meant."""
-    for name in given.keys() - {*kind.parameters}:
+    for name in given:
+        if name in kind.parameters:
+            continue
         parameters = inspect.signature(kind.__init__).parameters.values()
         if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
             return

@@ -58,7 +58,7 @@ def _no_rate(kind: type, value: float, t: float) -> ValueError:
     epoch = int(t) if float(t).is_integer() else t
     return ValueError(
         f"{kind.__name__} must have a learning rate >= 0, got {float(value)} at epoch {epoch}. "
-        "Let its function, formula or get_lr() return a number >= 0 there, for example max(0.0, value)."
+        "Let the function, formula or get_lr() of its schedule return a number >= 0 there, for example max(0.0, value)."
     )
 
 
@@ -81,9 +81,11 @@ def evaluate_host(
 
 def _clip(value: float, base: float, t: float, kind: type) -> float:
     """A float64 that NumPy rounds to float32 as :func:`_round` does."""
-    if not value >= -_ROUNDING * base:
-        raise _no_rate(kind, value, t)
-    return value * _UP if SMALLEST <= value <= LARGEST else LARGEST if value > LARGEST else 0.0
+    if value >= SMALLEST:
+        return value * _UP if value <= LARGEST else LARGEST
+    if value >= 0 or value >= -_ROUNDING * base:
+        return 0.0
+    raise _no_rate(kind, value, t)
 
 
 def evaluate_vector(

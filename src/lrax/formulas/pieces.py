@@ -12,6 +12,12 @@ from .._checks import is_traced
 from .._types import Number, Value
 from .arithmetic import Arithmetic
 
+LEAST, MOST = sys.float_info.min, sys.float_info.max
+"""Of float64: the smallest number with which compiled programs compute, and the largest that is finite."""
+
+_NO_RECIPROCAL = 1 / LEAST
+"""What is larger has a reciprocal that is 0 in compiled programs."""
+
 Shape: TypeAlias = Callable[[Arithmetic, Value], Value]
 """From the fraction of a way that is done, 0 to 1, to the fraction of the height, 0 to 1."""
 
@@ -53,7 +59,7 @@ def growth(x: Arithmetic, gamma: Value, exponent: Value) -> Value:
     off). Growth stops at e**600, far above any float32, since infinity would turn gradients to NaN.
     """
     if isinstance(gamma, float) and gamma <= 1:
-        if gamma < sys.float_info.min:  # no compiled program computes with it
+        if gamma < LEAST:
             gamma, exponent = math.sqrt(gamma), 2 * exponent
         return x.power(gamma, exponent)
     return x.power(gamma, x.minimum(exponent, 600 / x.maximum(x.log(gamma), 1e-9)))
@@ -83,10 +89,10 @@ def ratio(x: Arithmetic, base: Value, own: Value) -> Value:
     """``base / own``, finite: how far a group's base learning rate scales a schedule; 1 where `own` is 0."""
     if base is own:  # as mostly
         return 1.0
-    if isinstance(own, float) and own > 2.0**1022:
-        # XLA divides by multiplying with the reciprocal, which is 0 for these. It would join a
-        # multiplication to the division, too; not across the comparison.
-        base, own = x.maximum(base / 4, 0.0), own / 4
+    if isinstance(own, float) and own > 0:
+        if own > _NO_RECIPROCAL:
+            # XLA multiplies with the reciprocal, and joins a product to that; not across a comparison.
+            base, own = x.maximum(base / 4, 0.0), own / 4
+        return x.minimum(base / own, MOST)
     known = own > 0
-    quotient = base / x.where(known, own, 1)
-    return x.where(known, x.minimum(quotient, sys.float_info.max), 1.0)
+    return x.where(known, x.minimum(base / x.where(known, own, 1), MOST), 1.0)

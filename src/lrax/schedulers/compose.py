@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import math
-import sys
 from collections.abc import Sequence
 
 from .. import _checks
@@ -11,7 +10,7 @@ from .._checks import is_traced
 from .._types import Number, Value
 from ..formulas.arithmetic import HOST, SMALLEST, Arithmetic
 from ..formulas.formula import Formula, Plateau
-from ..formulas.pieces import check_scalable, ratio
+from ..formulas.pieces import MOST, check_scalable, ratio
 from ..formulas.schedule import Member, spread
 from .scheduler import LRScheduler
 
@@ -68,7 +67,7 @@ class _Chained(Formula):
         lr = first.formula.raw(t, first.base, x) * ratio(x, base, first.base)
         for member in others:
             factor = ratio(x, member.formula.raw(t, member.base, x), member.base)
-            lr = x.minimum(lr, sys.float_info.max) * factor  # infinity times 0 would be NaN
+            lr = x.minimum(lr, MOST) * factor  # infinity times 0 would be NaN
         return lr
 
 

@@ -1,14 +1,13 @@
 """Cyclic schedules: triangular cycles and the one-cycle policy."""
 
 import dataclasses
-import sys
 from typing import Any
 
 from .. import _checks
 from .._types import Function, Number, RatesLike, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
-from ..formulas.pieces import growth, half_cosine, ramp, straight
+from ..formulas.pieces import MOST, growth, half_cosine, ramp, straight
 from ..formulas.schedule import spread
 from .scheduler import LRScheduler
 
@@ -158,8 +157,8 @@ class _OneCycle(Formula):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         shape = _SHAPES[self.anneal_strategy]
-        start = x.minimum(base / self.div_factor, sys.float_info.max)  # not infinite
-        low = x.minimum(start / self.final_div_factor, sys.float_info.max)
+        start = x.minimum(base / self.div_factor, MOST)  # not infinite
+        low = start / self.final_div_factor
         last = self.total_steps - 1
         t = x.minimum(t, last)
         peak = self.pct_start * self.total_steps - 1

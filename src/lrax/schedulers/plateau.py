@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +14,7 @@ from .._transfers import fetched
 from .._types import Array, Number, RatesLike, Remembered, Scalar, Unchecked, Value
 from ..formulas.arithmetic import HOST, LARGEST, Arithmetic, wide
 from ..formulas.formula import Formula, Plateau, replaced
-from ..formulas.pieces import growth
+from ..formulas.pieces import MOST, growth
 from ..formulas.schedule import spread
 from ..states.clock import LAST_EPOCH
 from ..states.placement import on_host
@@ -44,7 +43,7 @@ class _Plateau(Formula):
         right by at most one in either direction.
         """
         least = x.maximum(self.eps / (1 - self.factor), self.min_lr + self.eps)
-        least = x.minimum(least, sys.float_info.max)  # not infinite
+        least = x.minimum(least, MOST)  # not infinite
         possible = (least > 0) & (base > 0)
         # As a difference of logarithms, which no two floats make infinite.
         exact = x.log(x.where(possible, base, 1)) - x.log(x.where(possible, least, 1))

@@ -18,7 +18,7 @@ from ..states.internals import direct, refuse_foreign_trace
 from ..states.memory import Memory
 from ..states.node import GuardedNode
 from ..states.placement import held_states
-from ..states.published import Published, Publishing, publishable
+from ..states.published import Follower, Published, Publishing, publishable
 from ..states.view import View
 from . import checkpoint
 from .construction import Argument, Constructs
@@ -36,6 +36,12 @@ def _unchanged_by_errors(states: list[brainstate.State]) -> Iterator[None]:
         for state, value in zip(states, old, strict=True):
             state.value = value
         raise
+
+
+def _evaluated(
+    formulas: tuple[Formula, ...], followers: tuple[Follower, ...], now: int, kind: type
+) -> list[tuple[Follower, Rates]]:
+    return [(f, evaluate_host(formulas, f.bases, now, kind)) for f in followers]
 
 
 class TakesSchedulers(Protocol):
@@ -383,11 +389,14 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
             formulas = learning.fill_in_on_host(formulas, learned)
         now += now < LAST_EPOCH
         kind, followers = type(self), self.publishing.followers
-        rates = [evaluate_host(formulas, f.bases, now, kind) for f in followers]  # may raise
+        first, others = followers[0], followers[1:]
+        rates = evaluate_host(formulas, first.bases, now, kind)  # may raise: nothing is written yet
+        more = _evaluated(formulas, others, now, kind) if others else ()
         if learning is not None and learned is not None:
             learning.memory.poke(learned)
         clock.set(now)
-        for follower, new in zip(followers, rates, strict=True):
+        first.write_on_host(rates)
+        for follower, new in more:
             follower.write_on_host(new)
         return True
 

@@ -239,3 +239,23 @@ def test_learning_rates_are_those_of_the_schedulers_own_arguments():
     assert_close(scheduler.get_last_lr(), [0.1, 0.02])
     with pytest.raises(TypeError, match="depends on the metrics"):
         trained(lrax.ReduceLROnPlateau(0.1))[1].lr_at(3)
+
+
+def test_a_scheduler_that_cannot_be_followed_changes_nothing():
+    """Its function gives no learning rate at its epoch."""
+    optimizer = lrax.SGD(lr=0.1).register_trainable_weights(
+        {"w": brainstate.ParamState(jnp.ones(2))}
+    )
+    before, bad = optimizer.lr, lrax.LambdaLR(0.1, lambda e: -1.0 if e == 5 else 0.5)
+    bad.last_epoch = 5
+    for attach in (optimizer.add_scheduler, lambda s: s.attach_optimizer(optimizer)):
+        with pytest.raises(ValueError, match="at epoch 5"):
+            attach(bad)
+        assert optimizer.lr is before
+        bad.step(6)
+        assert_close(optimizer.current_lr, 0.1)
+        before.apply(lambda lr: 0.25)
+        assert_close(optimizer.current_lr, 0.25)
+        before.step()
+        bad.last_epoch = 5
+    assert_close(bad.get_last_lr(), [0.05])

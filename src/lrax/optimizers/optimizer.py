@@ -187,9 +187,14 @@ class OptaxOptimizer(GuardedNode):
         before: LRScheduler = vars(self).get("_scheduler", scheduler)
         if before is not scheduler and before.publishing.release(self._published):
             before.publish()
-        self._scheduler = scheduler
         scheduler.publishing.adopt(self._published, self._own_bases())
-        scheduler.publish()
+        try:
+            scheduler.publish()
+        except Exception:  # a function of the user's may fail, or give no learning rate
+            scheduler.publishing.release(self._published)
+            before.publishing.adopt(self._published, self._own_bases())
+            raise
+        self._scheduler = scheduler
 
     def _own_bases(self) -> list[Number | None]:
         return [group.lr for group in self._groups]

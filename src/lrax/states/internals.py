@@ -13,6 +13,7 @@ from typing import Any
 import brainstate
 import jax
 
+from .._transfers import meant
 from .._types import PyTree
 
 try:
@@ -216,7 +217,8 @@ class Trace:
 
 def trace(fn: Callable[..., Any], args: Any, kwargs: Any) -> Trace:
     """`fn`, traced for arguments of this kind."""
-    brainstate.random.DEFAULT.check_if_deleted()  # makes the key
+    with meant():
+        brainstate.random.DEFAULT.check_if_deleted()  # makes the key
     stateful = brainstate.transform.StatefulFunction(fn, name="jit")
     stateful.get_jaxpr(*args, **kwargs)
     # Which other keys it takes is known only now, and that made them: then it is traced once more.

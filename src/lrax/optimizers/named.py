@@ -73,6 +73,7 @@ class SGD(OptaxOptimizer):
     -----
     - torch, braintools: the same values (torch with ``dampening=0``).
     - optax: ``chain(add_decayed_weights(weight_decay), sgd(lr, momentum, nesterov))``.
+    - torch, optax: moments have the dtype of the weight; here those of half precision are float32.
     """
 
     def __init__(
@@ -149,6 +150,7 @@ class Adam(OptaxOptimizer):
       ``1 - beta2 ** n``; here it is the largest quotient, as in optax and braintools. As in optax,
       1 - beta2 in float32 makes the first update 7e-6 off for 0.999, and 7e-3 for 0.999999.
     - optax: ``chain(add_decayed_weights(weight_decay), adam(lr, *betas, eps))``.
+    - torch, optax: moments have the dtype of the weight; here those of half precision are float32.
 
     References
     ----------
@@ -226,6 +228,7 @@ class AdamW(OptaxOptimizer):
       same default decay; torch also has amsgrad. As in optax, 1 - beta2 in float32 makes the first
       update 7e-6 off torch's for 0.999, and 7e-3 for 0.999999.
     - optax: ``adamw(lr, *betas, eps, weight_decay=weight_decay)``, whose default decay is 1e-4.
+    - torch, optax: moments have the dtype of the weight; here those of half precision are float32.
 
     References
     ----------

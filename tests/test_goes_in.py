@@ -49,6 +49,7 @@ NO_NUMBERS = {
     "shape": jax.ShapeDtypeStruct((), np.float32),
     "class": float,
     "decimal": decimal.Decimal("0.5"),
+    "large fraction": fractions.Fraction(10**400),
 }
 NO_RATES = {
     "huge": 10**400,
@@ -255,6 +256,36 @@ def test_an_epoch_that_could_not_be_loaded_is_refused(way, value):
     with pytest.raises((TypeError, ValueError), match="must be"):
         CLOCKS[way](scheduler, value)
     assert scheduler.last_epoch.value == 0
+
+
+@pytest.mark.parametrize("value", [np.asarray(3, ml_dtypes.int4)[()], jnp.int4(3), jnp.uint32(3)])
+def test_an_epoch_of_any_whole_dtype(value):
+    scheduler = lrax.StepLR(0.1, 3)
+    scheduler.last_epoch = value
+    assert scheduler.last_epoch.value == 3
+
+
+# --- what a function returns ------------------------------------------------------------------------
+
+NO_RESULTS = {k: v for k, v in NO_NUMBERS.items() if not k.startswith("bool")} | {"huge": 10**400}
+
+
+@pytest.mark.parametrize("label", NO_RESULTS)
+def test_a_function_that_returns_no_number(label):
+    with pytest.raises(TypeError, match="must return one number"):
+        lrax.LambdaLR(0.1, lambda e: NO_RESULTS[label])
+
+
+@jits
+def test_a_function_that_returns_a_complex_number(jit):
+    """jax would leave the imaginary part out."""
+    schedule = jit(lambda e: lrax.LambdaLR(0.1, lambda e: 1.0 if is_known(e) else e * 1j)(e))
+    with pytest.raises(TypeError, match="must return a real number"):
+        schedule(jnp.int32(3))
+
+
+def is_known(epoch):
+    return not isinstance(epoch, jax.core.Tracer)
 
 
 # --- States of a user's scheduler -------------------------------------------------------------------

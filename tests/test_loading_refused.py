@@ -169,6 +169,10 @@ OPTIMIZER = {
         for name, where in {"step_count": ["step_count"], "lr.1": ["lr", "1"]}.items()
         for v in (-1, np.timedelta64(3, "ns"), np.ma.masked, jax.random.key(0), 10**400, -(10**400))
     },
+    "a mean square is less than 0": (
+        put("opt_state", "0", "0", "nu", "a", np.full((4, 5), -1.0, np.float32)),
+        "nu.a must be numbers >= 0",
+    ),
     "other betas": (
         put("optimizer", "AdamW", "betas", "1", 0.99),
         "betas.1: saved 0.99, here 0.999",

@@ -55,7 +55,23 @@ def test_a_keyword_of_another_library(name, keyword):
 
 def test_a_keyword_that_nobody_knows():
     with pytest.raises(TypeError, match="Its arguments are base_lr, step_size, gamma"):
-        lrax.StepLR(0.1, verbose=True)
+        lrax.StepLR(0.1, colour="red")
+
+
+NOT_NEEDED = {
+    "optimizer": (lambda: lrax.OneCycleLR(optimizer=None, total_steps=9), "optimizer takes the scheduler"),
+    "params": (lambda: lrax.AdamW(params=[]), "register_trainable_weights"),
+    "verbose": (lambda: lrax.StepLR(0.1, verbose=True), "get_last_lr"),
+    "threshold": (lambda: lrax.ReduceLROnPlateau(min_delta=0.1), "called threshold here"),
+    "no guess": (lambda: lrax.WarmupCosineSchedule(warmup_ratio=0.1), "Its arguments are"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("label", NOT_NEEDED)
+def test_a_keyword_of_others_that_is_said_otherwise(label):
+    call, message = NOT_NEEDED[label]
+    with pytest.raises(TypeError, match=message):
+        call()
 
 
 class OfMyOwn(lrax.StepLR):

@@ -207,6 +207,7 @@ def every(inner):
 
 LEAVES_OUT = {
     "optax.MultiSteps": every,
+    "optax.apply_every": lambda inner: optax.chain(inner, optax.apply_every(4)),
     "optax.apply_if_finite": lambda inner: optax.apply_if_finite(inner, 3),
     "optax.conditionally_transform": lambda inner: optax.conditionally_transform(
         inner, lambda step: step % 2 == 0

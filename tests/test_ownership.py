@@ -241,6 +241,48 @@ def test_learning_rates_are_those_of_the_schedulers_own_arguments():
         trained(lrax.ReduceLROnPlateau(0.1))[1].lr_at(3)
 
 
+STRUCTURE = {
+    "attach_optimizer": lambda o: lrax.StepLR(0.3).attach_optimizer(o),
+    "add_scheduler": lambda o: o.add_scheduler(lrax.StepLR(0.3)),
+    "add_param_group": lambda o: o.add_param_group({"v": brainstate.ParamState(jnp.ones(2))}),
+    "register": lambda o: o.register_trainable_weights({"v": brainstate.ParamState(jnp.ones(2))}),
+}
+
+
+@pytest.mark.parametrize("transformation", [*JITS, "for_loop"])
+@pytest.mark.parametrize("way", STRUCTURE)
+def test_what_an_optimizer_is_made_of_is_not_changed_in_a_program(way, transformation):
+    scheduler = lrax.StepLR(0.1)
+    optimizer = lrax.SGD(scheduler).register_trainable_weights(
+        {"w": brainstate.ParamState(jnp.ones(4))}
+    )
+
+    def call():
+        if transformation == "for_loop":
+            transform.for_loop(lambda _: STRUCTURE[way](optimizer), jnp.arange(2))
+        else:
+            JITS[transformation](lambda: STRUCTURE[way](optimizer))()
+
+    with pytest.raises(brainstate.TraceContextError, match=r"inside of a transformation.*outside"):
+        call()
+    scheduler.step(30)
+    assert_close([*scheduler.get_last_lr(), optimizer.current_lr], [0.01, 0.01])
+    optimizer.step(GRADIENT)
+
+
+def test_an_optimizer_that_is_made_in_a_program_may_be_made_there():
+    def train(gradient):
+        weights = {key: brainstate.ParamState(jnp.ones(4)) for key in "wv"}
+        optimizer = lrax.SGD(lr=0.1).register_trainable_weights({"w": weights["w"]})
+        optimizer.add_param_group({"v": weights["v"]}, lr=0.2)
+        optimizer.add_scheduler(lrax.StepLR(0.5))
+        optimizer.step({"w": gradient, "v": gradient})
+        return weights["w"].value, weights["v"].value
+
+    for found, wanted in zip(transform.jit(train)(jnp.ones(4)), (0.5, 0.8), strict=True):
+        assert_close(found, np.full(4, wanted))
+
+
 def test_a_scheduler_that_cannot_be_followed_changes_nothing():
     """Its function gives no learning rate at its epoch."""
     optimizer = lrax.SGD(lr=0.1).register_trainable_weights(

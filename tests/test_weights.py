@@ -124,6 +124,33 @@ def test_gradients_by_other_names_than_the_weights():
         assert all(same) == ("head" in key)
 
 
+WAYS = {
+    "by name": lambda params, grads: {".".join(map(str, k)): v for k, v in grads.items()},
+    "nested": lambda params, grads: {
+        "body": {"weight": grads["body", "weight"]}, "head": {"weight": grads["head", "weight"]}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_gradients_come_by_name_or_nested_as_well(way):
+    values = []
+    for change in (lambda params, grads: grads, WAYS[way]):
+        brainstate.random.seed(3)
+        model = Model()
+        params = model.states(brainstate.ParamState)
+        optimizer = lrax.SGD(lr=0.1).register_trainable_weights(params)
+        optimizer.step(change(params, brainstate.transform.grad(model.loss, params)()))
+        values.append(values_of(params))
+    assert_trees_close(*values, rtol=0, floor=0)
+
+
+def test_no_gradients_at_all():
+    optimizer = lrax.SGD().register_trainable_weights(Model().states(brainstate.ParamState))
+    for grads in (None, {}):
+        with pytest.raises(ValueError, match=r"'body\.weight' is missing.*grads has nothing"):
+            optimizer.step(grads)
+
+
 # --- units ------------------------------------------------------------------------------------------
 
 

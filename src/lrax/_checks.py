@@ -79,7 +79,10 @@ def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
         elif hasattr(value, "get_lr"):
             remedy = "Pass a number here; combine schedulers with SequentialLR or ChainedScheduler."
         raise _fail(TypeError, name, f"{requirement} (not {kind})", value, remedy)
-    return value if isinstance(value, int) else float(value)
+    try:
+        return value if isinstance(value, int) else float(value)
+    except OverflowError:  # a fraction
+        return math.inf if value > 0 else -math.inf
 
 
 def _finite(number: float) -> bool:
@@ -233,16 +236,13 @@ def epoch(name: str, value: Unchecked) -> Number:
 
 def first_epoch(value: Unchecked) -> Number:
     """The epoch at which a clock starts: -1, torch's habit, means 0."""
-    known = isinstance(value, (int, float, np.ndarray, np.generic, jax.Array)) and not is_traced(
-        value
-    )
-    return epoch("last_epoch", 0 if known and np.ndim(value) == 0 and value == -1 else value)
+    return epoch("last_epoch", 0 if host_number(value) == -1 else value)
 
 
 def metric(value: Unchecked) -> Number:
     """A scalar to watch; NaN and infinity are allowed and count as bad, or as very good."""
     number = _scalar("metric", "a number", value)
-    if isinstance(number, int) and not _finite(number):
+    if isinstance(value, numbers.Rational) and not _finite(number):
         raise _fail(ValueError, "metric", "a number that a float can hold", value)
     return number
 

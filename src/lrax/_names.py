@@ -42,12 +42,20 @@ _ARGUMENTS = {
     "formula": "fn function schedule schedule_fn lr_lambda",
     "betas": "b1 b2 beta1 beta2",
     "eps": "epsilon",
-    "weight_decay": "wd decay",
+    "weight_decay": "wd",
+    "threshold": "min_delta",
     "grad_clip_norm": "max_norm max_grad_norm clipnorm",
     "grad_clip_value": "clip_value clipvalue",
     "tx": "optimizer transform optax_tx",
 }
 """Our arguments, and what they are called elsewhere; the first that a constructor has is meant."""
+
+_NOT_NEEDED = {
+    "optimizer": "The optimizer takes the scheduler: SGD(lr=StepLR(0.1, step_size=30)).",
+    "params": "The weights are registered: optimizer.register_trainable_weights(...).",
+    "verbose": "Print get_last_lr() where you want to see it.",
+}
+"""What other libraries want and this one does not, and what is done instead."""
 
 _ELSEWHERE = {
     "MultiplicativeLR": "LambdaLR, whose function gives the whole factor and not that of one epoch",
@@ -82,8 +90,8 @@ def check_keywords(kind: Any, given: dict[str, Any]) -> None:
             return
         meant = [ours for ours, theirs in _ARGUMENTS.items() if name in theirs.split()]
         meant = [ours for ours in meant if ours in kind.parameters]
-        meant = meant or difflib.get_close_matches(name, kind.parameters, n=1)
-        known = f"Its arguments are {', '.join(kind.parameters)}."
+        meant = meant or difflib.get_close_matches(name, kind.parameters, n=1, cutoff=0.75)
+        known = _NOT_NEEDED.get(name, f"Its arguments are {', '.join(kind.parameters)}.")
         remedy = f"It is called {meant[0]} here." if meant else known
         raise TypeError(
             f"{kind.__name__} has no argument {name}, got {name}={given[name]!r:.80}. {remedy}"

@@ -14,6 +14,7 @@ zero at ``t == T``. Formulas therefore subtract whole epochs first (exact in flo
 import bisect
 import contextlib
 import math
+import numbers
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -22,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import is_traced
+from .._checks import host_number, is_traced
 from .._transfers import meant
 from .._types import Array, Function, Number, Value
 
@@ -169,17 +170,19 @@ class _Host:
     @staticmethod
     def call(function: Function, t: Value) -> float:
         value = function(t)
-        if type(value) not in _OF_PYTHON:
+        if type(value) is float:  # as mostly
+            return value
+        number = value
+        if type(value) not in (int, bool):
             value = _in_float64(function, t, value)
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            raise TypeError(
-                f"A function of the epoch must return one number, got {value!r:.80} at epoch {t}."
-            ) from None
-
-
-_OF_PYTHON = (float, int, bool)
+            is_bool = getattr(value, "dtype", None) == np.bool_ and np.ndim(value) == 0
+            number = bool(value) if is_bool else host_number(value)
+        with contextlib.suppress(OverflowError):
+            if isinstance(number, numbers.Real) and not isinstance(number, np.generic):
+                return float(number)
+        raise TypeError(
+            f"A function of the epoch must return one number, got {value!r:.80} at epoch {t}."
+        )
 
 
 def _in_float64(function: Function, t: Value, value: Any) -> Any:
@@ -261,6 +264,16 @@ def _on_explicit_mesh(*values: Value) -> bool:
     """Whether one of them lives where every operation must say how its result is sharded."""
     meshes = [jax.typeof(v).sharding.mesh for v in values if isinstance(v, jax.Array)]
     return any(jax.sharding.AxisType.Explicit in mesh.axis_types for mesh in meshes)
+
+
+class _ComplexRate(TypeError):
+    """jax would leave the imaginary part out."""
+
+
+def _real(value: Value) -> Value:
+    if jnp.iscomplexobj(value):
+        raise _ComplexRate(f"A function of the epoch must return a real number, got {value!r:.80}.")
+    return value
 
 
 class Traced:
@@ -350,11 +363,13 @@ class Traced:
     def call(self, function: Function, t: Value) -> Value:
         # As a float: 10 ** -epoch and epoch**5 are what they are in Python, and not what integers of
         # 64 bits make of them. One at a time: a function of a number never sees an array.
-        of_all = lambda one: jnp.asarray(self.array(function(one)))  # noqa: E731
+        of_all = lambda one: jnp.asarray(self.array(_real(function(one))))  # noqa: E731
         for _ in t.shape or (1,):
             of_all = jax.vmap(of_all)
         try:
             values = of_all(jnp.atleast_1d(t))
+        except _ComplexRate:
+            raise
         except Exception:  # a dict, `if`, math.exp; it has run on the host, so it is the tracer
             return self._call_on_host(function, t)
         return values.reshape(t.shape)

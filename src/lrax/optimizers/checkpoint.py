@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .._transfers import fetched
@@ -89,16 +90,27 @@ def checked(
     check_keys("lr", rates, map(str, range(groups)))
     lrs = [check_number(f"lr.{i}", rates[str(i)], low=0, high=LARGEST) for i in range(groups)]
     loaded = load_leaves("opt_state", state_dict["opt_state"], states)
-    _check_counts(loaded)
+    _check_signs(loaded)
     if different:
         warn(f"The optimizer has changed, and goes on as it is here: {'; '.join(different)}.")
     return Checked(count, loaded, np.array(lrs, np.float32), state_dict["lr_scheduler"])
 
 
-def _check_counts(states: list[PyTree]) -> None:
-    """What optax counts has not been less than 0."""
+_COUNTS = ("count", "step", "notfinite")
+"""In the names of what optax counts."""
+
+_SQUARES = ("nu", "nu_max", "sum_of_squares")
+"""The names of what optax takes the root of."""
+
+
+def _check_signs(states: list[PyTree]) -> None:
+    """What optax counts, and squares, is never less than 0."""
     for keys, leaf in jax.tree_util.tree_flatten_with_path(states)[0]:
-        names = [str(plain_key(key)) for key in keys]
-        counts = any(part in names[-1] for part in ("count", "step", "notfinite"))
-        if counts and np.shape(leaf) == () and np.issubdtype(leaf.dtype, np.integer):
-            check_number(".".join(["opt_state", *names]), int(leaf), low=0, whole=True)
+        fields = [key.name for key in keys if isinstance(key, jax.tree_util.GetAttrKey)]
+        name = ".".join(["opt_state", *map(str, map(plain_key, keys))])
+        last = fields[-1] if fields else ""
+        whole = np.shape(leaf) == () and np.issubdtype(leaf.dtype, np.integer)
+        if whole and any(part in last for part in _COUNTS):
+            check_number(name, int(leaf), low=0, whole=True)
+        if last in _SQUARES and bool(jnp.any(jnp.real(leaf) < 0)):
+            raise ValueError(f"{name} must be numbers >= 0, got {float(jnp.real(leaf).min())}.")

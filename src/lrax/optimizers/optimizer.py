@@ -14,7 +14,7 @@ from .._types import Epochs, Function, Leaf, Number, PyTree, Rates, Scalar, Stat
 from ..formulas.evaluate import evaluate
 from ..schedulers.decay import constant
 from ..schedulers.scheduler import LRScheduler
-from ..states.internals import refuse_foreign_trace, tracing
+from ..states.internals import refuse_foreign_trace, refuse_inside, tracing
 from ..states.node import GuardedNode
 from ..states.placement import given, move, place
 from ..states.published import Published
@@ -180,7 +180,7 @@ class OptaxOptimizer(GuardedNode):
 
     def add_scheduler(self, scheduler: LRScheduler) -> None:
         """From now on follow `scheduler`, at its epoch, and no longer the one before."""
-        refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.add_scheduler()")
+        refuse_inside(self.opt_state, f"{type(self).__name__}.add_scheduler()")
         if not isinstance(scheduler, LRScheduler):
             raise TypeError(f"scheduler must be an lrax scheduler, got {scheduler!r}.")
         check_own_bases(scheduler.formulas, self._own_bases())
@@ -239,7 +239,7 @@ class OptaxOptimizer(GuardedNode):
 
         A weight that appears twice is updated once. Registering the same weights again changes nothing.
         """
-        refuse_foreign_trace(self.opt_state, "register_trainable_weights(...)")
+        refuse_inside(self.opt_state, "register_trainable_weights(...)")
         self._announce()  # who wants to know may have come after this optimizer
         new = named_weights(param_states, self._weights)
         if not new and not self._weights:
@@ -270,7 +270,7 @@ class OptaxOptimizer(GuardedNode):
         A group with ``lr=0`` is no frozen one where the schedule has an end of its own
         (``eta_min > 0``): weights are frozen by leaving them out.
         """
-        refuse_foreign_trace(self.opt_state, "add_param_group(...)")
+        refuse_inside(self.opt_state, "add_param_group(...)")
         if not self._groups:
             raise ValueError(
                 "register_trainable_weights(...) must be called before add_param_group(...)."
@@ -397,7 +397,7 @@ class OptaxOptimizer(GuardedNode):
 
         A dict that does not fit raises ValueError and changes nothing. With ``strict=False`` the
         saved schedule and hyper-parameters may be other ones: those here go on, from the saved
-        epoch, and a warning says what differs.
+        epoch, and a warning says what differs. What is inside of a `tx` cannot be compared.
         """
         refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.load_state_dict()")
         strict = _checks.flag("strict", strict)

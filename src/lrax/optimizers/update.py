@@ -127,6 +127,7 @@ def fresh_state(transform: optax.GradientTransformation, weights: PyTree) -> PyT
 
 _SKIPPING = {
     optax.MultiStepsState: "optax.MultiSteps",
+    optax.ApplyEvery: "optax.apply_every",
     optax.ApplyIfFiniteState: "optax.apply_if_finite",
     optax.ConditionallyTransformState: "optax.conditionally_transform",
     optax.ConditionallyMaskState: "optax.conditionally_mask",

@@ -1,5 +1,6 @@
 """Weights by name, and their gradients."""
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -48,9 +49,13 @@ def named_weights(tree: PyTree, known: dict[str, Weight]) -> dict[str, Weight]:
     return new
 
 
+def _parts(path: Iterable[Any]) -> tuple[Any, ...]:
+    """The keys of a path one by one, where brainstate makes a tuple of several."""
+    return tuple(part for key in path for part in (key if isinstance(key, tuple) else (key,)))
+
+
 def _name(path: Iterable[Any]) -> str:
-    parts = (part for key in path for part in (key if isinstance(key, tuple) else (key,)))
-    return ".".join(map(str, parts)) or "weights"
+    return ".".join(map(str, _parts(path))) or "weights"
 
 
 def _check_weight(name: str, state: brainstate.State) -> None:
@@ -78,21 +83,24 @@ _ONE_DICT = (
 
 
 def gradient_of(grads: PyTree, name: str, weights: dict[str, Weight]) -> PyTree:
-    """The gradient of a weight, out of those of all."""
-    value = grads
-    for key in weights[name].path:
+    """The gradient of a weight, out of those of all: in a tree like the registered one, by name, or in nested dicts."""
+    path = weights[name].path
+    for way in (path, (name,), _parts(path)):
         try:
-            by_name = isinstance(key, str) and hasattr(type(value), "_fields")
-            value = getattr(value, key) if by_name else value[key]
+            return functools.reduce(_entry, way, grads)
         except (KeyError, IndexError, TypeError, AttributeError):
-            paths = [map(plain_key, keys) for keys, _ in jax.tree_util.tree_leaves_with_path(grads)]
-            depth = len(weights[name].path)
-            found = dict.fromkeys(_name(list(path)[:depth]) for path in paths)
-            raise ValueError(
-                f"grads must hold a gradient for every registered weight, but {name!r} is missing: "
-                f"registered are {_some(weights)}; grads has {_some(found)}. {_ONE_DICT}"
-            ) from None
-    return value
+            pass
+    leaves = jax.tree_util.tree_leaves_with_path(grads)
+    found = dict.fromkeys(_name(map(plain_key, keys[: len(path)])) for keys, _ in leaves)
+    raise ValueError(
+        f"grads must hold a gradient for every registered weight, but {name!r} is missing: "
+        f"registered are {_some(weights)}; grads has {_some(found) or 'nothing'}. {_ONE_DICT}"
+    )
+
+
+def _entry(tree: PyTree, key: Any) -> PyTree:
+    by_name = isinstance(key, str) and hasattr(type(tree), "_fields")
+    return getattr(tree, key) if by_name else tree[key]
 
 
 def _some(names: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ def _are_epochs(value: Unchecked) -> bool:
         return False
     if isinstance(numbers, jax.Array) and not numbers.is_fully_addressable:
         return True
-    epochs = fetched(numbers)
+    epochs = fetched(numbers).astype(np.float64)
     return bool(np.all((epochs >= 0) & (epochs <= LAST_EPOCH) & (epochs == np.floor(epochs))))
 
 

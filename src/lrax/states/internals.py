@@ -100,6 +100,16 @@ def refuse_foreign_trace(state: brainstate.State, what: str) -> None:
     )
 
 
+def refuse_inside(state: brainstate.State, what: str) -> None:
+    """Stop what changes more than values inside of a compiled function, whose traces it would leave behind."""
+    state.check_valid_trace(
+        lambda: (
+            f"{what} changes what the optimizer is made of, and was called inside of a transformation (jax.jit, lrax.jit, "
+            "for_loop, ...) in which it was not made. Call it outside; what has to be compiled again is."
+        )
+    )
+
+
 class TypedState(brainstate.LongTermState):
     """A State that converts what is written to it, and that the host reads and writes in nanoseconds.
 

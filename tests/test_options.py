@@ -77,6 +77,24 @@ def test_a_guard_does_not_compile_again():
         assert not compiled
 
 
+def test_the_host_fetches_explicitly_what_a_compiled_step_left_on_the_device(monkeypatch):
+    """A CPU lets everything through to the host, so that the guard itself cannot tell."""
+    fetched, device_get = [], jax.device_get
+    monkeypatch.setattr(jax, "device_get", lambda v: fetched.append(v) or device_get(v))
+    scheduler = lrax.StepLR(0.1, step_size=2, gamma=0.5)
+    step = lrax.jit(lambda: scheduler.step())
+    step()
+    scheduler.step()
+    assert not fetched  # which takes longer
+    step()
+    with jax.transfer_guard_device_to_host("disallow"):
+        scheduler.step()
+        scheduler.step()
+    assert len(fetched) == 1
+    assert scheduler.last_epoch.value == 5
+    assert_same_bits(scheduler.get_last_lr(), np.float32([0.025]))
+
+
 # --- Export -----------------------------------------------------------------------------------------
 
 

@@ -27,7 +27,6 @@ OPTIONS = [
     "no transfers to the host",
     "no transfers between devices",
     "no NaN",
-    "no leaks",
     "no jit",
     "checks",
     "explicit mesh",
@@ -49,7 +48,8 @@ def run(option, *arguments):
 @pytest.mark.parametrize(
     "option, arguments",
     [(option, ("quick",)) for option in ("no promotion", "no transfers", "explicit mesh")]
-    + [pytest.param(option, (), marks=pytest.mark.slow) for option in OPTIONS],
+    + [pytest.param(option, (), marks=pytest.mark.slow) for option in OPTIONS]
+    + [pytest.param("no leaks", ("quick",), marks=pytest.mark.slow)],  # all of it takes minutes
 )
 def test_what_leaves_optax_working_leaves_lrax_working(option, arguments):
     process = run(option, *arguments)

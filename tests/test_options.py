@@ -19,19 +19,21 @@ import registry
 from helpers import assert_same_bits, compiled_programs, slow_but
 
 SCRIPT = pathlib.Path(__file__).with_name("options.py")
-OPTIONS = [
+QUICK = ("no promotion", "no transfers", "explicit mesh")
+"""A few cells in the quick run, all schedulers in the slow one."""
+
+OTHERS = (
     "strict promotion",
     "no rank promotion",
     "no promotion, float64",
-    "no transfers",
     "no transfers to the host",
     "no transfers between devices",
     "no NaN",
     "no leaks",
     "no jit",
     "checks",
-    "explicit mesh",
-]
+)
+"""A few cells in the slow run. `python tests/options.py OPTION` takes all, in some minutes."""
 
 
 def run(option, *arguments):
@@ -48,8 +50,9 @@ def run(option, *arguments):
 
 @pytest.mark.parametrize(
     "option, arguments",
-    [(option, ("quick",)) for option in ("no promotion", "no transfers", "explicit mesh")]
-    + [pytest.param(option, (), marks=pytest.mark.slow) for option in OPTIONS],
+    [(option, ("quick",)) for option in QUICK]
+    + [pytest.param(option, (), marks=pytest.mark.slow) for option in QUICK]
+    + [pytest.param(option, ("quick",), marks=pytest.mark.slow) for option in OTHERS],
 )
 def test_what_leaves_optax_working_leaves_lrax_working(option, arguments):
     process = run(option, *arguments)
@@ -75,6 +78,24 @@ def test_a_guard_does_not_compile_again():
             optimizer.lr.step()
             update(gradient)
         assert not compiled
+
+
+def test_the_host_fetches_explicitly_what_a_compiled_step_left_on_the_device(monkeypatch):
+    """A CPU lets everything through to the host, so that the guard itself cannot tell."""
+    fetched, device_get = [], jax.device_get
+    monkeypatch.setattr(jax, "device_get", lambda v: fetched.append(v) or device_get(v))
+    scheduler = lrax.StepLR(0.1, step_size=2, gamma=0.5)
+    step = lrax.jit(lambda: scheduler.step())
+    step()
+    scheduler.step()
+    assert not fetched  # which takes longer
+    step()
+    with jax.transfer_guard_device_to_host("disallow"):
+        scheduler.step()
+        scheduler.step()
+    assert len(fetched) == 1
+    assert scheduler.last_epoch.value == 5
+    assert_same_bits(scheduler.get_last_lr(), np.float32([0.025]))
 
 
 # --- Export -----------------------------------------------------------------------------------------

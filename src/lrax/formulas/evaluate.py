@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import is_traced
+from .._transfers import fetched
 from .._types import Leaf, Number, PyTree, Rates, Value
 from .arithmetic import HOST, LARGEST, SMALLEST, Arithmetic, Traced, Vector, wide
 from .formula import Formula, replaced
@@ -171,7 +172,7 @@ def _refuse_no_rates(kind: type, value: Value, base: Value, t: Value) -> None:
     arrays = [v for v in (value, base, t) if isinstance(v, jax.Array)]
     if any(is_traced(array) or not array.is_fully_addressable for array in arrays):
         return
-    value, base, t = map(np.asarray, (value, base, t))
+    value, base, t = map(fetched, (value, base, t))
     good = value >= -_ROUNDING * base
     if not good.all():
         good, value, t = np.broadcast_arrays(good, value, t)

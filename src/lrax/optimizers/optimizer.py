@@ -370,7 +370,8 @@ class OptaxOptimizer(GuardedNode):
         if not tracing() and not any(callable(leaf) for leaf in jax.tree.leaves(extra_args)):
             update = self._compiled_update()
             own = given(own)
-        new, self.opt_state.value = update(found, *own, extra_args)  # pyright: ignore
+        values, opt, rates = own
+        new, self.opt_state.value = update(found, values, opt, rates, extra_args)
         for name, weight in self._weights.items():
             weight.state.value = new[name]
 

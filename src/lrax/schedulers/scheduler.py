@@ -282,7 +282,8 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         if epoch is not None:
             epoch = _checks.epoch("epoch", epoch)
         with _unchanged_by_errors(self._own_parts()):
-            self._observe(metric)
+            with meant():
+                self._observe(metric)
             if epoch is None:
                 self.last_epoch.advance()
             else:

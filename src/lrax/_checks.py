@@ -82,7 +82,7 @@ def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
     try:
         return value if isinstance(value, int) else float(value)
     except OverflowError:  # a fraction
-        return math.inf if value > 0 else -math.inf
+        return math.inf if value > 0 else -math.inf  # pyright: ignore[reportOperatorIssue]
 
 
 def _finite(number: float) -> bool:

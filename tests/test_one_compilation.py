@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import brainstate
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -141,3 +142,23 @@ def test_a_train_step_compiles_once(kind, inside):
         assert not compiled, event
         if not inside:
             assert np.float32(seen) == rate, event
+
+
+@pytest.mark.parametrize("jit", [lrax.jit, brainstate.transform.jit])
+def test_a_scheduler_that_comes_to_weights_on_a_device_goes_there(jit):
+    """Its clock elsewhere would come back on the device, and be compiled for again."""
+    put = jax.device_put(jnp.ones(3), jax.devices()[0])
+    optimizer = lrax.SGD(lr=0.1).register_trainable_weights({"w": brainstate.ParamState(put)})
+    scheduler = lrax.StepLR(0.1, 3)
+    optimizer.add_scheduler(scheduler)
+
+    def step(gradient):
+        optimizer.step({"w": gradient})
+        scheduler.step()
+
+    train = jit(step)
+    gradient = jax.device_put(jnp.ones(3), jax.devices()[0])
+    for programs in (1, 0, 0):
+        with compiled_programs() as compiled:
+            train(gradient)
+        assert len(compiled) == programs

@@ -46,7 +46,7 @@ EPOCHS = 2**31
 BLOCK = 2**18
 """Epochs that are evaluated at once, so that they stay in the cache."""
 
-BOUND = 0.5 + 2.0**-20
+BOUND = 0.5 + 2.0**-19
 """In ulp: half of one for the rounding to float32. The rest is 512 times the rounding error of float64; the
 pieces of formulas are at most 12 times it off, a power up to 88 times, which is the logarithm of the largest float32."""
 

@@ -236,7 +236,8 @@ def epoch(name: str, value: Unchecked) -> Number:
 
 def first_epoch(value: Unchecked) -> Number:
     """The epoch at which a clock starts: -1, torch's habit, means 0."""
-    return epoch("last_epoch", 0 if host_number(value) == -1 else value)
+    number = host_number(value)
+    return epoch("last_epoch", 0 if isinstance(number, (int, float)) and number == -1 else value)
 
 
 def metric(value: Unchecked) -> Number:

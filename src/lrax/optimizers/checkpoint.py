@@ -109,7 +109,7 @@ def _check_signs(states: list[PyTree]) -> None:
         fields = [key.name for key in keys if isinstance(key, jax.tree_util.GetAttrKey)]
         name = ".".join(["opt_state", *map(str, map(plain_key, keys))])
         last = fields[-1] if fields else ""
-        whole = np.shape(leaf) == () and np.issubdtype(leaf.dtype, np.integer)
+        whole = np.shape(leaf) == () and jnp.issubdtype(leaf.dtype, np.integer)
         if whole and any(part in last for part in _COUNTS):
             check_number(name, int(leaf), low=0, whole=True)
         if last in _SQUARES and bool(jnp.any(jnp.real(leaf) < 0)):

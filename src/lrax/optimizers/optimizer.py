@@ -16,7 +16,7 @@ from ..schedulers.decay import constant
 from ..schedulers.scheduler import LRScheduler
 from ..states.internals import refuse_foreign_trace, refuse_inside, tracing
 from ..states.node import GuardedNode
-from ..states.placement import given, move, place
+from ..states.placement import given, held_states, move, place
 from ..states.published import Published
 from ..states.view import View
 from . import checkpoint
@@ -195,6 +195,7 @@ class OptaxOptimizer(GuardedNode):
             before.publishing.adopt(self._published, self._own_bases())
             raise
         self._scheduler = scheduler
+        self._put_rates_beside_weights()
 
     def _own_bases(self) -> list[Number | None]:
         return [group.lr for group in self._groups]
@@ -254,7 +255,7 @@ class OptaxOptimizer(GuardedNode):
                 "Use add_param_group(...) for them."
             )
         first = self._groups[0].names if self._groups else ()
-        group = Group(first + tuple(new), self.weight_decay)
+        group = Group((*first, *new), self.weight_decay)
         if self._tx is not None and not self._complete:
             weights = {**self._weights, **new}
             refuse_descent(self._tx, {name: weights[name].state.value for name in group.names})
@@ -322,15 +323,17 @@ class OptaxOptimizer(GuardedNode):
         ]
         groups = (*self._groups[:index], group, *self._groups[index + 1 :])
         self._update = self._update_of(groups, states)
-        begun = pack(step_count, states, self._update.layouts)
-        put = put_beside(values.values())
-        if put is None:
-            self.opt_state.value = begun
-            return
-        self.opt_state.value = jax.tree.map(put, begun)
-        self._published.move(put)
-        held: Any = brainstate.graph.states(self.lr)
-        move((state for state in held.values() if not isinstance(state, Published)), put)
+        put = put_beside(values.values()) or (lambda number: number)
+        self.opt_state.value = jax.tree.map(put, pack(step_count, states, self._update.layouts))
+        self._put_rates_beside_weights()
+
+    def _put_rates_beside_weights(self) -> None:
+        """The learning rates, and what the scheduler holds."""
+        put = put_beside(weight.state.value for weight in self._weights.values())
+        if put is not None:
+            self._published.move(put)
+            held = held_states(self.lr).values()
+            move((state for state in held if not isinstance(state, Published)), put)
 
     def _announce(self) -> None:
         for tell in announce:
@@ -415,8 +418,8 @@ class OptaxOptimizer(GuardedNode):
 
     def _described(self) -> StateDict:
         """Its hyper-parameters, as a state dict holds them."""
-        names = sorted({*self.parameters, *self.fixed} & vars(self).keys() - {"opt_state"})
-        arguments = {name: vars(self)[name] for name in names}
+        names = {*self.parameters, *self.fixed} & vars(self).keys() - {"opt_state"}
+        arguments = {name: vars(self)[name] for name in sorted(names)}
         return checkpoint.described(type(self).__name__, arguments, self._groups)
 
     # --- Guarding -----------------------------------------------------------------------------

@@ -425,6 +425,10 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "last_epoch" and "last_epoch" in self.__dict__:
+            if isinstance(value, brainstate.State):
+                raise TypeError(
+                    f"last_epoch must be a whole number, got {value!r:.80}. Pass its value."
+                )
             self.last_epoch.value = value
             return
         kind = type(self).__name__

@@ -290,7 +290,8 @@ def main():
             places = [f"{os.path.basename(f.filename)}:{f.lineno}" for f in ours[-2:]]
             wrong[cell] = f"{type(error).__name__} {error!s:.200} {places}"
     print(json.dumps({"cells": len(cells), "wrong": wrong}))
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -25,6 +25,13 @@ def is_traced(value: Unchecked) -> bool:
     return isinstance(value, Tracer)
 
 
+def is_known(value: Unchecked) -> bool:
+    """Whether this process can read it: it is not traced, and not spread over other hosts."""
+    return not isinstance(value, jax.Array) or not (
+        is_traced(value) or not value.is_fully_addressable
+    )
+
+
 def _shown(value: Unchecked) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
@@ -251,7 +258,7 @@ def metric(value: Unchecked) -> Number:
 def epochs(value: Unchecked) -> Value:
     """A number or an array (of Python, NumPy or jax; a list becomes an array) of epochs >= 0."""
     if type(value) is int or type(value) is float:
-        known = 0 <= value <= sys.float_info.max
+        fine = 0 <= value <= sys.float_info.max
     else:
         requirement = "a number or an array of numbers"
         if not isinstance(value, jax.Array):
@@ -263,10 +270,8 @@ def epochs(value: Unchecked) -> Value:
         if isinstance(value, np.ndarray) and value.dtype.itemsize > 8:
             with np.errstate(over="ignore"):
                 value = value.astype(np.float64)
-        known = is_traced(value) or not (
-            isinstance(value, np.ndarray) or value.is_fully_addressable
-        )
-        known = known or bool(np.all((fetched(value) >= 0) & np.isfinite(fetched(value))))
-    if not known:
+        fine = not is_known(value)
+        fine = fine or bool(np.all((fetched(value) >= 0) & np.isfinite(fetched(value))))
+    if not fine:
         raise _fail(ValueError, "epoch", "finite and >= 0", value)
     return value

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import is_traced
+from .._checks import is_known
 from .._transfers import fetched
 from .._types import Leaf, Number, PyTree, Rates, Value
 from .arithmetic import HOST, LARGEST, SMALLEST, Arithmetic, Traced, Vector, wide
@@ -169,8 +169,7 @@ def _evaluate_array(
 
 def _refuse_no_rates(kind: type, value: Value, base: Value, t: Value) -> None:
     """Raise for the first value that is no learning rate, where this process knows them all."""
-    arrays = [v for v in (value, base, t) if isinstance(v, jax.Array)]
-    if any(is_traced(array) or not array.is_fully_addressable for array in arrays):
+    if not all(map(is_known, (value, base, t))):
         return
     value, base, t = map(fetched, (value, base, t))
     good = value >= -_ROUNDING * base

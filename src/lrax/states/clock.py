@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import holds_real_numbers, is_traced
+from .._checks import holds_real_numbers, is_known, is_traced
 from .._transfers import fetched
 from .._types import Leaf, Number, Unchecked
-from .internals import TypedState, direct, jax_traces, refuse_foreign_trace
+from .internals import TypedState, direct, refuse_foreign_trace
 from .placement import on_host, place, strong
 
 LAST_EPOCH = 2**31 - 1
@@ -19,7 +19,7 @@ def _are_epochs(value: Unchecked) -> bool:
     numbers = value if isinstance(value, (np.ndarray, jax.Array)) else np.asarray(value)
     if not holds_real_numbers(numbers):
         return False
-    if isinstance(numbers, jax.Array) and not numbers.is_fully_addressable:
+    if not is_known(numbers):
         return True
     epochs = fetched(numbers).astype(np.float64)
     return bool(np.all((epochs >= 0) & (epochs <= LAST_EPOCH) & (epochs == np.floor(epochs))))
@@ -41,8 +41,7 @@ class Clock(TypedState):
             if not np.can_cast(new.dtype, np.int32):
                 new = jnp.minimum(new, LAST_EPOCH)
             return strong(new, np.dtype(np.int32), old)
-        if jax_traces():
-            refuse_foreign_trace(self, "Writing last_epoch")
+        refuse_foreign_trace(self, "Writing last_epoch")
         # An array of jax may hold the epochs of many trainings, and be spread over many hosts.
         fits = isinstance(new, jax.Array) or np.shape(new) == np.shape(old)
         if not (fits and _are_epochs(new)):

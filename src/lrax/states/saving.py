@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import host_number, is_traced
+from .._checks import host_number, is_known, is_traced
 from .._transfers import fetched, meant
 from .._types import Leaf, Plain, PyTree, StateDict, Unchecked
 from .placement import is_key, key_numbers, place, strong
@@ -209,7 +209,7 @@ def _check_leaf(name: str, value: Unchecked, shape: tuple[int, ...], dtype: np.d
         raise ValueError(
             f"{name} must be {dtype} of shape {shape}, got {found} of shape {np.shape(value)}."
         )
-    if not isinstance(value, jax.Array) or value.is_fully_addressable:
+    if is_known(value):
         _check_range(name, value, found, dtype)
 
 

@@ -201,7 +201,6 @@ class OptaxOptimizer(GuardedNode):
         return [group.lr for group in self._groups]
 
     def _set_lr(self, group: int, value: Scalar) -> None:
-        refuse_foreign_trace(self.opt_state, "Setting the learning rate")
         self._refuse_complete("the learning rate")
         self._published.write_one(group, value)
 

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import brainstate
@@ -85,7 +85,7 @@ _ONE_DICT = (
 def gradient_of(grads: PyTree, name: str, weights: dict[str, Weight]) -> PyTree:
     """The gradient of a weight, out of those of all: in a tree like the registered one, by name, or in nested dicts."""
     path = weights[name].path
-    for way in (path, (name,), _parts(path)):
+    for way in _ways(name, path):
         try:
             return functools.reduce(_entry, way, grads)
         except (KeyError, IndexError, TypeError, AttributeError):
@@ -96,6 +96,13 @@ def gradient_of(grads: PyTree, name: str, weights: dict[str, Weight]) -> PyTree:
         f"grads must hold a gradient for every registered weight, but {name!r} is missing: "
         f"registered are {_some(weights)}; grads has {_some(found) or 'nothing'}. {_ONE_DICT}"
     )
+
+
+def _ways(name: str, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """The keys that may lead to a gradient, the usual ones first."""
+    yield path
+    yield (name,)
+    yield _parts(path)
 
 
 def _entry(tree: PyTree, key: Any) -> PyTree:

@@ -27,8 +27,8 @@ class Constructs(ShowsArguments):
 
         def __call__(cls, *args: Any, **kwargs: Any) -> Any:
             arguments = None
-            check_keywords(cls, kwargs)
             if not cls.ours:
+                check_keywords(cls, kwargs)
                 bound = _bound(cls, args, kwargs)
                 args, kwargs, arguments = bound.args[1:], bound.kwargs, _arguments(bound)
             scheduler = super().__call__(*args, **kwargs)

@@ -14,6 +14,7 @@ import pytest
 import lrax
 from helpers import assert_close, assert_same_bits
 from ready import optimizer, plateau, values
+from steps import jits
 
 KEY = jax.random.key(0)
 LARGEST = float(np.finfo(np.float32).max)
@@ -198,8 +199,6 @@ def test_a_map_that_fails_for_one_optimizer_changes_none():
     assert_close([first.current_lr, second.current_lr], [0.5, 0.25])
 
 
-JITS = {"brainstate": brainstate.transform.jit, "lrax": lrax.jit}
-jits = pytest.mark.parametrize("jit", JITS.values(), ids=JITS)
 TRACED = {
     "current_lrs": lambda s, o, x: setattr(s.current_lrs, "value", x[None]),
     "one of current_lrs": lambda s, o, x: setattr(s.current_lrs, "value", [x]),

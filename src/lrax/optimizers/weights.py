@@ -23,6 +23,11 @@ class Weight(NamedTuple):
 
     state: brainstate.State
 
+    def leaf_names(self) -> list[str]:
+        """The path of each of its leaves, such as ``layers.0.weight.bias``."""
+        leaves = jax.tree_util.tree_leaves_with_path(self.state.value)
+        return [_name((*self.path, *map(plain_key, keys))) for keys, _ in leaves]
+
 
 def named_weights(tree: PyTree, known: dict[str, Weight]) -> dict[str, Weight]:
     """The States in `tree` that are not `known`, by name; one that appears twice is taken once."""

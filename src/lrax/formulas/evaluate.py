@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,13 @@ from .._transfers import fetched
 from .._types import Leaf, Number, PyTree, Rates, Value
 from .arithmetic import HOST, LARGEST, SMALLEST, Arithmetic, Traced, Vector, wide
 from .formula import Formula, replaced
-from .schedule import spread
+from .hyper import Hyper
+from .pieces import MOST
+from .schedule import Member, spread
+
+
+Scales: TypeAlias = tuple[Number, ...] | None
+"""By what the learning rate of each group is multiplied; None: by nothing."""
 
 
 def evaluate(
@@ -22,6 +28,7 @@ def evaluate(
     epoch: Value,
     kind: type,
     concrete: bool | None = None,
+    scales: Scales = None,
 ) -> Rates:
     """Learning rates at `epoch` (a checked scalar or array), float32, shape ``epoch.shape + (groups,)``.
 
@@ -30,13 +37,13 @@ def evaluate(
     the error names `kind`. Of traced ones a negative is 0, and NaN stays.
     """
     if concrete is None:
-        concrete = is_concrete((formulas, bases))
+        concrete = is_concrete((formulas, bases, scales))
     if concrete and not isinstance(epoch, jax.Array):
         if isinstance(epoch, np.ndarray) and epoch.ndim:
-            return evaluate_vector(formulas, bases, epoch, kind)
+            return evaluate_vector(formulas, bases, epoch, kind, scales)
         number = epoch.item() if isinstance(epoch, (np.generic, np.ndarray)) else epoch
-        return evaluate_host(formulas, bases, number, kind)
-    return evaluate_traced(formulas, bases, epoch, kind)
+        return evaluate_host(formulas, bases, number, kind, scales)
+    return evaluate_traced(formulas, bases, epoch, kind, scales)
 
 
 _UP = 1 + 2.0**-44
@@ -55,58 +62,91 @@ _ROUNDING = 1e-12
 """A learning rate that is negative by no more than this share of its base is negative by rounding."""
 
 
-def _no_rate(kind: type, value: float, t: float) -> ValueError:
+def _no_rate(kind: type, formula: Formula, value: float, t: float) -> ValueError:
     epoch = int(t) if float(t).is_integer() else t
     return ValueError(
-        f"{kind.__name__} must have a learning rate >= 0, got {float(value)} at epoch {epoch}. "
+        f"{_subject(formula, kind)} >= 0, got {float(value)} at epoch {epoch}. "
         "Let the function, formula or get_lr() of its schedule return a number >= 0 there, for example max(0.0, value)."
     )
 
 
+def _subject(formula: Formula, kind: type) -> str:
+    if isinstance(formula, Hyper):
+        return f"{formula.name} must be"
+    kind = formula.kind if isinstance(formula, Member) else kind  # pyright: ignore
+    return f"{kind.__name__} must have a learning rate"
+
+
 def evaluate_host(
-    formulas: tuple[Formula, ...], bases: tuple[float, ...], t: float, kind: type
+    formulas: tuple[Formula, ...],
+    bases: tuple[float, ...],
+    t: float,
+    kind: type,
+    scales: Scales = None,
 ) -> np.ndarray:
     """Learning rates of all groups at one epoch, from Python numbers: float32, shape (groups,)."""
     groups = len(bases)
     values = np.empty(groups, _FLOAT32)
-    if len(formulas) == 1 and (groups == 1 or bases.count(bases[0]) == groups):  # as mostly
+    same = len(formulas) == 1 and (groups == 1 or bases.count(bases[0]) == groups)
+    if same and scales is None:  # as mostly
         value = formulas[0].raw(t, bases[0], HOST)
-        values[0] = value * _UP if SMALLEST <= value <= LARGEST else _clip(value, bases[0], t, kind)
+        values[0] = (
+            value * _UP
+            if SMALLEST <= value <= LARGEST
+            else _clip(value, formulas[0], bases[0], t, kind)
+        )
         if groups > 1:
             values.fill(values[0])
         return values
+    value, known = 0.0, None
     for group, formula in enumerate(spread(formulas, groups)):
-        values[group] = _clip(formula.raw(t, bases[group], HOST), bases[group], t, kind)
+        base = bases[group]
+        if known != (id(formula), base):
+            value, known = formula.raw(t, base, HOST), (id(formula), base)
+        scaled = value if scales is None else _scaled(HOST, value, scales[group])
+        values[group] = _clip(scaled, formula, base, t, kind)
     return values
 
 
-def _clip(value: float, base: float, t: float, kind: type) -> float:
+def _scaled(x: Arithmetic, value: Value, scale: Value) -> Value:
+    return x.minimum(value, MOST) * scale  # infinity times 0 would be NaN
+
+
+def _clip(value: float, formula: Formula, base: float, t: float, kind: type) -> float:
     """A float64 that NumPy rounds to float32 as :func:`_round` does."""
     if value >= SMALLEST:
         return value * _UP if value <= LARGEST else LARGEST
     if value >= 0 or value >= -_ROUNDING * base:
         return 0.0
-    raise _no_rate(kind, value, t)
+    raise _no_rate(kind, formula, value, t)
 
 
 def evaluate_vector(
-    formulas: tuple[Formula, ...], bases: tuple[float, ...], t: np.ndarray, kind: type
+    formulas: tuple[Formula, ...],
+    bases: tuple[float, ...],
+    t: np.ndarray,
+    kind: type,
+    scales: Scales = None,
 ) -> np.ndarray:
     """The same for a NumPy array of epochs: float32, shape ``t.shape + (groups,)``."""
     x = Vector(t.dtype.kind in "iu")
     with np.errstate(over="ignore"):  # in a branch that is not taken
-        return _evaluate_array(np, x, formulas, bases, t.astype(np.float64), kind)
+        return _evaluate_array(np, x, formulas, bases, scales, t.astype(np.float64), kind)
 
 
 def evaluate_traced(
-    formulas: tuple[Formula, ...], bases: tuple[Number, ...], t: Value, kind: type
+    formulas: tuple[Formula, ...],
+    bases: tuple[Number, ...],
+    t: Value,
+    kind: type,
+    scales: Scales = None,
 ) -> jax.Array:
     """The same for a jax array or tracer, or for traced hyper-parameters."""
     with wide(), np.errstate(over="ignore"):  # in what is known while tracing
         t = jnp.asarray(t)
         x = Traced(jnp.issubdtype(t.dtype, jnp.integer))
-        formulas = map_leaves(x.number, formulas)
-        return _evaluate_array(jnp, x, formulas, bases, jnp.maximum(t.astype(x.dtype), 0), kind)
+        t = jnp.maximum(t.astype(x.dtype), 0)
+        return _evaluate_array(jnp, x, formulas, bases, scales, t, kind)
 
 
 def traced_integers(formula: Formula, function: Callable[..., PyTree], t: Value) -> PyTree:
@@ -147,27 +187,40 @@ def _evaluate_array(
     x: Vector | Traced,
     formulas: tuple[Formula, ...],
     bases: tuple[Number, ...],
+    scales: Scales,
     t: Value,
     kind: type,
 ) -> Rates:
-    """One formula serves all groups at once; formulas that differ by group run one after the other."""
+    """A formula that serves several groups in a row does so for all of them at once."""
 
-    def rates(formula: Formula, t: Value, base: Value) -> Rates:
-        value = formula.raw(t, base, x)
-        _refuse_no_rates(kind, value, base, t)
-        return _round(module, x, value)
+    def rates(formula: Formula, place: int | slice, t: Value) -> Rates:
+        base = x.array(bases[place])
+        value = known(formula).raw(t, base, x)
+        if scales is not None:
+            value = _scaled(x, value, x.array(scales[place]))
+        _refuse_no_rates(kind, formula, value, base, t)
+        return module.broadcast_to(
+            _round(module, x, value), np.broadcast_shapes(t.shape, base.shape)
+        )
 
-    if len(formulas) == 1 and len(bases) > 1:
-        found = rates(formulas[0], t[..., None], x.array(tuple(bases)))
-        return module.broadcast_to(found, (*t.shape, len(bases)))
-    columns = [
-        module.broadcast_to(rates(formula, t, x.array(base)), t.shape)
-        for formula, base in zip(spread(formulas, len(bases)), bases, strict=True)
-    ]
-    return module.stack(columns, axis=-1)
+    known = (lambda formula: map_leaves(x.number, formula)) if module is jnp else lambda f: f
+    runs = list(_runs(spread(formulas, len(bases))))
+    if len(runs) == len(bases):
+        return module.stack([rates(f, place.start, t) for f, place in runs], axis=-1)
+    parts = [rates(formula, place, t[..., None]) for formula, place in runs]
+    return parts[0] if len(parts) == 1 else module.concatenate(parts, axis=-1)
 
 
-def _refuse_no_rates(kind: type, value: Value, base: Value, t: Value) -> None:
+def _runs(formulas: tuple[Formula, ...]) -> Iterator[tuple[Formula, slice]]:
+    """Each formula with the groups, in a row, that it serves."""
+    start = 0
+    for i, formula in enumerate(formulas, start=1):
+        if i == len(formulas) or formulas[i] is not formula:
+            yield formula, slice(start, i)
+            start = i
+
+
+def _refuse_no_rates(kind: type, formula: Formula, value: Value, base: Value, t: Value) -> None:
     """Raise for the first value that is no learning rate, where this process knows them all."""
     if not all(map(is_known, (value, base, t))):
         return
@@ -176,4 +229,4 @@ def _refuse_no_rates(kind: type, value: Value, base: Value, t: Value) -> None:
     if not good.all():
         good, value, t = np.broadcast_arrays(good, value, t)
         first = np.unravel_index(good.argmin(), good.shape)
-        raise _no_rate(kind, value[first], t[first])
+        raise _no_rate(kind, formula, value[first], t[first])

@@ -94,7 +94,7 @@ class Formula(abc.ABC):
         changed = {}
         for field in dataclasses.fields(self):
             old = getattr(self, field.name)
-            new = _with_formulas(old, lambda part: part.with_reductions(counts))
+            new = with_formulas(old, lambda part: part.with_reductions(counts))
             if new is not old:
                 changed[field.name] = new
         return replaced(self, **changed) if changed else self
@@ -148,13 +148,13 @@ def _formulas_in(value: Any) -> Iterator[Formula]:
             yield from _formulas_in(entry)
 
 
-def _with_formulas(value: Any, change: Callable[[Formula], Formula]) -> Any:
+def with_formulas(value: Any, change: Callable[[Formula], Formula]) -> Any:
     """`value` with its formulas changed; itself if none of them is another one afterwards."""
     if isinstance(value, Formula):
         return change(value)
     if not isinstance(value, tuple):
         return value
-    entries = tuple(_with_formulas(entry, change) for entry in value)
+    entries = tuple(with_formulas(entry, change) for entry in value)
     return value if all(a is b for a, b in zip(entries, value, strict=True)) else entries
 
 

@@ -16,7 +16,7 @@ import brainstate
 from .._types import Rates
 from ..optimizers.optimizer import announce
 from ..schedulers.scheduler import LRScheduler
-from ..states.published import Published, publishable
+from ..states.published import Plan, Published, publishable
 from ..states.view import View
 
 
@@ -78,7 +78,7 @@ class _Adapter:
         # Weakly: the scheduler must not keep the optimizer of braintools, and its weights, alive.
         tell = weakref.WeakMethod(self._tell)
         self._published = Published(1, lambda rates: (found := tell()) and found(rates))
-        scheduler.publishing.adopt(self._published, ())
+        scheduler.publishing.adopt(self._published, Plan())
         scheduler.publish()
         gone = weakref.finalize(self, scheduler.publishing.forget, self._published)
         gone.atexit = False

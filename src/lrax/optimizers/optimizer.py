@@ -17,7 +17,7 @@ from ..schedulers.scheduler import LRScheduler
 from ..states.internals import refuse_foreign_trace, refuse_inside, tracing
 from ..states.node import GuardedNode
 from ..states.placement import given, held_states, move, place
-from ..states.published import Published
+from ..states.published import Plan, Published
 from ..states.view import View
 from . import checkpoint
 from .groups import Group, ParamGroup, check_list_of_rates, check_own_bases
@@ -144,7 +144,7 @@ class OptaxOptimizer(GuardedNode):
     @property
     def base_lr(self) -> Number:
         """Base learning rate of the first group."""
-        return self._scheduler.publishing.bases_for(self._published)[0]
+        return self._scheduler.publishing.of(self._published).bases[0]
 
     @property
     def current_lr(self) -> Scalar:
@@ -153,7 +153,7 @@ class OptaxOptimizer(GuardedNode):
         Inside a plain ``jax.jit`` it is a constant, read once while tracing.
         """
         self._refuse_complete("current_lr")
-        return self._published.rate(0)
+        return self._published.column(0)
 
     @current_lr.setter
     def current_lr(self, value: Scalar) -> None:
@@ -168,7 +168,7 @@ class OptaxOptimizer(GuardedNode):
         """What each group gets at `epoch`: float32, shape ``epoch.shape + (groups,)``."""
         self._refuse_complete("lr_at()")
         self.lr.refuse_memory()
-        bases = self.lr.publishing.bases_for(self._published)[: max(1, len(self._groups))]
+        bases = self.lr.publishing.of(self._published).bases[: max(1, len(self._groups))]
         return evaluate(self.lr.formulas, bases, _checks.epochs(epoch), type(self.lr))
 
     def lr_apply(self, apply_fn: Callable[[Any], Scalar]) -> None:
@@ -187,12 +187,12 @@ class OptaxOptimizer(GuardedNode):
         before: LRScheduler = vars(self).get("_scheduler", scheduler)
         if before is not scheduler and before.publishing.release(self._published):
             before.publish()
-        scheduler.publishing.adopt(self._published, self._own_bases())
+        scheduler.publishing.adopt(self._published, Plan(tuple(self._own_bases())))
         try:
             scheduler.publish()
         except Exception:  # a function of the user's may fail, or give no learning rate
             scheduler.publishing.release(self._published)
-            before.publishing.adopt(self._published, self._own_bases())
+            before.publishing.adopt(self._published, Plan(tuple(self._own_bases())))
             raise
         self._scheduler = scheduler
         self._put_rates_beside_weights()
@@ -225,7 +225,7 @@ class OptaxOptimizer(GuardedNode):
 
     def _param_group(self, index: int) -> ParamGroup:
         group = self._groups[index]
-        rate = View(lambda: self._published.rate(index), lambda value: self._set_lr(index, value))
+        rate = View(lambda: self._published.column(index), lambda value: self._set_lr(index, value))
         weights = {name: self._weights[name].state for name in group.names}
         return ParamGroup(weights, rate, group.weight_decay)
 
@@ -296,7 +296,7 @@ class OptaxOptimizer(GuardedNode):
             decay = _checks.non_negative("weight_decay", weight_decay)
         check_own_bases(self.lr.formulas, [*self._own_bases(), lr])
         self._begin_group(len(self._groups), new, Group(tuple(new), decay, lr))
-        self.lr.publishing.resize(self._published, self._own_bases())
+        self.lr.publishing.change(self._published, Plan(tuple(self._own_bases())))
         self.lr.publish()
 
     @property

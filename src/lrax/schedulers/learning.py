@@ -7,7 +7,7 @@ from brainstate.graph import Node
 
 from .. import _checks
 from .._types import Number, Plain, Remembered, Scalar, Unchecked, Value
-from ..formulas.formula import Formula, Plateau
+from ..formulas.formula import Formula, Plateau, with_formulas
 from ..states.memory import Memory
 from ..states.saving import check_keys, entries
 
@@ -45,6 +45,11 @@ class Learning(Node):
     def fill_in(self, formulas: tuple[Formula, ...]) -> tuple[Formula, ...]:
         """The formulas with what was learned."""
         return _with(formulas, self._reductions(self.memory.value))
+
+    def fill_in_order(self, formulas: Any) -> Any:
+        """The same for formulas (in nested tuples) of which each has plateaus of its own."""
+        counts = iter(self._reductions(self.memory.value))
+        return with_formulas(formulas, lambda formula: formula.with_reductions(counts))
 
     def fill_in_on_host(
         self, formulas: tuple[Formula, ...], memory: Remembered

@@ -1,7 +1,6 @@
 """The scheduler: a formula plus a clock."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import brainstate
@@ -10,38 +9,20 @@ from .. import _checks
 from .._transfers import meant
 from .._types import Epochs, Number, Plain, Rates, RatesLike, Scalar, StateDict
 from ..formulas.description import described
-from ..formulas.evaluate import evaluate, evaluate_host, is_concrete
+from ..formulas.evaluate import Scales, evaluate, is_concrete
 from ..formulas.formula import Formula
 from ..formulas.schedule import Member, Schedule, checked_formulas, spread
 from ..states.clock import LAST_EPOCH, Clock
 from ..states.internals import direct, refuse_foreign_trace
 from ..states.memory import Memory
 from ..states.node import GuardedNode
-from ..states.placement import held_states
-from ..states.published import Follower, Published, Publishing, publishable
+from ..states.placement import held_states, unchanged_by_errors
+from ..states.published import Follower, Learns, Published, Publishing, publishable
 from ..states.view import View
 from . import checkpoint
 from .construction import Argument, Constructs
 from .get_lr import FromGetLR
 from .learning import Learning
-
-
-@contextlib.contextmanager
-def _unchanged_by_errors(states: list[brainstate.State]) -> Iterator[None]:
-    """The States are as they were if a function of the user's fails, or gives no learning rate."""
-    old = [state.value for state in states]
-    try:
-        yield
-    except Exception:
-        for state, value in zip(states, old, strict=True):
-            state.value = value
-        raise
-
-
-def _evaluated(
-    formulas: tuple[Formula, ...], followers: tuple[Follower, ...], now: int, kind: type
-) -> list[tuple[Follower, Rates]]:
-    return [(f, evaluate_host(formulas, f.bases, now, kind)) for f in followers]
 
 
 class TakesSchedulers(Protocol):
@@ -216,7 +197,7 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
                 raise ValueError(
                     f"current_lrs must have {groups} entries, one a parameter group, got {values!r:.80}."
                 )
-            follower.write(publishable("current_lrs", values))
+            follower.write_rates(publishable("current_lrs", values))
 
         return View(lambda: follower.published.rates, put)
 
@@ -233,7 +214,7 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
             raise TypeError(
                 f"{type(self).__name__} has no formula, so its get_lr() cannot use super().get_lr()."
             )
-        rates = self._rates_of(self._learned_formulas(), self._bases, self.last_epoch.value)
+        rates = self._rates_of(self._learned_formulas(), self._bases, None, self.last_epoch.value)
         with meant():
             return [rates[..., group] for group in range(rates.shape[-1])]
 
@@ -244,7 +225,7 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         each group of an optimizer gets is ``optimizer.lr_at(epoch)``.
         """
         self.refuse_memory()
-        return self._rates_for(self._bases, _checks.epochs(epoch))
+        return self._rates_of(self._formulas_now(), self._bases, None, _checks.epochs(epoch))
 
     def refuse_memory(self) -> None:
         """Raise TypeError where the learning rate depends on metrics, and not on the epoch alone."""
@@ -278,10 +259,22 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         """
         if self._on_host and epoch is None and self._step_on_host(metric):
             return
+        if self.publishing.automatic:
+            raise RuntimeError(
+                f"{type(self).__name__}.step() must be left to the optimizer, which has auto_step=True and steps its scheduler "
+                "once for each update. Leave this call out, or construct the optimizer without auto_step."
+            )
+        self._step(epoch, metric)
+
+    def step_for_follower(self) -> None:
+        """``step()``, called by the optimizer that may."""
+        self._step(None, None)
+
+    def _step(self, epoch: Scalar | None, metric: Scalar | None) -> None:
         refuse_foreign_trace(self.last_epoch, f"{type(self).__name__}.step()")
         if epoch is not None:
             epoch = _checks.epoch("epoch", epoch)
-        with _unchanged_by_errors(self._own_parts()):
+        with unchanged_by_errors(self._own_parts()):
             with meant():
                 self._observe(metric)
             if epoch is None:
@@ -292,17 +285,24 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
 
     def _observe(self, metric: Scalar | None) -> None:
         kind = type(self).__name__
-        if self.learning is None and metric is not None:
+        learning = self._all_learning()
+        if not learning and metric is not None:
             raise TypeError(
                 f"{kind} takes no metric, since its learning rate depends on the epoch alone, got metric={metric!r:.80}. "
                 "Use ReduceLROnPlateau."
             )
-        if self.learning is not None and metric is None:
+        if learning and metric is None:
+            what = kind if self.learning is not None else "A hyper-parameter of the optimizer"
             raise ValueError(
-                f"{kind} needs a metric: call step(metric=...), for example with the validation loss."
+                f"{what} needs a metric: call step(metric=...), for example with the validation loss."
             )
-        if self.learning is not None and metric is not None:
-            self.learning.observe(metric, self.last_epoch.read())
+        for learns in learning if metric is not None else ():
+            learns.observe(metric, self.last_epoch.read())
+
+    def _all_learning(self) -> list[Learns]:
+        """What learns from the metrics of a step: the plateaus in it, and in what its followers publish."""
+        own = [] if self.learning is None else [self.learning]
+        return [*own, *self.publishing.learning]
 
     def step_epoch(self) -> None:
         """The same as ``step()``."""
@@ -311,7 +311,8 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
     def publish(self) -> None:
         """Write the learning rates at the epoch of the clock to whoever follows, as ``step()`` does."""
         epoch = self.last_epoch.read()
-        self.publishing.publish(lambda bases: self._rates_for(bases, epoch))
+        formulas = self._formulas_now()
+        self.publishing.publish(lambda follower: self._rates_of(*follower.asked(formulas), epoch))
 
     def apply(self, fn: Callable[[Any], Scalar]) -> None:
         """Map `fn` over the published learning rates of all groups; it lasts until the next ``step()``."""
@@ -353,7 +354,7 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         strict = _checks.flag("strict", strict)
         parts = self.schedule, self.last_epoch, self.learning, self._held_by_users()
         values = checkpoint.checked(state_dict, strict, *parts)
-        with _unchanged_by_errors([state for state, _ in values]):
+        with unchanged_by_errors([state for state, _ in values]):
             for state, value in values:
                 state.value = value
             self.publish()
@@ -370,14 +371,13 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
 
     def _own_parts(self) -> list[brainstate.State]:
         """What :meth:`step` writes beside the learning rates."""
-        return (
-            [self.last_epoch] if self.learning is None else [self.last_epoch, self.learning.memory]
-        )
+        return [self.last_epoch, *(learns.memory for learns in self._all_learning())]
 
     def _step_on_host(self, metric: Any) -> bool:
         """``step()`` for the plain case, outside every trace: Python numbers, written straight to the States."""
         clock, learning, formulas = self.last_epoch, self.learning, self._formulas
-        if (metric is None) != (learning is None) or not direct(clock):
+        publishing = self.publishing
+        if (metric is None) != (learning is None) or not (publishing.plain and direct(clock)):
             return False
         now = clock.peek()
         if now is None:
@@ -389,10 +389,10 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
                 return False
             formulas = learning.fill_in_on_host(formulas, learned)
         now += now < LAST_EPOCH
-        kind, followers = type(self), self.publishing.followers
+        kind, followers = type(self), publishing.followers
         first, others = followers[0], followers[1:]
-        rates = evaluate_host(formulas, first.bases, now, kind)  # may raise: nothing is written yet
-        more = _evaluated(formulas, others, now, kind) if others else ()
+        rates = first.at(now, formulas, kind)  # may raise: nothing is written yet
+        more = [(f, f.at(now, formulas, kind)) for f in others] if others else ()
         if learning is not None and learned is not None:
             learning.memory.poke(learned)
         clock.set(now)
@@ -401,17 +401,17 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
             follower.write_on_host(new)
         return True
 
-    def _rates_for(self, bases: tuple[Number, ...], epoch: Any) -> Rates:
-        """Learning rates at a checked epoch for groups with these base learning rates."""
-        formulas = self.formulas if self._by_get_lr else self._learned_formulas()
-        return self._rates_of(formulas, bases, epoch)
+    def _formulas_now(self) -> tuple[Formula, ...]:
+        return self.formulas if self._by_get_lr else self._learned_formulas()
 
     def _rates_of(
-        self, formulas: tuple[Formula, ...], bases: tuple[Number, ...], epoch: Any
+        self, formulas: tuple[Formula, ...], bases: tuple[Number, ...], scales: Scales, epoch: Any
     ) -> Rates:
-        known = self._concrete and is_concrete(bases)
-        known = known and (self.learning is None or is_concrete(formulas))
-        return evaluate(formulas, bases, epoch, type(self), known)
+        """Learning rates at a checked epoch."""
+        known = None
+        if formulas is self._formulas and scales is None:
+            known = self._concrete and is_concrete(bases)
+        return evaluate(formulas, bases, epoch, type(self), known, scales)
 
     def _learned_formulas(self) -> tuple[Formula, ...]:
         return self._formulas if self.learning is None else self.learning.fill_in(self._formulas)

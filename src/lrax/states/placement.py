@@ -1,6 +1,7 @@
 """Where a value lives, and with which dtype."""
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import brainstate
@@ -55,6 +56,18 @@ def move(states: Iterable[brainstate.State], put: Callable[[Leaf], Leaf]) -> Non
     """Put what States hold somewhere else."""
     for state in states:
         state.value = jax.tree.map(put, state.value)
+
+
+@contextlib.contextmanager
+def unchanged_by_errors(states: Sequence[brainstate.State]) -> Iterator[None]:
+    """The States are as they were if a function of the user's fails, or gives no learning rate."""
+    old = [state.value for state in states]
+    try:
+        yield
+    except Exception:
+        for state, value in zip(states, old, strict=True):
+            state.value = value
+        raise
 
 
 def held_states(attributes: Any, name: str = "") -> dict[str, brainstate.State]:

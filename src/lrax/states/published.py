@@ -3,7 +3,7 @@
 import itertools
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,13 @@ from brainstate.graph import Node
 
 from .._checks import is_traced, non_negative
 from .._transfers import meant
-from .._types import Number, Rates, Scalar
+from .._types import Number, Rates, Scalar, Value
 from ..formulas.arithmetic import LARGEST, SMALLEST
+from ..formulas.evaluate import evaluate_host, is_concrete
+from ..formulas.formula import Formula
 from ..formulas.schedule import spread
 from .internals import TypedState, has_hooks, refuse_foreign_trace, tracing
+from .memory import Memory
 from .placement import place, strong
 
 
@@ -72,7 +75,7 @@ def _publishable(name: str, value: Scalar) -> Number:
 
 
 class Published(TypedState):
-    """The learning rate of each parameter group, float32, beside the number of its owner.
+    """The learning rate of each parameter group, and `more` behind them, float32, beside the number of their owner.
 
     The owner is the one scheduler that may write. A compiled step that still calls another one finds
     another number there and leaves the learning rates alone. Python keeps it, never a checkpoint.
@@ -80,10 +83,12 @@ class Published(TypedState):
 
     owners: _Owners
     listeners: _Listeners
+    more: int
+    """The number of scheduled hyper-parameters, of all groups."""
 
     def __init__(self, groups: int, told: Callable[[Rates], None] | None = None) -> None:
         value = {"lr": np.zeros(groups, np.float32), "owner": np.int32(0)}
-        super().__init__(value, owners=_Owners(), listeners=_Listeners())
+        super().__init__(value, owners=_Owners(), listeners=_Listeners(), more=0)
         if told is not None:
             self.listeners.any, self.listeners.by_state[self] = True, told
 
@@ -94,44 +99,58 @@ class Published(TypedState):
         return {"lr": strong(new["lr"], np.dtype(np.float32), old["lr"]), "owner": owner}
 
     @property
-    def rates(self) -> Rates:
-        """The learning rates."""
+    def columns(self) -> Rates:
+        """The learning rates, and the hyper-parameters behind them."""
         return self.value["lr"]
 
-    def rate(self, group: int) -> Scalar:
-        """The learning rate of one group."""
+    @property
+    def rates(self) -> Rates:
+        """The learning rates."""
+        with meant():
+            return self.columns[..., : self.groups] if self.more else self.columns
+
+    def column(self, place: int) -> Scalar:
+        """One of all."""
         with meant():  # the index goes to where the learning rates are
-            return self.rates[group]
+            return self.columns[place]
 
     @property
     def groups(self) -> int:
-        return self.held()["lr"].shape[-1]
+        return self.held()["lr"].shape[-1] - self.more
 
-    def write(self, rates: Rates, number: int | None = None) -> None:
-        """Write the learning rates, if the scheduler of this number may; None is the one and only writer."""
+    def write(self, columns: Rates, number: int | None = None) -> None:
+        """Write all, if the scheduler of this number may; None is the one and only writer."""
         refuse_foreign_trace(self, "Writing learning rates")
         old = self.value
         if number is not None and tracing():
-            rates = jnp.where(old["owner"] == number, rates, old["lr"])
-        self.value = {"lr": rates, "owner": old["owner"]}
+            columns = jnp.where(old["owner"] == number, columns, old["lr"])
+        self.value = {"lr": columns, "owner": old["owner"]}
+
+    def write_rates(self, rates: Rates, number: int | None = None) -> None:
+        """Write the learning rates, and leave what is behind them."""
+        if self.more:
+            with meant():
+                module: Any = np if isinstance(rates, np.ndarray) else jnp
+                rates = module.concatenate([rates, self.columns[..., self.groups :]], axis=-1)
+        self.write(rates, number)
 
     def write_one(self, group: int, value: Scalar) -> None:
         """Write the learning rate of one group."""
-        rates, rate = self.rates, _publishable("lr", value)
-        if isinstance(rates, np.ndarray) and not is_traced(rate):
-            rates = rates.copy()
-            rates[group] = rate
+        columns, rate = self.columns, _publishable("lr", value)
+        if isinstance(columns, np.ndarray) and not is_traced(rate):
+            columns = columns.copy()
+            columns[group] = rate
         else:
             with meant():
-                rates = jnp.asarray(rates).at[group].set(rate)
-        self.write(rates)
+                columns = jnp.asarray(columns).at[group].set(rate)
+        self.write(columns)
 
-    def set(self, rates: np.ndarray) -> None:
-        """Write the learning rates of the owner, where ``direct(self)``."""
+    def set(self, columns: np.ndarray) -> None:
+        """Write all that the owner may, where ``direct(self)``."""
         old = self.held()
         if type(old["lr"]) is not np.ndarray:
-            rates = place(rates, old["lr"])
-        self.poke({"lr": rates, "owner": old["owner"]})
+            columns = place(columns, old["lr"])
+        self.poke({"lr": columns, "owner": old["owner"]})
 
     def tell(self) -> None:
         """Tell who wants to know of new learning rates."""
@@ -150,11 +169,63 @@ class Published(TypedState):
         """Put the value, owner included, somewhere else."""
         self.rearrange(jax.tree.map(put, self.held()))
 
-    def resize(self, groups: int) -> None:
-        """Room for `groups` learning rates, which are written next."""
-        if groups != self.groups:
-            room = place(np.zeros(groups, np.float32), self.held()["lr"])
+    def resize(self, groups: int, more: int) -> None:
+        """Room for so many, which are written next."""
+        self.more = more
+        if groups + more != self.held()["lr"].shape[-1]:
+            room = place(np.zeros(groups + more, np.float32), self.held()["lr"])
             self.rearrange({**self.held(), "lr": room})
+
+
+class Learns(Protocol):
+    """What learns from metrics."""
+
+    memory: Memory
+
+    def observe(self, metric: Scalar, now: Value) -> None: ...
+    def fill_in_order(self, formulas: Any) -> Any: ...
+
+
+class Plan(NamedTuple):
+    """What a follower publishes for each of its groups, and behind the learning rates."""
+
+    bases: tuple[Number | None, ...] = ()
+    """The base learning rate of each group; None: the scheduler's."""
+
+    schedules: tuple[Formula | None, ...] = ()
+    """The schedule of each group; None: the scheduler's."""
+
+    scales: tuple[Number, ...] | None = None
+    """What the learning rate of each group is multiplied by."""
+
+    more: tuple[tuple[Formula, Number], ...] = ()
+    """The schedules of other hyper-parameters, each with its base."""
+
+    learning: Learns | None = None
+    """What learns from metrics in these schedules."""
+
+    automatic: bool = False
+    """Whether the follower steps the scheduler, and nobody else may."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether the host can work everything out from numbers."""
+        own = (self.schedules, self.scales, tuple(f for f, _ in self.more))
+        return self.learning is None and not self.automatic and is_concrete(own)
+
+    @property
+    def as_the_scheduler(self) -> bool:
+        """Whether there is nothing beside the scheduler's own learning rates."""
+        return self.scales is None and not self.more and not any(self.schedules)
+
+    def formulas(self, theirs: tuple[Formula, ...], groups: int) -> tuple[Formula, ...]:
+        """The formula of each group, and of what is behind, for a scheduler with formulas of `theirs`."""
+        schedules, more = self.schedules, tuple(formula for formula, _ in self.more)
+        if self.learning is not None:
+            schedules, more = self.learning.fill_in_order((schedules, more))
+        own = (*schedules, *(None,) * (groups - len(schedules)))
+        pairs = zip(own, spread(theirs, groups), strict=True)
+        return (*(theirs if mine is None else mine for mine, theirs in pairs), *more)
 
 
 class Follower(NamedTuple):
@@ -162,22 +233,49 @@ class Follower(NamedTuple):
 
     published: Published
     bases: tuple[Number, ...]
-    """The base learning rate of each of its groups."""
+    """The base learning rate of each of its groups, and what is the base behind them."""
 
     number: int | None = None
     """That of the scheduler there; None if nobody else ever writes."""
 
-    def write(self, rates: Rates) -> None:
-        self.published.write(rates, self.number)
+    plan: Plan | None = None
+    """None: as the scheduler has it."""
+
+    def asked(
+        self, theirs: tuple[Formula, ...]
+    ) -> tuple[tuple[Formula, ...], tuple[Number, ...], tuple[Number, ...] | None]:
+        """Formulas, bases and factors of all that it has published, for a scheduler with formulas of `theirs`."""
+        if self.plan is None:
+            return theirs, self.bases, None
+        more = len(self.plan.more)
+        groups = len(self.bases) - more
+        scales = self.plan.scales
+        if scales is not None:
+            scales = (*spread(scales, groups), *(1.0,) * more)
+        return self.plan.formulas(theirs, groups), self.bases, scales
+
+    def at(self, now: int, theirs: tuple[Formula, ...], kind: type) -> np.ndarray:
+        """All that it has published at an epoch, where the plan is plain."""
+        if self.plan is None:
+            return evaluate_host(theirs, self.bases, now, kind)
+        formulas, bases, scales = self.asked(theirs)
+        return evaluate_host(formulas, bases, now, kind, scales)
+
+    def write(self, columns: Rates) -> None:
+        self.published.write(columns, self.number)
         self.published.tell()
 
-    def write_on_host(self, rates: np.ndarray) -> None:
-        """The same with host values, where ``direct`` holds for the scheduler's clock."""
+    def write_rates(self, rates: Rates) -> None:
+        self.published.write_rates(rates, self.number)
+        self.published.tell()
+
+    def write_on_host(self, columns: np.ndarray) -> None:
+        """The same as :meth:`write` with host values, where ``direct`` holds for the scheduler's clock."""
         published = self.published
         if has_hooks(published):
-            self.write(rates)
+            self.write(columns)
             return
-        published.set(rates)
+        published.set(columns)
         if published.listeners.any:
             published.tell()
 
@@ -191,34 +289,41 @@ class Publishing(Node):
 
     def __init__(self, bases: tuple[Number, ...]) -> None:
         self.bases = bases
-        self.followers: tuple[Follower, ...] = (Follower(Published(len(bases)), bases),)
+        self._follow(Follower(Published(len(bases)), bases))
+
+    def _follow(self, *followers: Follower) -> None:
+        self.followers = followers
+        self.plain = all(f.plan is None or f.plan.plain for f in followers)
+        """Whether the host can work everything out from numbers."""
 
     @property
     def first(self) -> Follower:
         """The one whose learning rates the scheduler shows."""
         return self.followers[0]
 
-    def adopt(
-        self,
-        published: Published,
-        own_bases: Sequence[Scalar | None],
-    ) -> None:
-        """Write to `published` from now on; a group whose own base is None has the scheduler's."""
+    def adopt(self, published: Published, plan: Plan) -> None:
+        """Write to `published` from now on, as it is planned."""
         self.release(published)
         number = published.owners.number(published, self)
-        follower = Follower(published, self._bases_of(own_bases), number)
-        published.resize(len(follower.bases))
-        published.belong_to(number)
         known = (f for f in self.followers if f.number is not None and f.published is not published)
-        self.followers = (*known, follower)
+        self._follow(*known, self._follower(published, plan, number))
+        published.belong_to(number)
 
-    def resize(self, published: Published, own_bases: Sequence[Scalar | None]) -> None:
-        """The groups of `published` have become other ones."""
-        bases = self._bases_of(own_bases)
-        published.resize(len(bases))
-        self.followers = tuple(
-            f._replace(bases=bases) if f.published is published else f for f in self.followers
+    def change(self, published: Published, plan: Plan) -> None:
+        """Something else is planned for `published`."""
+        self._follow(
+            *(
+                self._follower(published, plan, f.number) if f.published is published else f
+                for f in self.followers
+            )
         )
+
+    def _follower(self, published: Published, plan: Plan, number: int | None) -> Follower:
+        bases = self._bases_of(plan.bases)
+        published.resize(len(bases), len(plan.more))
+        bases += tuple(base for _, base in plan.more)
+        own = None if plan.as_the_scheduler and not plan.automatic else plan
+        return Follower(published, bases, number, own)
 
     def release(self, published: Published) -> bool:
         """Write no longer to `published`, which another scheduler has; whether nobody follows any more."""
@@ -226,21 +331,34 @@ class Publishing(Node):
             if follower.published is published and follower.number is not None:
                 published.owners.remember(published, self, follower.number)
         kept = tuple(f for f in self.followers if f.published is not published)
-        self.followers = kept or (Follower(Published(len(self.bases)), self.bases),)
+        self._follow(*(kept or [Follower(Published(len(self.bases)), self.bases)]))
         return not kept
 
     def forget(self, published: Published) -> None:
         """Write no longer to `published`, whose reader is gone; the last one stays, to be looked at."""
         kept = tuple(f for f in self.followers if f.published is not published)
-        self.followers = kept or tuple(f._replace(number=None) for f in self.followers)
+        plans = [f.plan and f.plan._replace(automatic=False) for f in self.followers]
+        last = zip(self.followers, plans, strict=True)
+        self._follow(*(kept or [f._replace(number=None, plan=plan) for f, plan in last]))
 
-    def bases_for(self, published: Published) -> tuple[Number, ...]:
-        """The base learning rate of each group of `published`."""
-        return next(f.bases for f in self.followers if f.published is published)
+    def of(self, published: Published) -> Follower:
+        """Who reads `published`."""
+        return next(f for f in self.followers if f.published is published)
 
-    def publish(self, rates: Callable[[tuple[Number, ...]], Rates]) -> None:
-        """Write to each follower the learning rates for its bases, or to none if one of them fails."""
-        found = [(follower, rates(follower.bases)) for follower in self.followers]
+    @property
+    def automatic(self) -> bool:
+        """Whether a follower steps the scheduler."""
+        return any(f.plan is not None and f.plan.automatic for f in self.followers)
+
+    @property
+    def learning(self) -> list[Learns]:
+        """What learns from metrics on behalf of the followers."""
+        found = [f.plan.learning for f in self.followers if f.plan is not None]
+        return [learning for learning in found if learning is not None]
+
+    def publish(self, columns: Callable[[Follower], Rates]) -> None:
+        """Write to each follower its columns, or to none if one of them fails."""
+        found = [(follower, columns(follower)) for follower in self.followers]
         for follower, new in found:
             follower.write(new)
 
@@ -251,7 +369,7 @@ class Publishing(Node):
             for follower in self.followers
         ]
         for follower, rates in zip(self.followers, changed, strict=True):
-            follower.write(rates)
+            follower.write_rates(rates)
 
     def _bases_of(self, own: Sequence[Scalar | None]) -> tuple[Number, ...]:
         """The base of each group: its own, or the scheduler's, whose last one serves the rest."""

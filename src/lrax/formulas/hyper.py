@@ -1,0 +1,38 @@
+"""Hyper-parameters other than the learning rate, as functions of the epoch."""
+
+import dataclasses
+
+from .._types import Number, Value
+from .arithmetic import LARGEST, SMALLEST, Arithmetic
+from .formula import Formula
+
+BELOW_ONE = 1 - 2.0**-24
+"""The largest float32 below 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hyper(Formula):
+    """A schedule of the hyper-parameter called `name`; what is outside of its range becomes the nearest in it.
+
+    A negative number stays one, so that it is refused where it is known.
+    """
+
+    name: str = dataclasses.field(metadata={"fixed": True})
+    schedule: Formula
+    low: Number = 0.0
+    high: Number = LARGEST
+
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
+        value = self.schedule.raw(t, base, x)
+        within = x.minimum(x.maximum(value, self.low), self.high)
+        return x.where(value >= 0, within, value)
+
+
+def share(name: str, schedule: Formula) -> Hyper:
+    """A schedule of what must lie in [0, 1)."""
+    return Hyper(name, schedule, high=BELOW_ONE)
+
+
+def positive(name: str, schedule: Formula) -> Hyper:
+    """A schedule of what must be larger than 0."""
+    return Hyper(name, schedule, low=SMALLEST)

@@ -88,14 +88,17 @@ def check_keywords(kind: Any, given: dict[str, Any]) -> None:
         parameters = inspect.signature(kind.__init__).parameters.values()
         if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
             return
-        meant = [ours for ours, theirs in _ARGUMENTS.items() if name in theirs.split()]
-        meant = [ours for ours in meant if ours in kind.parameters]
-        meant = meant or difflib.get_close_matches(name, kind.parameters, n=1, cutoff=0.75)
-        known = _NOT_NEEDED.get(name, f"Its arguments are {', '.join(kind.parameters)}.")
-        remedy = f"It is called {meant[0]} here." if meant else known
-        raise TypeError(
-            f"{kind.__name__} has no argument {name}, got {name}={given[name]!r:.80}. {remedy}"
-        )
+        raise unknown_keyword(kind, name, given[name])
+
+
+def unknown_keyword(kind: Any, name: str, value: Any) -> TypeError:
+    """The error of a constructor that has no such keyword."""
+    meant = [ours for ours, theirs in _ARGUMENTS.items() if name in theirs.split()]
+    meant = [ours for ours in meant if ours in kind.parameters]
+    meant = meant or difflib.get_close_matches(name, kind.parameters, n=1, cutoff=0.75)
+    known = _NOT_NEEDED.get(name, f"Its arguments are {', '.join(kind.parameters)}.")
+    remedy = f"It is called {meant[0]} here." if meant else known
+    return TypeError(f"{kind.__name__} has no argument {name}, got {name}={value!r:.80}. {remedy}")
 
 
 def unknown(module: str, name: str, known: Iterable[str]) -> AttributeError:

@@ -17,7 +17,6 @@ from .hyper import Hyper
 from .pieces import MOST
 from .schedule import Member, spread
 
-
 Scales: TypeAlias = tuple[Number, ...] | None
 """By what the learning rate of each group is multiplied; None: by nothing."""
 

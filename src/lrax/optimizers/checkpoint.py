@@ -1,6 +1,6 @@
-"""State dicts of optimizers."""
+"""State dicts of optimizers: what belongs to a weight is named by its path, whatever group it is in."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._transfers import fetched
-from .._types import PyTree, StateDict
+from .._types import Leaf, PyTree, Remembered, StateDict, Unchecked
 from ..formulas.arithmetic import LARGEST
 from ..formulas.description import differences, named
+from ..schedulers.learning import Learning
 from ..states.clock import LAST_EPOCH
 from ..states.published import Published
 from ..states.saving import (
@@ -26,74 +27,296 @@ from ..states.saving import (
     warn,
 )
 from .groups import Group
+from .update import Part
 
 KEYS = ("version", "step_count", "lr", "optimizer", "opt_state", "lr_scheduler")
+
+COUNTERS = ("step_count", "micro_step", "skipped")
+
+
+class Own(NamedTuple):
+    """What an optimizer has learned."""
+
+    counters: list[Leaf]
+    states: list[PyTree]
+    """The optax state of each part."""
+
+    beside: dict[str, Any]
+    parts: tuple[Part, ...]
 
 
 class Checked(NamedTuple):
     """What a state dict says of an optimizer."""
 
-    step_count: int
-    states: list[PyTree]
-    """The optax state of each group."""
-
+    own: Own
     rates: np.ndarray
+    memory: Remembered | None
+    """What was learned from metrics."""
+
     scheduler: StateDict
 
 
 def described(kind: str, arguments: dict[str, Any], groups: Sequence[Group]) -> StateDict:
-    """The hyper-parameters of an optimizer, without its scheduler, and what later groups have of their own."""
+    """The hyper-parameters of an optimizer, without its scheduler, and what its groups have of their own."""
     found = named(kind, arguments.items(), whole=False)
-    for i, group in enumerate(groups[1:], start=1):
-        own = {"lr": group.lr, "weight_decay": group.weight_decay}
-        found[kind] |= named(f"group {i}", own.items(), whole=False)
+    for i, group in enumerate(groups):
+        if options := group.options():
+            found[kind] |= named(f"group {i}", options.items(), whole=False)
     return found
 
 
+# --- By weight ------------------------------------------------------------------------------------
+
+
+def _places(state: PyTree, part: Part) -> list[tuple[str | None, str]]:
+    """For each leaf of an optax state whose it is (None: of all weights), and its name there."""
+    found = []
+    for keys, _ in jax.tree_util.tree_flatten_with_path(state)[0]:
+        names = [plain_key(key) for key in keys]
+        dicts = [isinstance(key, jax.tree_util.DictKey) for key in keys]
+        own = [i for i, name in enumerate(names) if dicts[i] and name in part.leaves]
+        path = names.pop(own[-1]) if own else None
+        found.append((path, ".".join(map(str, names))))
+    return found
+
+
+def _by_weight(own: Own) -> dict[str, Any]:
+    """The leaves of all states in a dict of what belongs to each weight, and to each part."""
+    weights: dict[str, Any] = {path: {} for part in own.parts for path in part.leaves}
+    parts: dict[str, Any] = {str(i): {} for i, _ in enumerate(own.parts)}
+    for i, (state, part) in enumerate(zip(own.states, own.parts, strict=True)):
+        for (path, name), leaf in zip(_places(state, part), jax.tree.leaves(state), strict=True):
+            place = parts[str(i)] if path is None else weights[path]
+            place[name] = leaf
+    for path, leaf in own.beside.get("sums", {}).items():
+        weights[path]["sum"] = leaf
+    return {"weights": weights, "parts": parts}
+
+
+def _from_weights(found: dict[str, Any], own: Own) -> Own:
+    """What :func:`_by_weight` was given, with these leaves."""
+    states = []
+    for i, (state, part) in enumerate(zip(own.states, own.parts, strict=True)):
+        leaves = [
+            found["parts"][str(i)][name] if path is None else found["weights"][path][name]
+            for path, name in _places(state, part)
+        ]
+        states.append(jax.tree.structure(state).unflatten(leaves))
+    beside = dict(own.beside)
+    if "sums" in beside:
+        beside["sums"] = {path: found["weights"][path]["sum"] for path in beside["sums"]}
+    return own._replace(states=states, beside=beside)
+
+
+# --- Saving ---------------------------------------------------------------------------------------
+
+
 def saved(
-    step_count: Any,
-    states: list[PyTree],
+    own: Own,
     published: Published,
+    learning: Learning | None,
     optimizer: StateDict,
     scheduler: StateDict,
 ) -> StateDict:
     """The state dict of an optimizer."""
-    return {
+    opt_state = saved_leaves(_by_weight(own))
+    parts = {path: i for i, part in enumerate(own.parts) for path in part.leaves}
+    for path, i in parts.items():
+        opt_state.setdefault("weights", {}).setdefault(path, {})["part"] = i
+    found = {
         "version": VERSION,
-        "step_count": single("step_count", step_count),
         "lr": {str(i): float(lr) for i, lr in enumerate(fetched(published.rates))},
         "optimizer": optimizer,
-        "opt_state": saved_leaves(states),
+        "opt_state": opt_state,
         "lr_scheduler": scheduler,
     }
+    found |= {k: single(k, v) for k, v in zip(COUNTERS, own.counters, strict=False)}
+    if "norm" in own.beside:
+        found["grad_norm"] = float(fetched(own.beside["norm"]))
+    if learning is not None:
+        found["plateaus"] = learning.as_numbers()
+    return found
+
+
+# --- Loading --------------------------------------------------------------------------------------
 
 
 def checked(
-    state_dict: StateDict, strict: bool, states: list[PyTree], optimizer: StateDict, groups: int
+    state_dict: StateDict,
+    own: Own,
+    fresh: Callable[[tuple[Part, ...]], Own] | None,
+    learning: Learning | None,
+    optimizer: StateDict,
+    groups: int,
 ) -> Checked:
-    """A state dict for an optimizer with such optax states, and learning rates for so many groups."""
+    """A state dict for an optimizer that has learned `own`, and has learning rates for so many groups.
+
+    With `fresh`, which makes a beginning for other parts, it may be that of another optimizer.
+    """
     check_version("state_dict", state_dict)
-    if not states and state_dict.get("opt_state"):
+    if not own.parts and state_dict.get("opt_state"):
         raise ValueError(
             "register_trainable_weights(...) must be called before load_state_dict(...)."
         )
-    check_keys("state_dict", state_dict, KEYS)
+    strict = fresh is None
+    _check_keys(state_dict, own, learning, strict)
     different = differences(unwrap(state_dict["optimizer"]), optimizer)
+    counters = [
+        _counter(name, state_dict.get(name, 0))
+        for name, _ in zip(COUNTERS, own.counters, strict=False)
+    ]
+    opt_state, members = _members(state_dict["opt_state"])
+    moved = _moved(members, own.parts)
+    different += moved
     if different and strict:
         raise ValueError(
             f"state_dict must be of this optimizer, but differs: {'; '.join(different)}. Construct the optimizer with the "
             "saved arguments, or pass strict=False to go on with these."
         )
-    count = unwrap(state_dict["step_count"])
-    check_number("step_count", count, low=0, high=LAST_EPOCH, whole=True)
-    rates = unwrap(state_dict["lr"])
-    check_keys("lr", rates, map(str, range(groups)))
-    lrs = [check_number(f"lr.{i}", rates[str(i)], low=0, high=LARGEST) for i in range(groups)]
-    loaded = load_leaves("opt_state", state_dict["opt_state"], states)
-    _check_signs(loaded)
+    rates = _rates(state_dict["lr"], len(state_dict["lr"]) if moved else groups)
+    norm, memory = unwrap(state_dict.get("grad_norm", 0.0)), None
+    check_number("grad_norm", norm, low=0)
+    if learning is not None and (strict or "plateaus" in state_dict):
+        memory = learning.from_numbers(unwrap(state_dict["plateaus"]))
+    loaded = own
+    if fresh is not None and moved:
+        loaded, opt_state = _regrouped(opt_state, members, own, fresh)
+    opt_state, restarts = _with_sums(opt_state, loaded, different)
+    loaded = _from_weights(
+        load_leaves("opt_state", _without_empty(opt_state), _by_weight(loaded)), loaded
+    )
+    _check_signs(loaded.states)
+    if restarts and len(counters) > 1:
+        counters[1] = np.int32(0)
+    if "norm" in loaded.beside:
+        loaded.beside["norm"] = np.float32(norm)
     if different:
         warn(f"The optimizer has changed, and goes on as it is here: {'; '.join(different)}.")
-    return Checked(count, loaded, np.array(lrs, np.float32), state_dict["lr_scheduler"])
+    return Checked(loaded._replace(counters=counters), rates, memory, state_dict["lr_scheduler"])
+
+
+def _with_sums(
+    opt_state: dict[str, Any], own: Own, different: list[str]
+) -> tuple[dict[str, Any], bool]:
+    """Leaves with the sums of gradients that there are here, and whether they begin anew."""
+    sums, weights = own.beside.get("sums", {}), opt_state["weights"]
+    lacking = [path for path in sums if "sum" not in weights.get(path, {})]
+    restarts = bool(lacking) or any("accumulate_steps" in line for line in different)
+    if not different:
+        return opt_state, False
+    weights = {
+        path: {k: v for k, v in leaf.items() if k != "sum" or (not restarts and sums)}
+        for path, leaf in weights.items()
+    }
+    if restarts:
+        for path, leaf in sums.items():
+            weights[path] = {**weights.get(path, {}), "sum": jnp.zeros_like(leaf)}
+    return {**opt_state, "weights": weights}, restarts
+
+
+def _without_empty(opt_state: dict[str, Any]) -> dict[str, Any]:
+    """Without the dicts that hold nothing, which no file keeps."""
+    found = {
+        kind: {k: v for k, v in entries.items() if v != {}}
+        if isinstance(entries, dict)
+        else entries
+        for kind, entries in opt_state.items()
+    }
+    return {kind: entries for kind, entries in found.items() if entries != {}}
+
+
+def _check_keys(state_dict: StateDict, own: Own, learning: Learning | None, strict: bool) -> None:
+    more = [name for name, _ in zip(COUNTERS[1:], own.counters[1:], strict=False)]
+    more += ["grad_norm"] if "norm" in own.beside else []
+    more += ["plateaus"] if learning is not None else []
+    if strict:
+        check_keys("state_dict", state_dict, (*KEYS, *more))
+        return
+    optional = {*COUNTERS[1:], "grad_norm", "plateaus"}
+    check_keys("state_dict", {k: v for k, v in state_dict.items() if k not in optional}, KEYS)
+
+
+def _counter(name: str, value: Unchecked) -> np.int32:
+    return np.int32(check_number(name, unwrap(value), low=0, high=LAST_EPOCH, whole=True))
+
+
+def _members(opt_state: Unchecked) -> tuple[dict[str, Any], dict[str, int]]:
+    """What belongs to weights and parts, and the part of each weight."""
+    if not isinstance(opt_state, dict):
+        check_keys("opt_state", opt_state, ("weights", "parts"))
+    weights, members = {}, {}
+    found = opt_state.get("weights", {})
+    for path in (
+        found if isinstance(found, dict) else check_keys("opt_state.weights", found, ()) or ()
+    ):
+        where, entry = f"opt_state.weights.{path}", found[path]
+        if not isinstance(entry, dict):
+            check_keys(where, entry, ("part",))
+        members[path] = check_number(f"{where}.part", unwrap(entry.get("part")), low=0, whole=True)
+        weights[path] = {name: leaf for name, leaf in entry.items() if name != "part"}
+    return {**opt_state, "weights": weights}, members
+
+
+def _moved(members: Mapping[str, int], parts: Sequence[Part]) -> list[str]:
+    """How the saved weights and their parts differ from those here."""
+    here = {path: i for i, part in enumerate(parts) for path in part.leaves}
+    lines = []
+    if new := [path for path in here if path not in members]:
+        lines.append(f"weights that were not saved, and begin with fresh moments: {', '.join(new)}")
+    if gone := [path for path in members if path not in here]:
+        lines.append(f"weights that were saved, and are not trained here: {', '.join(gone)}")
+    both = {(members[path], here[path]) for path in here if path in members}
+    if len(both) > min(len({a for a, _ in both}), len({b for _, b in both})):
+        lines.append("weights are grouped in another way")
+    return lines
+
+
+def _rates(saved: Unchecked, groups: int) -> np.ndarray:
+    rates = unwrap(saved)
+    check_keys("lr", rates, map(str, range(groups)))
+    lrs = [check_number(f"lr.{i}", rates[str(i)], low=0, high=LARGEST) for i in range(groups)]
+    return np.array(lrs, np.float32)
+
+
+def _regrouped(
+    saved: dict[str, Any],
+    members: Mapping[str, int],
+    own: Own,
+    fresh: Callable[[tuple[Part, ...]], Own],
+) -> tuple[Own, dict[str, Any]]:
+    """A beginning for the groups here, and what it takes of the saved leaves.
+
+    Weights of one group that were in several parts stay so if these are of different age.
+    """
+    shared = saved.get("parts", {})
+    cohorts: dict[tuple[int, int | None], list[str]] = {}
+    for part in own.parts:
+        for path in part.leaves:
+            before = members.get(path)
+            same = [k for g, k in cohorts if g == part.group and _equal(shared, k, before)]
+            cohorts.setdefault((part.group, same[0] if same else before), []).append(path)
+    parts = tuple(Part(group, tuple(paths)) for (group, _), paths in cohorts.items())
+    begin = fresh(parts)
+    found = _by_weight(begin)
+    for i, (_, before) in enumerate(cohorts):
+        if before is not None:
+            found["parts"][str(i)] = shared.get(str(before), {})
+    for path in found["weights"]:
+        if path in members:
+            found["weights"][path] = saved["weights"][path]
+        else:
+            found["weights"][path].pop("sum", None)  # of other gradients than the rest
+    return begin, found
+
+
+def _equal(shared: Mapping[str, Any], a: int | None, b: int | None) -> bool:
+    """Whether two saved parts are of the same age: all that is not of one weight is equal."""
+    if a is None or b is None or a == b:
+        return a is b or a == b
+    first, second = (shared.get(str(i), {}) for i in (a, b))
+    return first.keys() == second.keys() and all(
+        np.array_equal(np.asarray(first[k]), np.asarray(second[k])) for k in first
+    )
 
 
 _COUNTS = ("count", "step", "notfinite")

@@ -1,43 +1,106 @@
 """Parameter groups."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import brainstate
-
+from .. import _checks
 from .._checks import is_traced
-from .._types import Number
+from .._types import Number, Unchecked
 from ..formulas.formula import Formula, identity
-from ..formulas.schedule import spread
+from ..formulas.schedule import Member, spread
 from ..schedulers.get_lr import FromGetLR
 from ..states.view import View
+from .recipe import Recipe
+from .scheduled import as_schedule, check_range
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Group:
     """What is fixed about a parameter group."""
 
-    names: tuple[str, ...]
-    """The names of its weights."""
+    name: str
+    leaves: tuple[str, ...]
+    """The paths of its weights."""
 
-    weight_decay: Number
+    values: Mapping[str, Any]
+    """Its hyper-parameters: numbers, schedules, and what is neither."""
+
     lr: Number | None = None
     """Its own base learning rate; None: the scheduler's."""
 
+    schedule: Member | None = None
+    """Its own schedule of the learning rate; None: the scheduler's."""
+
+    lr_scale: Number | None = None
+    """What its learning rate is multiplied by."""
+
+    own: tuple[str, ...] = ()
+    """The names of the hyper-parameters that are its own."""
+
+    def options(self) -> dict[str, Any]:
+        """What it has beside, or instead of, what the optimizer was given."""
+        lr = self.lr if self.schedule is None else self.schedule
+        rates = {"lr": lr, "lr_scale": self.lr_scale}
+        own = {name: self.values[name] for name in self.own}
+        return {**{name: value for name, value in rates.items() if value is not None}, **own}
+
+    @property
+    def base(self) -> Number | None:
+        return self.lr if self.schedule is None else self.schedule.base
+
     @property
     def decays(self) -> bool:
-        return is_traced(self.weight_decay) or self.weight_decay != 0
+        """Whether there is a weight decay of ours."""
+        value = self.values.get("weight_decay", 0.0)
+        return not isinstance(value, (int, float)) or value != 0
+
+    @property
+    def clips(self) -> bool:
+        return self.values.get("grad_clip_value") is not None
+
+    def scheduled(self) -> dict[str, Member]:
+        """The hyper-parameters that follow a schedule."""
+        return {name: value for name, value in self.values.items() if isinstance(value, Member)}
+
+    def numbers(self) -> dict[str, Any]:
+        """The hyper-parameters that are numbers."""
+        found = self.values.items()
+        return {name: v for name, v in found if is_traced(v) or _is_number(v)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def group_of(
+    where: str, name: str, leaves: tuple[str, ...], recipe: Recipe, options: Mapping[str, Unchecked]
+) -> Group:
+    """A group with checked options of its own."""
+    rest = {k: v for k, v in options.items() if k not in ("lr", "lr_scale")}
+    values = recipe.with_options(where, rest)
+    for key in rest:
+        check_range(key, values.get(key))
+    lr = scale = schedule = None
+    if "lr" in options:
+        schedule = as_schedule("lr", options["lr"])
+        lr = None if schedule else _checks.non_negative("lr", options["lr"])
+    if "lr_scale" in options:
+        scale = _checks.non_negative("lr_scale", options["lr_scale"])
+    own = tuple(k for k in values if values[k] is not recipe.values[k])
+    return Group(name, leaves, values, lr, schedule, scale, own)
 
 
 class ParamGroup(Mapping[str, Any]):
-    """One parameter group: ``group['params']``, ``group['lr']`` and ``group['weight_decay']``.
+    """One parameter group: ``group['params']``, ``group['lr']``, ``group['weight_decay']`` and so on.
 
-    ``group['lr'] = x`` sets the group's learning rate until the scheduler's next ``step()``.
+    Beside the hyper-parameters there are its ``name``, the paths of its ``leaves`` and the number
+    of weights, ``size``. ``group['lr'] = x`` sets the group's learning rate until the scheduler's
+    next ``step()``.
     """
 
-    def __init__(self, params: dict[str, brainstate.State], lr: View, weight_decay: Number) -> None:
-        self._values = {"params": params, "lr": lr, "weight_decay": weight_decay}
+    def __init__(self, **values: Any) -> None:
+        self._values = values
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
@@ -59,28 +122,55 @@ class ParamGroup(Mapping[str, Any]):
         return f"ParamGroup({', '.join(f'{key}={value!r}' for key, value in self.items())})"
 
 
-def check_own_bases(formulas: tuple[Formula, ...], own: list[Number | None]) -> None:
-    """A scheduler with these formulas must fit groups with such base learning rates of their own; None: the scheduler's."""
+def betas_too(values: dict[str, Any]) -> dict[str, Any]:
+    """Hyper-parameters with the two of Adam as a pair, too, as torch has them."""
+    if "beta1" in values and "beta2" in values:
+        return {**values, "betas": (values["beta1"], values["beta2"])}
+    return values
+
+
+def table(groups: list[ParamGroup]) -> str:
+    """The groups as a table."""
+    shown = [k for k in groups[0] if k not in ("params", "leaves", "betas")]
+    rows = [shown, *([_cell(group[key]) for key in shown] for group in groups)]
+    rows = [[*row, str(len(g["leaves"]))] for row, g in zip(rows[1:], groups, strict=True)]
+    rows.insert(0, [*shown, "leaves"])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, View):
+        value = value.value
+    if is_traced(value) or (not isinstance(value, float) and not hasattr(value, "dtype")):
+        return f"{value!s:.40}"
+    return f"{float(value):.6g}"
+
+
+def check_own_bases(formulas: tuple[Formula, ...], groups: Sequence[Group]) -> None:
+    """A scheduler with these formulas must fit groups with such learning rates of their own."""
     by_get_lr = isinstance(formulas[0], FromGetLR)
-    if not by_get_lr and len(formulas) < len(own) and len(set(map(identity, formulas))) > 1:
+    lacking = len(formulas) < len(groups) and any(g.schedule is None for g in groups)
+    if not by_get_lr and lacking and len(set(map(identity, formulas))) > 1:
         raise ValueError(
             f"The scheduler has lists with one entry for each of {len(formulas)} parameter groups, "
-            f"and this would be group {len(own)}. Make the lists one longer."
+            f"and this would be group {len(groups)}. Make the lists one longer."
         )
-    pairs = zip(own, spread(formulas, len(own)), strict=True)
-    for base, formula in [pair for pair in pairs if pair[0] is not None]:
+    for group, formula in zip(groups, spread(formulas, len(groups)), strict=True):
+        if group.lr is None:
+            continue
         try:
-            formula.check_base(base)
+            formula.check_base(group.lr)
         except ValueError as error:
-            raise ValueError(f"lr={base} of a parameter group does not fit: {error}") from None
+            raise ValueError(f"lr={group.lr} of a parameter group does not fit: {error}") from None
 
 
-def check_list_of_rates(listed: list[Number], own: list[Number | None]) -> None:
+def check_list_of_rates(listed: list[Number], groups: tuple[Group, ...]) -> None:
     """A scheduler's list of base learning rates must fit groups with such rates of their own."""
-    groups = max(len(own), 1)
-    lacking = 1 < len(listed) < groups and None in own[len(listed) :]
-    if lacking or len(listed) > groups:
+    lacking = 1 < len(listed) < len(groups) and None in [g.base for g in groups[len(listed) :]]
+    if lacking or len(listed) > max(len(groups), 1):
         raise ValueError(
-            f"The scheduler has a list of {len(listed)} learning rates for {len(own)} parameter groups. "
+            f"The scheduler has a list of {len(listed)} learning rates for {len(groups)} parameter groups. "
             "A list must have one entry a group; a single number serves every group."
         )

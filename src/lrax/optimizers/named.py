@@ -2,33 +2,11 @@
 
 from collections.abc import Sequence
 
-import optax
-
-from .. import _checks
-from .._types import Number, Scalar
+from .._types import Scalar
 from ..schedulers.scheduler import LRScheduler
 from .optimizer import OptaxOptimizer
-
-
-def _betas(betas: Sequence[Scalar], **single: Scalar | None) -> tuple[Number, Number]:
-    pair = _checks.sequence("betas", betas, _checks.non_negative, of="two numbers")
-    if len(pair) != 2:
-        raise ValueError(f"betas must be two numbers, got {betas!r}.")
-    names = [
-        name if value is not None else f"betas[{i}]"
-        for i, (name, value) in enumerate(single.items())
-    ]
-    values = [pair[i] if value is None else value for i, value in enumerate(single.values())]
-    first, second = (_share(name, value) for name, value in zip(names, values, strict=True))
-    return first, second
-
-
-def _share(name: str, value: Scalar) -> Number:
-    """A number in [0, 1)."""
-    share = _checks.non_negative(name, value)
-    if not _checks.is_traced(share) and share >= 1:
-        raise ValueError(f"{name} must be a number in [0, 1), got {value}.")
-    return share
+from .patterns import Patterns
+from .recipe import Hyperparameter, Recipe, adam, adamw, betas_of, checked, sgd
 
 
 class SGD(OptaxOptimizer):
@@ -79,26 +57,38 @@ class SGD(OptaxOptimizer):
     def __init__(
         self,
         lr: Scalar | LRScheduler = 1e-3,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
+        momentum: Hyperparameter = 0.0,
+        weight_decay: Hyperparameter = 0.0,
         nesterov: bool = False,
-        grad_clip_norm: float | None = None,
-        grad_clip_value: float | None = None,
+        grad_clip_norm: Hyperparameter | None = None,
+        grad_clip_value: Hyperparameter | None = None,
         *,
-        clip_norm: float | None = None,
+        clip_norm: Hyperparameter | None = None,
+        groups: Patterns | None = None,
+        accumulate_steps: int = 1,
+        skip_nonfinite: bool = False,
+        auto_step: bool = False,
+        log_grad_norm: bool = False,
     ) -> None:
-        self.momentum = _share("momentum", momentum)
-        self.nesterov = _checks.flag("nesterov", nesterov)
-        if nesterov and not _checks.is_traced(self.momentum) and self.momentum == 0:
-            raise ValueError("nesterov=True needs momentum > 0, got momentum=0.")
+        values = {
+            "momentum": checked("momentum", momentum),
+            "weight_decay": checked("weight_decay", weight_decay),
+            "nesterov": checked("nesterov", nesterov),
+        }
+        self.momentum, self.nesterov = values["momentum"], values["nesterov"]
         super().__init__(
-            None, lr, weight_decay, grad_clip_norm, grad_clip_value, clip_norm=clip_norm
+            Recipe(sgd, values),
+            lr,
+            None,
+            grad_clip_norm,
+            grad_clip_value,
+            clip_norm=clip_norm,
+            groups=groups,
+            accumulate_steps=accumulate_steps,
+            skip_nonfinite=skip_nonfinite,
+            auto_step=auto_step,
+            log_grad_norm=log_grad_norm,
         )
-
-    def direction(self, weight_decay: optax.GradientTransformation) -> optax.GradientTransformation:
-        if not _checks.is_traced(self.momentum) and self.momentum == 0:
-            return weight_decay
-        return optax.chain(weight_decay, optax.trace(self.momentum, self.nesterov))
 
 
 class Adam(OptaxOptimizer):
@@ -161,27 +151,43 @@ class Adam(OptaxOptimizer):
     def __init__(
         self,
         lr: Scalar | LRScheduler = 1e-3,
-        betas: Sequence[float] = (0.9, 0.999),
-        beta1: float | None = None,
-        beta2: float | None = None,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        betas: Sequence[Hyperparameter] = (0.9, 0.999),
+        beta1: Hyperparameter | None = None,
+        beta2: Hyperparameter | None = None,
+        eps: Hyperparameter = 1e-8,
+        weight_decay: Hyperparameter = 0.0,
         amsgrad: bool = False,
-        grad_clip_norm: float | None = None,
-        grad_clip_value: float | None = None,
+        grad_clip_norm: Hyperparameter | None = None,
+        grad_clip_value: Hyperparameter | None = None,
         *,
-        clip_norm: float | None = None,
+        clip_norm: Hyperparameter | None = None,
+        groups: Patterns | None = None,
+        accumulate_steps: int = 1,
+        skip_nonfinite: bool = False,
+        auto_step: bool = False,
+        log_grad_norm: bool = False,
     ) -> None:
-        self.betas = _betas(betas, beta1=beta1, beta2=beta2)
-        self.eps = _checks.non_negative("eps", eps)
-        self.amsgrad = _checks.flag("amsgrad", amsgrad)
+        self.betas = betas_of(betas, beta1=beta1, beta2=beta2)
+        self.eps, self.amsgrad = checked("eps", eps), checked("amsgrad", amsgrad)
+        values = {
+            **dict(zip(("beta1", "beta2"), self.betas, strict=True)),
+            "eps": self.eps,
+            "weight_decay": checked("weight_decay", weight_decay),
+            "amsgrad": self.amsgrad,
+        }
         super().__init__(
-            None, lr, weight_decay, grad_clip_norm, grad_clip_value, clip_norm=clip_norm
+            Recipe(adam, values),
+            lr,
+            None,
+            grad_clip_norm,
+            grad_clip_value,
+            clip_norm=clip_norm,
+            groups=groups,
+            accumulate_steps=accumulate_steps,
+            skip_nonfinite=skip_nonfinite,
+            auto_step=auto_step,
+            log_grad_norm=log_grad_norm,
         )
-
-    def direction(self, weight_decay: optax.GradientTransformation) -> optax.GradientTransformation:
-        scale = optax.scale_by_amsgrad if self.amsgrad else optax.scale_by_adam
-        return optax.chain(weight_decay, scale(*self.betas, self.eps))
 
 
 class AdamW(OptaxOptimizer):
@@ -239,19 +245,35 @@ class AdamW(OptaxOptimizer):
     def __init__(
         self,
         lr: Scalar | LRScheduler = 1e-3,
-        betas: Sequence[float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.01,
-        grad_clip_norm: float | None = None,
-        grad_clip_value: float | None = None,
+        betas: Sequence[Hyperparameter] = (0.9, 0.999),
+        eps: Hyperparameter = 1e-8,
+        weight_decay: Hyperparameter = 0.01,
+        grad_clip_norm: Hyperparameter | None = None,
+        grad_clip_value: Hyperparameter | None = None,
         *,
-        clip_norm: float | None = None,
+        clip_norm: Hyperparameter | None = None,
+        groups: Patterns | None = None,
+        accumulate_steps: int = 1,
+        skip_nonfinite: bool = False,
+        auto_step: bool = False,
+        log_grad_norm: bool = False,
     ) -> None:
-        self.betas = _betas(betas, beta1=None, beta2=None)
-        self.eps = _checks.non_negative("eps", eps)
+        self.betas, self.eps = betas_of(betas), checked("eps", eps)
+        values = {
+            **dict(zip(("beta1", "beta2"), self.betas, strict=True)),
+            "eps": self.eps,
+            "weight_decay": checked("weight_decay", weight_decay),
+        }
         super().__init__(
-            None, lr, weight_decay, grad_clip_norm, grad_clip_value, clip_norm=clip_norm
+            Recipe(adamw, values),
+            lr,
+            None,
+            grad_clip_norm,
+            grad_clip_value,
+            clip_norm=clip_norm,
+            groups=groups,
+            accumulate_steps=accumulate_steps,
+            skip_nonfinite=skip_nonfinite,
+            auto_step=auto_step,
+            log_grad_norm=log_grad_norm,
         )
-
-    def direction(self, weight_decay: optax.GradientTransformation) -> optax.GradientTransformation:
-        return optax.chain(optax.scale_by_adam(*self.betas, self.eps), weight_decay)

@@ -43,10 +43,13 @@ class Packed(NamedTuple):
     """What the State of an optimizer holds."""
 
     counts: Leaf
-    """The number of steps, then the whole numbers of each group: int32."""
+    """The counters of the optimizer, that of updates first, then the whole numbers of each state: int32."""
 
     moments: tuple[tuple[Leaf, ...], ...]
-    """The other leaves of each group."""
+    """The other leaves of each state."""
+
+    beside: dict[str, Any] = {}  # noqa: RUF012 (nobody changes it)
+    """What the optimizer keeps beside the states."""
 
 
 def layout_of(state: PyTree) -> Layout:
@@ -57,9 +60,14 @@ def layout_of(state: PyTree) -> Layout:
     )
 
 
-def pack(step_count: Leaf, states: Sequence[Leaf], layouts: Sequence[Layout]) -> Packed:
-    """The number of steps and the optax state of each group, as an optimizer's State holds them."""
-    counts, moments = [step_count], []
+def pack(
+    counters: Sequence[Leaf],
+    states: Sequence[PyTree],
+    layouts: Sequence[Layout],
+    beside: dict[str, Any],
+) -> Packed:
+    """The counters of an optimizer, its optax states, and what is beside them, as its State holds them."""
+    counts, moments = [*counters], []
     for state, layout in zip(states, layouts, strict=True):
         own, rest = layout.apart(state)
         counts += own
@@ -69,21 +77,23 @@ def pack(step_count: Leaf, states: Sequence[Leaf], layouts: Sequence[Layout]) ->
         numbers = jnp.concatenate([jnp.asarray(count, np.int32).reshape(1) for count in counts])
     else:
         numbers = np.stack([*map(fetched, counts)], dtype=np.int32)
-    return Packed(numbers, tuple(moments))
+    return Packed(numbers, tuple(moments), beside)
 
 
-def unpack(packed: Packed, layouts: Sequence[Layout]) -> tuple[Leaf, list[PyTree]]:
-    """What :func:`pack` was given."""
+def unpack(packed: Packed, layouts: Sequence[Layout]) -> tuple[list[Leaf], list[PyTree]]:
+    """The counters and the optax states."""
     counts = packed.counts
-    step_count, *numbers = (counts[..., i] for i in range(counts.shape[-1]))
+    numbers = [counts[..., i] for i in range(counts.shape[-1])]
+    own = len(numbers) - sum(sum(layout.counted) for layout in layouts)
+    counters, numbers = numbers[:own], numbers[own:]
     states = []
     for layout, moments in zip(layouts, packed.moments, strict=True):
-        own = sum(layout.counted)
-        states.append(layout.together(numbers[:own], moments))
-        numbers = numbers[own:]
-    return step_count, states
+        size = sum(layout.counted)
+        states.append(layout.together(numbers[:size], moments))
+        numbers = numbers[size:]
+    return counters, states
 
 
-def steps_made(packed: Packed) -> Leaf:
+def counter(packed: Packed, place: int) -> Leaf:
     with meant():  # the index goes to where the counts are
-        return packed.counts[..., 0]
+        return packed.counts[..., place]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,63 +10,269 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._transfers import meant
-from .._types import Leaf, Number, PyTree, Rates
+from .._types import Leaf, PyTree, Rates
 from ..states.clock import LAST_EPOCH
-from ..states.saving import copied
 from .groups import Group
 from .packing import Layout, Packed, pack, unpack
-from .weights import as_gradient, refuse_complex, widened
+from .recipe import OUTSIDE, Recipe
+from .weights import as_gradient, widened
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Weights of one group whose states began at the same time."""
+
+    group: int
+    leaves: tuple[str, ...]
+    """Their paths."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where what is scheduled is published, behind the learning rates."""
+
+    groups: tuple[Mapping[str, int], ...] = ()
+    """For each group, by the name of the hyper-parameter."""
+
+    clip_norm: int | None = None
+
+    def used(self, name: str, group: int, own: Any, columns: Rates) -> Any:
+        """What is published of a hyper-parameter of a group; its own number if nothing is."""
+        place = self.groups[group].get(name)
+        return own if place is None else columns[place]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Counting:
+    """Which gradients make an update, and what is kept of them."""
+
+    every: int = 1
+    """The number of gradients that are averaged."""
+
+    skips: bool = False
+    """Whether one with NaN or inf is left out."""
+
+    norm: bool = False
+    """Whether the global norm is kept."""
+
+    @property
+    def always(self) -> bool:
+        """Whether each gradient makes an update."""
+        return self.every == 1 and not self.skips
+
+    def begin(self, weights: Mapping[str, Leaf]) -> tuple[list[Leaf], dict[str, Any]]:
+        """The counters, and what is kept beside the states, for a training that begins."""
+        beside: dict[str, Any] = {}
+        if self.every > 1:
+            beside["sums"] = {path: jnp.zeros_like(w) for path, w in widened(weights).items()}
+        if self.norm:
+            beside["norm"] = np.float32(0)
+        return [np.int32(0)] * (1 if self.always else 3), beside
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Update:
-    """New weights and new optax states, from old ones, gradients and learning rates."""
+    """New weights and new optax states, from old ones, gradients and what is published."""
 
+    recipe: Recipe
     groups: tuple[Group, ...]
-    transforms: tuple[optax.GradientTransformationExtraArgs, ...]
-    """The optax transformation of each group."""
-
+    parts: tuple[Part, ...]
     layouts: tuple[Layout, ...]
-    clip_norm: Number | None
-    clip_value: Number | None
+    """Those of the optax state of each part."""
+
+    leaves: Mapping[str, tuple[str, ...]]
+    """The path of each leaf of each State."""
+
+    places: Places
+    clip_norm: Any
+    counting: Counting
     descends: bool
     """Whether the transformations are complete optimizers: their updates are used as they are."""
 
+    @functools.cached_property
+    def trained_states(self) -> tuple[str, ...]:
+        """The names of the States with a trained leaf."""
+        return tuple(name for name, own in self.leaves.items() if self.trained & {*own})
+
+    @property
+    def any_columns(self) -> np.ndarray:
+        """In place of what is published where it does not matter: numbers in all ranges."""
+        behind = [place for own in self.places.groups for place in own.values()]
+        last = max([len(self.groups) - 1, self.places.clip_norm or 0, *behind])
+        return np.full(last + 1, 0.5, np.float32)
+
+    @functools.cached_property
+    def trained(self) -> frozenset[str]:
+        return frozenset(path for group in self.groups for path in group.leaves)
+
+    def transform(self, group: int, columns: Rates) -> optax.GradientTransformationExtraArgs:
+        """The transformation of a group."""
+        own = self.groups[group].values
+        arguments = {k: v for k, v in own.items() if k not in OUTSIDE}
+        arguments |= {
+            k: columns[place] for k, place in self.places.groups[group].items() if k not in OUTSIDE
+        }
+        if self.recipe.takes_lr:
+            arguments["learning_rate"] = columns[group]
+        return optax.with_extra_args_support(self.recipe.build(**arguments))
+
     def __call__(
-        self, grads: PyTree, values: dict[str, PyTree], opt: Packed, lrs: Rates, extra_args: Any
-    ) -> tuple[dict[str, PyTree], Packed]:
-        grads = self._clipped({name: _checked(name, grads[name], v) for name, v in values.items()})
-        step_count, states = unpack(opt, self.layouts)
-        new: dict[str, PyTree] = {}
-        for i, (group, transform) in enumerate(zip(self.groups, self.transforms, strict=True)):
-            weights = widened({name: values[name] for name in group.names})
-            own = {name: grads[name] for name in group.names}
-            updates, state = transform.update(own, states[i], weights, **extra_args)
+        self,
+        grads: PyTree,
+        values: dict[str, PyTree],
+        opt: Packed,
+        columns: Rates,
+        extra_args: dict[str, Any],
+    ) -> tuple[dict[str, PyTree], Packed, Leaf | None]:
+        """Weights and states afterwards, and whether there was an update; None: always."""
+        found = self.flat(values)
+        gradients = self._gradients(grads, values)
+        extras = self._extras(extra_args, values)
+        if self.counting.always:
+            new, opt = self._made(found, gradients, opt, columns, extras)
+            return self._in_states(values, new), opt, None
+        new, opt, made = self._counted(found, gradients, opt, columns, extras)
+        return self._in_states(values, new), opt, made
+
+    # --- Weights --------------------------------------------------------------------------------
+
+    def flat(self, values: dict[str, PyTree]) -> dict[str, Leaf]:
+        """The trained leaves of all States, by path."""
+        return {
+            path: leaf
+            for name, tree in values.items()
+            for path, leaf in zip(self.leaves[name], jax.tree.leaves(tree), strict=True)
+            if path in self.trained
+        }
+
+    def _in_states(self, values: dict[str, PyTree], new: dict[str, Leaf]) -> dict[str, PyTree]:
+        """The weights of all States, with these leaves in place of the old ones."""
+        found = {}
+        for name, tree in values.items():
+            leaves, structure = jax.tree.flatten(tree)
+            pairs = zip(self.leaves[name], leaves, strict=True)
+            found[name] = structure.unflatten([new.get(path, old) for path, old in pairs])
+        return found
+
+    def _gradients(self, grads: PyTree, values: dict[str, PyTree]) -> dict[str, Leaf]:
+        for name, tree in values.items():
+            _check_structure(name, grads[name], tree)
+        weights = self.flat(values)
+        return {path: as_gradient(path, g, weights[path]) for path, g in self.flat(grads).items()}
+
+    def _extras(self, extra_args: dict[str, Any], values: dict[str, PyTree]) -> dict[str, Any]:
+        """Arguments for optax, of which two are trees like the weights: all leaves by path."""
+        extras = dict(extra_args)
+        if isinstance(extras.get("grad"), dict):
+            extras["grad"] = self.flat(extras["grad"])
+        if callable(value_fn := extras.get("value_fn")):
+            found = self.flat(values)
+            extras["value_fn"] = lambda own, *args, **more: value_fn(
+                self._in_states(values, {**found, **own}), *args, **more
+            )
+        return extras
+
+    # --- One update -----------------------------------------------------------------------------
+
+    def _made(
+        self,
+        found: dict[str, Leaf],
+        gradients: dict[str, Leaf],
+        opt: Packed,
+        columns: Rates,
+        extras: dict[str, Any],
+    ) -> tuple[dict[str, Leaf], Packed]:
+        counters, states = unpack(opt, self.layouts)
+        beside = dict(opt.beside)
+        if self.counting.norm:
+            beside["norm"] = optax.global_norm(gradients).astype(np.float32)
+        gradients = self._clipped(gradients, columns)
+        new: dict[str, Leaf] = {}
+        for i, part in enumerate(self.parts):
+            own, weights = (
+                {path: tree[path] for path in part.leaves} for tree in (gradients, found)
+            )
+            weights, more = widened(weights), extras
+            if isinstance(extras.get("grad"), dict):
+                more = {**extras, "grad": {path: extras["grad"][path] for path in part.leaves}}
+            transform = self.transform(part.group, columns)
+            updates, state = transform.update(own, states[i], weights, **more)
             states[i] = _kept(state, states[i])
             if not self.descends:
-                updates = jax.tree.map(functools.partial(_descend, lrs[i]), updates)
+                updates = jax.tree.map(functools.partial(_descend, columns[part.group]), updates)
             new.update(optax.apply_updates(weights, updates))  # pyright: ignore
-        new = jax.tree.map(lambda w, old: w.astype(jnp.result_type(old)), new, values)
-        return new, pack(jnp.minimum(step_count, LAST_EPOCH - 1) + 1, states, self.layouts)
+        new = {path: w.astype(jnp.result_type(found[path])) for path, w in new.items()}
+        counters[0] = jnp.minimum(counters[0], LAST_EPOCH - 1) + 1
+        return new, pack(counters, states, self.layouts, beside)
 
-    def _clipped(self, grads: dict[str, PyTree]) -> dict[str, PyTree]:
+    def _clipped(self, gradients: dict[str, Leaf], columns: Rates) -> dict[str, Leaf]:
         if self.clip_norm is not None:
-            clip = optax.clip_by_global_norm(self.clip_norm)
-            grads, _ = clip.update(grads, optax.EmptyState())  # type: ignore[assignment]
-        if self.clip_value is not None:
-            grads, _ = optax.clip(self.clip_value).update(grads, optax.EmptyState())  # type: ignore[assignment]
-        return grads
+            place = self.places.clip_norm
+            largest = self.clip_norm if place is None else columns[place]
+            clip = optax.clip_by_global_norm(largest)
+            gradients, _ = clip.update(gradients, optax.EmptyState())  # type: ignore[assignment]
+        gradients = dict(gradients)
+        for i, group in enumerate(self.groups):
+            if group.clips:
+                own = {path: gradients[path] for path in group.leaves}
+                value = group.values["grad_clip_value"]
+                clip = optax.clip(self.places.used("grad_clip_value", i, value, columns))
+                gradients |= clip.update(own, optax.EmptyState())[0]  # type: ignore[operator]
+        return gradients
+
+    # --- Several gradients for one update -------------------------------------------------------
+
+    def _counted(
+        self,
+        found: dict[str, Leaf],
+        gradients: dict[str, Leaf],
+        opt: Packed,
+        columns: Rates,
+        extras: dict[str, Any],
+    ) -> tuple[dict[str, Leaf], Packed, Leaf]:
+        (count, micro, skipped), states = unpack(opt, self.layouts)
+        every, skips = self.counting.every, self.counting.skips
+        finite = _all_finite(gradients) if skips else np.bool_(True)
+        last = micro + 1 >= every
+
+        def left_out() -> tuple[dict[str, Leaf], Packed]:
+            more = [count, micro, jnp.minimum(skipped, LAST_EPOCH - 1) + 1]
+            return found, pack(more, states, self.layouts, opt.beside)
+
+        def added() -> tuple[dict[str, Leaf], Packed]:
+            beside = {**opt.beside, "sums": summed()}
+            return found, pack([count, micro + 1, skipped], states, self.layouts, beside)
+
+        def summed() -> dict[str, Leaf]:
+            return jax.tree.map(jnp.add, opt.beside["sums"], gradients)
+
+        def made() -> tuple[dict[str, Leaf], Packed]:
+            mean, beside = gradients, dict(opt.beside)
+            if every > 1:
+                mean = jax.tree.map(lambda s: s / every, summed())
+                beside["sums"] = jax.tree.map(jnp.zeros_like, mean)
+            ready = pack([count, np.int32(0), skipped], states, self.layouts, beside)
+            return self._made(found, mean, ready, columns, extras)
+
+        branches = [made, left_out] + ([added] if every > 1 else [])
+        which = jnp.where(finite, jnp.where(last, 0, 2), 1)
+        new, opt = jax.lax.switch(which, branches)
+        return new, opt, which == 0
 
 
-def _checked(name: str, gradient: PyTree, weight: PyTree) -> PyTree:
+def _all_finite(gradients: dict[str, Leaf]) -> Leaf:
+    return functools.reduce(
+        jnp.logical_and, [jnp.all(jnp.isfinite(leaf)) for leaf in gradients.values()]
+    )
+
+
+def _check_structure(name: str, gradient: PyTree, weight: PyTree) -> None:
     structure = jax.tree.structure(weight)
     if jax.tree.structure(gradient) != structure:
         raise ValueError(
             f"The gradient of {name!r} must have the structure of the weight, {structure}, "
             f"got {jax.tree.structure(gradient)}."
         )
-    return jax.tree.map(functools.partial(as_gradient, name), gradient, weight)
 
 
 def _descend(lr: Leaf, update: Leaf) -> Leaf:
@@ -96,95 +302,3 @@ def _like(new: Leaf, old: Leaf) -> Leaf:
             f"got {dtype} of shape {np.shape(new)}."
         )
     return new if dtype == wanted else new.astype(wanted)
-
-
-def checked_transformation(tx: Any) -> optax.GradientTransformation:
-    if isinstance(tx, optax.MultiSteps):
-        raise TypeError(
-            "tx must be an optax.GradientTransformation, got an optax.MultiSteps. Pass its gradient_transformation()."
-        )
-    if isinstance(tx, tuple) and hasattr(tx, "init") and hasattr(tx, "update"):
-        return tx  # pyright: ignore[reportReturnType]
-    raise TypeError(f"tx must be an optax.GradientTransformation, got {tx!r}.")
-
-
-def transform_of(
-    group: Group, direction: Callable[[optax.GradientTransformation], optax.GradientTransformation]
-) -> optax.GradientTransformationExtraArgs:
-    """The transformation of a group, of which `direction` says where its weight decay belongs."""
-    decay = optax.add_decayed_weights(group.weight_decay) if group.decays else optax.identity()
-    return optax.with_extra_args_support(direction(decay))
-
-
-def fresh_state(transform: optax.GradientTransformation, weights: PyTree) -> PyTree:
-    """An optax state for these weights, of copies: a donating step must not give away what is needed again."""
-    with meant():
-        leaves, structure = jax.tree.flatten(transform.init(widened(weights)))
-    for i, leaf in enumerate(leaves):  # one by one, for the sake of memory
-        leaves[i] = copied(leaf)
-    return structure.unflatten(leaves)
-
-
-_SKIPPING = {
-    optax.MultiStepsState: "optax.MultiSteps",
-    optax.ApplyEvery: "optax.apply_every",
-    optax.ApplyIfFiniteState: "optax.apply_if_finite",
-    optax.ConditionallyTransformState: "optax.conditionally_transform",
-    optax.ConditionallyMaskState: "optax.conditionally_mask",
-}
-"""What leaves out updates, by the state that shows it."""
-
-
-_INSIDE = {
-    "weight_decay": "optax.chain(direction, optax.add_decayed_weights(...))",
-    "grad_clip_norm": "optax.chain(optax.clip_by_global_norm(...), direction)",
-    "grad_clip_value": "optax.chain(optax.clip(...), direction)",
-}
-
-
-def check_weights(
-    weights: PyTree,
-    group: Group,
-    tx: optax.GradientTransformation | None,
-    clips: dict[str, Number | None],
-) -> None:
-    """Refuse weights of a group that could not be clipped, or decayed, as they are asked to."""
-    if clips["grad_clip_value"] is not None:
-        refuse_complex(weights)
-    outside = {"weight_decay": group.decays, **{k: v is not None for k, v in clips.items()}}
-    if tx is not None:
-        _refuse_outside(tx, weights, [name for name, given in outside.items() if given])
-
-
-def _refuse_outside(tx: optax.GradientTransformation, weights: PyTree, names: list[str]) -> None:
-    """Refuse arguments of these `names` around a `tx` that leaves steps out: they would act at every one."""
-    kinds = tuple(_SKIPPING)
-    state = jax.eval_shape(tx.init, widened(weights)) if names else ()
-    for part in jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kinds)):
-        if isinstance(part, kinds):
-            raise ValueError(
-                f"{names[0]} must be inside of {_SKIPPING[type(part)]}, since outside it would act at every step, also at "
-                f"one that is left out. Wrap {_INSIDE[names[0]]} instead."
-            )
-
-
-def refuse_descent(tx: optax.GradientTransformation, weights: PyTree) -> None:
-    """Refuse a `tx` that already descends: scaled by minus the learning rate it would ascend."""
-    small = jax.tree.map(
-        lambda leaf: jnp.zeros((1,) * jnp.ndim(leaf), jnp.result_type(leaf)), weights
-    )
-    tx = optax.with_extra_args_support(tx)
-    grads = jax.tree.map(jnp.ones_like, small)
-    total = 0.0
-    try:
-        state = tx.init(small)
-        for _ in range(3):  # a schedule may begin at 0
-            updates, state = tx.update(grads, state, small)
-            total += sum(float(jnp.sum(leaf)) for leaf in jax.tree.leaves(updates))
-    except Exception:  # a tx that wants more than gradients cannot be tried out
-        return
-    if total < 0:
-        raise ValueError(
-            "tx must be a direction when lr=... is given (for example optax.scale_by_adam()), but this one already "
-            "descends, and would ascend when scaled by -lr. Pass it without lr to use it as it is."
-        )

@@ -153,3 +153,17 @@ def as_gradient(name: str, gradient: Leaf, weight: Leaf) -> Leaf:
             f"The gradient of {name!r} must be real, as the weight is, got {jnp.result_type(gradient)}. Pass its .real."
         )
     return jnp.asarray(gradient, _accurate(dtype))
+
+
+def as_registered(values: dict[str, PyTree], weights: dict[str, Weight]) -> PyTree:
+    """What is known by name, in nested dicts of the keys with which it was registered."""
+    tree: dict[Any, Any] = {}
+    for name, weight in weights.items():
+        value = values.get(name, weight.state.value)
+        if not weight.path:
+            return value
+        place = tree
+        for key in weight.path[:-1]:
+            place = place.setdefault(key, {})
+        place[weight.path[-1]] = value
+    return tree

@@ -17,7 +17,7 @@ from ..states.internals import direct, refuse_foreign_trace
 from ..states.memory import Memory
 from ..states.node import GuardedNode
 from ..states.placement import held_states, unchanged_by_errors
-from ..states.published import Follower, Learns, Published, Publishing, publishable
+from ..states.published import Learns, Published, Publishing, publishable
 from ..states.view import View
 from . import checkpoint
 from .construction import Argument, Constructs
@@ -160,6 +160,10 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         """``{class name: {argument: value}}`` as plain data, from which ``lrax.from_config`` makes the scheduler again."""
         return described(self.schedule, whole=True)
 
+    def momentum_schedule(self) -> Member | None:
+        """What it has an optimizer's momentum follow; None: nothing."""
+        return None
+
     def _is_its_schedule(self) -> bool:
         return self._concrete and not self._by_get_lr and not self._own_states
 
@@ -296,8 +300,9 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
             raise ValueError(
                 f"{what} needs a metric: call step(metric=...), for example with the validation loss."
             )
-        for learns in learning if metric is not None else ():
-            learns.observe(metric, self.last_epoch.read())
+        if metric is not None:
+            for learns in learning:
+                learns.observe(metric, self.last_epoch.read())
 
     def _all_learning(self) -> list[Learns]:
         """What learns from the metrics of a step: the plateaus in it, and in what its followers publish."""

@@ -241,6 +241,9 @@ class Follower(NamedTuple):
     plan: Plan | None = None
     """None: as the scheduler has it."""
 
+    plain: bool = True
+    """Whether the host can work everything out from numbers."""
+
     def asked(
         self, theirs: tuple[Formula, ...]
     ) -> tuple[tuple[Formula, ...], tuple[Number, ...], tuple[Number, ...] | None]:
@@ -293,7 +296,7 @@ class Publishing(Node):
 
     def _follow(self, *followers: Follower) -> None:
         self.followers = followers
-        self.plain = all(f.plan is None or f.plan.plain for f in followers)
+        self.plain = all(f.plain for f in followers)
         """Whether the host can work everything out from numbers."""
 
     @property
@@ -323,7 +326,7 @@ class Publishing(Node):
         published.resize(len(bases), len(plan.more))
         bases += tuple(base for _, base in plan.more)
         own = None if plan.as_the_scheduler and not plan.automatic else plan
-        return Follower(published, bases, number, own)
+        return Follower(published, bases, number, own, own is None or plan.plain)
 
     def release(self, published: Published) -> bool:
         """Write no longer to `published`, which another scheduler has; whether nobody follows any more."""

@@ -1,0 +1,74 @@
+"""Which groups the weights of an optimizer form."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import jax
+import numpy as np
+
+from .._types import Leaf
+from ..states.view import View
+from .groups import Group, ParamGroup, betas_too, group_of
+from .patterns import Pattern, sort
+from .recipe import Recipe
+from .weights import Weight
+
+
+def leaves_of(weights: Mapping[str, Weight]) -> dict[str, Leaf]:
+    """All leaves of all weights, by path."""
+    return {
+        path: leaf
+        for weight in weights.values()
+        for path, leaf in zip(weight.leaf_names(), jax.tree.leaves(weight.state.value), strict=True)
+    }
+
+
+def default(recipe: Recipe, leaves: Iterable[str] = ()) -> Group:
+    """The group of what no pattern matches."""
+    return Group("default", tuple(leaves), recipe.values)
+
+
+def arranged(
+    recipe: Recipe,
+    patterns: Sequence[Pattern],
+    weights: Mapping[str, Weight],
+    added: Sequence[Group],
+) -> tuple[Group, ...]:
+    """The groups: what no pattern matches, if there is any, the patterns in order, and what was added later."""
+    taken = {path for group in added for path in group.leaves}
+    leaves = {path: leaf for path, leaf in leaves_of(weights).items() if path not in taken}
+    *matched, rest = sort(patterns, leaves)
+    groups = [default(recipe, rest)] if rest else []
+    for pattern, paths in zip(patterns, matched, strict=True):
+        if not pattern.frozen:
+            groups.append(_group(recipe, pattern, paths))
+    if not (groups or added):
+        raise ValueError("groups must leave a weight to be trained, but all of them are frozen.")
+    return (*groups, *added)
+
+
+def check_options(recipe: Recipe, patterns: Iterable[Pattern]) -> None:
+    """Refuse options that no group could have."""
+    for pattern in patterns:
+        if not pattern.frozen:
+            _group(recipe, pattern, ())
+
+
+def _group(recipe: Recipe, pattern: Pattern, leaves: Sequence[str]) -> Group:
+    where = f"groups[{pattern.name!r}]"
+    return group_of(where, pattern.name, tuple(leaves), recipe, pattern.options)
+
+
+def shown(
+    group: Group, weights: Mapping[str, Weight], lr: View, scheduled: Mapping[str, View]
+) -> ParamGroup:
+    """A group as a user sees it; `scheduled` are the hyper-parameters that follow a schedule."""
+    leaves = leaves_of(weights)
+    own = {**group.numbers(), **scheduled}
+    return ParamGroup(
+        params={n: w.state for n, w in weights.items() if {*w.leaf_names()} & {*group.leaves}},
+        lr=lr,
+        **betas_too({name: own[name] for name in group.values if name in own}),
+        name=group.name,
+        leaves=list(group.leaves),
+        size=sum(int(np.size(leaves[path])) for path in group.leaves),
+    )

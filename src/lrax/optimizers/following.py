@@ -1,0 +1,197 @@
+"""How an optimizer follows a scheduler: what it has published, for which groups, and where."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from brainstate.graph import Node
+
+from .._types import Epochs, Rates
+from ..formulas.evaluate import evaluate
+from ..formulas.formula import Formula
+from ..schedulers.learning import Learning
+from ..schedulers.scheduler import LRScheduler
+from ..states.placement import held_states, move
+from ..states.published import Follower, Plan, Published
+from .groups import Group, check_own_bases
+from .scheduled import fixed_at, within_range
+from .update import Places
+
+
+class Following(Node):
+    """One State of all that is published for an optimizer, and the scheduler that writes it."""
+
+    scheduler: LRScheduler
+    places: Places
+
+    def __init__(self, momentum: str | None, clip_norm: Any, automatic: bool) -> None:
+        self.momentum = momentum
+        """The name of the momentum, if there is one."""
+        self.clip_norm = clip_norm
+        self.automatic = automatic
+        """Whether the optimizer steps the scheduler."""
+        self.driven = False
+        """Whether the momentum has been a scheduler's affair: it stays a scheduled one."""
+        self.learning: Learning | None = None
+        """What learns from metrics in schedules of the optimizer's own."""
+        self.labels: tuple[str, ...] = ()
+        """For each of its plateaus, whose it is."""
+        self.published = Published(1)
+
+    @property
+    def follower(self) -> Follower:
+        return self.scheduler.publishing.of(self.published)
+
+    def at(self, epoch: Epochs, groups: int) -> Rates:
+        """The learning rates of so many groups at a checked epoch."""
+        self.scheduler.refuse_memory()
+        formulas, bases, scales = self.follower.asked(self.scheduler.formulas)
+        formulas = formulas[:groups]
+        if any(formula.plateaus() for formula in formulas):
+            raise TypeError(
+                "lr_at(epoch) needs schedules of the epoch, but that of a group depends on metrics. Read get_last_lr() instead."
+            )
+        scales = scales and scales[:groups]
+        return evaluate(formulas, bases[:groups], epoch, type(self.scheduler), None, scales)
+
+    def follow(self, scheduler: LRScheduler, groups: Sequence[Group]) -> None:
+        """Follow `scheduler` from now on, and no longer the one before; an error changes nothing."""
+        self._check(scheduler, groups)
+        before: LRScheduler | None = vars(self).get("scheduler")
+        driven = self.driven
+        self.driven = driven or scheduler.momentum_schedule() is not None
+        if before is not None and before is not scheduler:
+            if before.publishing.release(self.published):
+                before.publish()
+        try:
+            self._publish(scheduler, groups, scheduler.publishing.adopt)
+        except Exception:  # a function of the user's may fail, or give no learning rate
+            scheduler.publishing.release(self.published)
+            self.driven = driven
+            if before is not None:
+                self._publish(before, groups, before.publishing.adopt)
+            raise
+        self.scheduler = scheduler
+
+    def regroup(self, groups: Sequence[Group], before: Sequence[Group]) -> None:
+        """There are other groups than those `before`; an error changes nothing."""
+        change = self.scheduler.publishing.change
+        try:
+            self._publish(self.scheduler, groups, change)
+        except Exception:
+            self._publish(self.scheduler, before, change)
+            raise
+
+    def forget(self) -> None:
+        """The optimizer is gone."""
+        if "scheduler" in vars(self):
+            self.scheduler.publishing.forget(self.published)
+
+    def move(self, put: Callable[[Any], Any]) -> None:
+        """Put what is published, and what the scheduler holds, somewhere else."""
+        self.published.move(put)
+        held = {**held_states(self.scheduler), **held_states(self.learning, "hyperparams")}
+        move({id(s): s for s in held.values() if not isinstance(s, Published)}.values(), put)
+
+    def planned(
+        self, groups: Sequence[Group], scheduler: LRScheduler
+    ) -> tuple[Plan, Places, list[str]]:
+        """What is published for these groups, where, and a label for each plateau among the schedules."""
+        more: list[Any] = []
+        labels = [(f"{i}.lr", g.schedule) for i, g in enumerate(groups) if g.schedule is not None]
+
+        def place(label: str, name: str, schedule: Any) -> int:
+            more.append((within_range(name, schedule), schedule.base))
+            labels.append((label, schedule))
+            return len(groups) + len(more) - 1
+
+        places = [
+            {name: place(f"{i}.{name}", name, s) for name, s in self._schedules(group, scheduler)}
+            for i, group in enumerate(groups)
+        ]
+        norm = self.clip_norm
+        by_schedule = isinstance(norm, Formula)
+        norm_place = place("grad_clip_norm", "grad_clip_norm", norm) if by_schedule else None
+        scaled = any(group.lr_scale is not None for group in groups)
+        scales = tuple(1.0 if g.lr_scale is None else g.lr_scale for g in groups)
+        plan = Plan(
+            tuple(group.base for group in groups),
+            tuple(group.schedule for group in groups),
+            scales if scaled else None,
+            tuple(more),
+            automatic=self.automatic,
+        )
+        found = [f"{label}.{i}" for label, f in labels for i, _ in enumerate(f.plateaus())]
+        return plan, Places(tuple(places), norm_place), found
+
+    def _schedules(self, group: Group, scheduler: LRScheduler) -> Iterator[tuple[str, Any]]:
+        for name, value in group.values.items():
+            if isinstance(value, Formula):
+                yield name, value
+            elif self.driven and name == self.momentum:
+                yield name, scheduler.momentum_schedule() or fixed_at(value or 0.0)
+
+    def _publish(
+        self,
+        scheduler: LRScheduler,
+        groups: Sequence[Group],
+        tell: Callable[[Published, Plan], None],
+    ) -> None:
+        plan, self.places, labels = self.planned(groups, scheduler)
+        learning = self._learning_of(plan, labels)
+        if self.automatic and learning is not None:
+            raise ValueError(
+                "auto_step=True must have no schedule that needs a metric, but a hyper-parameter has a plateau. "
+                "Call scheduler.step(metric=...) yourself."
+            )
+        tell(self.published, plan._replace(learning=learning))
+        self.learning, self.labels = learning, tuple(labels)
+        scheduler.publish()
+
+    def _learning_of(self, plan: Plan, labels: Sequence[str]) -> Learning | None:
+        """What learns from metrics in a plan; it remembers what was known under the same labels."""
+        formulas = [*(f for f in plan.schedules if f is not None), *(f for f, _ in plan.more)]
+        plateaus = [found for formula in formulas for found in formula.plateaus()]
+        if not plateaus or (self.learning is not None and tuple(labels) == self.labels):
+            return self.learning if plateaus else None
+        learning = Learning(plateaus)
+        known: Mapping[str, Any] = {} if self.learning is None else self.learning.memory.value
+        before = dict(zip(self.labels, known.values(), strict=True))
+        kept = {str(i): before[label] for i, label in enumerate(labels) if label in before}
+        if kept:
+            learning.memory.value = {**learning.memory.value, **kept}
+        return learning
+
+    # --- Checks -------------------------------------------------------------------------------
+
+    def _check(self, scheduler: LRScheduler, groups: Sequence[Group]) -> None:
+        check_own_bases(scheduler.formulas, groups)
+        if scheduler.momentum_schedule() is not None:
+            self._check_momentum(type(scheduler).__name__, groups)
+        others = [f for f in scheduler.publishing.followers if f.published is not self.published]
+        if any(f.plan is not None and f.plan.automatic for f in others):
+            raise ValueError(
+                "scheduler must not be one that another optimizer steps (auto_step=True). Give each a scheduler of its own."
+            )
+        if self.automatic and any(f.number is not None for f in others):
+            raise ValueError(
+                "auto_step=True must have a scheduler that no other optimizer follows, since it would be stepped for that, too. "
+                "Give each a scheduler of its own."
+            )
+        if self.automatic and scheduler.learning is not None:
+            raise ValueError(
+                f"auto_step=True must have a scheduler that needs no metric, got {scheduler!r:.80}. "
+                "Call its step(metric=...) yourself."
+            )
+
+    def _check_momentum(self, kind: str, groups: Sequence[Group]) -> None:
+        name = self.momentum
+        if name is None:
+            raise ValueError(
+                f"cycle_momentum of {kind} needs an optimizer with a momentum: SGD, Adam, AdamW, or a factory that is given "
+                "momentum=... or b1=.... Pass cycle_momentum=False."
+            )
+        if any(isinstance(group.values[name], Formula) for group in groups):
+            raise ValueError(
+                f"{name} must have one schedule, but cycle_momentum of {kind} is another beside the one that it was given. "
+                "Pass cycle_momentum=False, or a number."
+            )

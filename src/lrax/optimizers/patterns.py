@@ -1,0 +1,106 @@
+"""Which weights make a group: patterns, and the first that matches a leaf decides."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from .._types import Leaf, Unchecked
+
+Matches: TypeAlias = Callable[[str, Leaf], bool]
+
+Patterns: TypeAlias = (
+    Mapping[str | Matches, Mapping[str, Any]] | Sequence[tuple[str | Matches, Mapping[str, Any]]]
+)
+
+
+class Pattern(NamedTuple):
+    """A pattern, and the options of what it matches."""
+
+    name: str
+    matches: Matches
+    options: dict[str, Any]
+
+    @property
+    def frozen(self) -> bool:
+        return self.options.get("frozen", False)
+
+
+def patterns_of(groups: Unchecked) -> tuple[Pattern, ...]:
+    """The checked argument `groups` of an optimizer."""
+    if groups is None:
+        return ()
+    pairs = list(groups.items()) if isinstance(groups, Mapping) else groups
+    if not isinstance(pairs, (list, tuple)):
+        raise TypeError(
+            f"groups must be a dict or a list of pairs, pattern -> options, got {groups!r:.80}."
+        )
+    return tuple(_pattern(pair) for pair in pairs)
+
+
+def _pattern(pair: Unchecked) -> Pattern:
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        raise TypeError(f"groups must be made of pairs, pattern -> options, got {pair!r:.80}.")
+    pattern, options = pair
+    if not isinstance(options, Mapping):
+        raise TypeError(
+            f"groups[{pattern!r:.80}] must be a dict of options such as {{'lr_scale': 0.1}}, got {options!r:.80}."
+        )
+    if options.get("frozen") is False:
+        options = {name: value for name, value in options.items() if name != "frozen"}
+    frozen = options.get("frozen", False)
+    if frozen not in (True, False) or (frozen and len(options) > 1):
+        raise ValueError(
+            f"groups[{pattern!r:.80}] must have frozen=True alone, or leave it out, got {dict(options)!r:.80}."
+        )
+    return Pattern(*_named(pattern), dict(options))
+
+
+def _named(pattern: Any) -> tuple[str, Matches]:
+    if isinstance(pattern, re.Pattern):
+        pattern = pattern.pattern if pattern.flags == re.compile("").flags else pattern.search
+    if isinstance(pattern, str):
+        try:
+            search = re.compile(pattern).search
+        except re.error as error:
+            raise ValueError(
+                f"groups must have regular expressions, got {pattern!r}: {error}."
+            ) from None
+        return pattern, lambda path, leaf: search(path) is not None
+    if not callable(pattern):
+        raise TypeError(
+            f"groups must have patterns that are regular expressions or functions of (path, leaf), got {pattern!r:.80}."
+        )
+    return getattr(pattern, "__name__", repr(pattern)), pattern
+
+
+def sort(patterns: Sequence[Pattern], leaves: Mapping[str, Leaf]) -> list[list[str]]:
+    """The paths for each pattern, and in last place those that none of them matches."""
+    found: list[list[str]] = [[] for _ in (*patterns, None)]
+    taken: dict[int, str] = {}
+    for path, leaf in leaves.items():
+        matching = [i for i, pattern in enumerate(patterns) if _asked(pattern, path, leaf)]
+        found[matching[0] if matching else -1].append(path)
+        taken |= {i: patterns[matching[0]].name for i in matching[1:]}
+    for i, (pattern, paths) in enumerate(zip(patterns, found, strict=False)):
+        if not paths:
+            why = f"{taken[i]!r} before it takes all of them" if i in taken else "matches nothing"
+            raise ValueError(
+                f"groups must have patterns that match a weight, but {pattern.name!r} {why}, got {_listed(leaves)}."
+            )
+    return found
+
+
+def _asked(pattern: Pattern, path: str, leaf: Leaf) -> bool:
+    answer = pattern.matches(path, leaf)
+    if not isinstance(answer, (bool, np.bool_)):
+        raise TypeError(
+            f"groups must have functions (path, leaf) -> bool, but {pattern.name} returned {answer!r:.80} for {path!r}."
+        )
+    return bool(answer)
+
+
+def _listed(leaves: Mapping[str, Leaf]) -> str:
+    shown = [repr(path) for path in leaves]
+    return ", ".join(shown[:40]) + (f", and {len(shown) - 40} more" if len(shown) > 40 else "")

@@ -1,0 +1,123 @@
+"""Transformations of optax: their states, and which of them cannot be used so."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from .._checks import is_known
+from .._transfers import fetched, meant
+from .._types import Leaf, PyTree, Scalar
+from ..states.saving import copied
+from .weights import refuse_complex, widened
+
+
+def checked_transformation(tx: Any) -> optax.GradientTransformation:
+    if isinstance(tx, optax.MultiSteps):
+        raise TypeError(
+            "tx must be an optax.GradientTransformation, got an optax.MultiSteps. Pass its gradient_transformation()."
+        )
+    if isinstance(tx, tuple) and hasattr(tx, "init") and hasattr(tx, "update"):
+        return tx  # pyright: ignore[reportReturnType]
+    raise TypeError(f"tx must be an optax.GradientTransformation, got {tx!r}.")
+
+
+def fits(transform: optax.GradientTransformation, weights: PyTree, state: PyTree) -> bool:
+    """Whether that is how a state for these weights is built."""
+    wanted = jax.eval_shape(transform.init, widened(weights))
+    return jax.tree.structure(wanted) == jax.tree.structure(state)
+
+
+def fresh_state(transform: optax.GradientTransformation, weights: PyTree) -> PyTree:
+    """An optax state for these weights, of copies: a donating step must not give away what is needed again."""
+    with meant():
+        leaves, structure = jax.tree.flatten(transform.init(widened(weights)))
+    for i, leaf in enumerate(leaves):  # one by one, for the sake of memory
+        leaves[i] = copied(leaf)
+    return structure.unflatten(leaves)
+
+
+_SKIPPING = {
+    optax.MultiStepsState: "optax.MultiSteps",
+    optax.ApplyEvery: "optax.apply_every",
+    optax.ApplyIfFiniteState: "optax.apply_if_finite",
+    optax.ConditionallyTransformState: "optax.conditionally_transform",
+    optax.ConditionallyMaskState: "optax.conditionally_mask",
+}
+"""What leaves out updates, by the state that shows it."""
+
+
+_INSIDE = {
+    "weight_decay": "optax.chain(direction, optax.add_decayed_weights(...))",
+    "grad_clip_norm": "optax.chain(optax.clip_by_global_norm(...), direction)",
+    "grad_clip_value": "optax.chain(optax.clip(...), direction)",
+}
+
+
+def check_weights(
+    weights: dict[str, Leaf], transform: optax.GradientTransformation, outside: dict[str, bool]
+) -> None:
+    """Refuse weights that could not be clipped, or decayed, as they are asked to from `outside` of the transformation."""
+    if outside["grad_clip_value"]:
+        refuse_complex(weights)
+    names = [name for name, given in outside.items() if given]
+    kinds = tuple(_SKIPPING)
+    state = jax.eval_shape(transform.init, widened(weights)) if names else ()
+    for part in jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kinds)):
+        if isinstance(part, kinds):
+            raise ValueError(
+                f"{names[0]} must be inside of {_SKIPPING[type(part)]}, since outside it would act at every step, also at "
+                f"one that is left out. Wrap {_INSIDE[names[0]]} instead."
+            )
+
+
+def refuse_descent(tx: optax.GradientTransformation, weights: PyTree) -> None:
+    """Refuse a `tx` that already descends: scaled by minus the learning rate it would ascend."""
+    small = jax.tree.map(
+        lambda leaf: jnp.zeros((1,) * jnp.ndim(leaf), jnp.result_type(leaf)), weights
+    )
+    tx = optax.with_extra_args_support(tx)
+    grads = jax.tree.map(jnp.ones_like, small)
+    total = 0.0
+    try:
+        state = tx.init(small)
+        for _ in range(3):  # a schedule may begin at 0
+            updates, state = tx.update(grads, state, small)
+            total += sum(float(jnp.sum(leaf)) for leaf in jax.tree.leaves(updates))
+    except Exception:  # a tx that wants more than gradients cannot be tried out
+        return
+    if total < 0:
+        raise ValueError(
+            "tx must be a direction when lr=... is given (for example optax.scale_by_adam()), but this one already "
+            "descends, and would ascend when scaled by -lr. Pass it without lr to use it as it is."
+        )
+
+
+def refuse_nan(
+    transform: Callable[[float], optax.GradientTransformation], weights: PyTree, rate: Scalar
+) -> None:
+    """Refuse a first learning rate of 0 with which a transformation gives NaN, and with others not."""
+    if not is_known(rate) or float(fetched(rate)) != 0:
+        return
+    small = jax.tree.map(lambda w: jnp.ones((1,) * jnp.ndim(w), jnp.result_type(w)), weights)
+    if _gives_nan(transform(0.0), small) and not _gives_nan(transform(1e-3), small):
+        raise ValueError(
+            "lr must not begin at 0 with this tx, which would give NaN. Begin the warmup above 0, for example with "
+            "warmup_start_lr=1e-6."
+        )
+
+
+def _gives_nan(transform: optax.GradientTransformation, weights: PyTree) -> bool:
+    transform = optax.with_extra_args_support(transform)
+    grads = jax.tree.map(jnp.ones_like, weights)
+    try:
+        state = transform.init(weights)
+        for _ in range(2):
+            updates, state = transform.update(grads, state, weights)
+            weights = optax.apply_updates(weights, updates)
+    except Exception:  # a tx that wants more than gradients cannot be tried out
+        return False
+    leaves: list[Any] = jax.tree.leaves(weights)
+    return any(bool(jnp.any(jnp.isnan(leaf))) for leaf in leaves)

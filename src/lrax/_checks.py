@@ -135,6 +135,14 @@ def non_negative(name: str, value: Unchecked) -> Number:
     return real(name, value, low=0)
 
 
+def share(name: str, value: Unchecked) -> Number:
+    """A number in [0, 1)."""
+    number = non_negative(name, value)
+    if not is_traced(number) and number >= 1:
+        raise _fail(ValueError, name, "a number in [0, 1)", value)
+    return number
+
+
 def integer(name: str, value: Unchecked, *, low: int = 0, high: int = 2**53) -> Number:
     """A whole number in ``[low, high]``; ``1000.0`` is one, ``3.25`` is not."""
     requirement = f"a whole number >= {low}"

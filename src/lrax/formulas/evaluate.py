@@ -1,6 +1,7 @@
 """Learning rates out of formulas: float64 arithmetic, rounded to float32 once."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -202,7 +203,7 @@ def _evaluate_array(
             _round(module, x, value), np.broadcast_shapes(t.shape, base.shape)
         )
 
-    known = (lambda formula: map_leaves(x.number, formula)) if module is jnp else lambda f: f
+    known = functools.partial(map_leaves, x.number) if isinstance(x, Traced) else lambda f: f
     runs = list(_runs(spread(formulas, len(bases))))
     if len(runs) == len(bases):
         return module.stack([rates(f, place.start, t) for f, place in runs], axis=-1)

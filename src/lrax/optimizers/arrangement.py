@@ -58,16 +58,13 @@ def _group(recipe: Recipe, pattern: Pattern, leaves: Sequence[str]) -> Group:
     return group_of(where, pattern.name, tuple(leaves), recipe, pattern.options)
 
 
-def shown(
-    group: Group, weights: Mapping[str, Weight], lr: View, scheduled: Mapping[str, View]
-) -> ParamGroup:
-    """A group as a user sees it; `scheduled` are the hyper-parameters that follow a schedule."""
+def shown(group: Group, weights: Mapping[str, Weight], views: Mapping[str, View]) -> ParamGroup:
+    """A group as a user sees it; the views are of the learning rate and of what follows a schedule."""
     leaves = leaves_of(weights)
-    own = {**group.numbers(), **scheduled}
+    own = {**group.numbers(), **views}
     return ParamGroup(
         params={n: w.state for n, w in weights.items() if {*w.leaf_names()} & {*group.leaves}},
-        lr=lr,
-        **betas_too({name: own[name] for name in group.values if name in own}),
+        **betas_too({name: own[name] for name in ("lr", *group.values) if name in own}),
         name=group.name,
         leaves=list(group.leaves),
         size=sum(int(np.size(leaves[path])) for path in group.leaves),

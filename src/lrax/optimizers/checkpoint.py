@@ -159,7 +159,7 @@ def checked(
             "register_trainable_weights(...) must be called before load_state_dict(...)."
         )
     strict = fresh is None
-    _check_keys(state_dict, own, learning, strict)
+    _check_keys(state_dict)
     different = differences(unwrap(state_dict["optimizer"]), optimizer)
     counters = [
         _counter(name, state_dict.get(name, 0))
@@ -173,6 +173,8 @@ def checked(
             f"state_dict must be of this optimizer, but differs: {'; '.join(different)}. Construct the optimizer with the "
             "saved arguments, or pass strict=False to go on with these."
         )
+    if strict:
+        check_keys("state_dict", state_dict, (*KEYS, *_more_keys(own, learning)))
     rates = _rates(state_dict["lr"], len(state_dict["lr"]) if moved else groups)
     norm, memory = unwrap(state_dict.get("grad_norm", 0.0)), None
     check_number("grad_norm", norm, low=0)
@@ -225,13 +227,14 @@ def _without_empty(opt_state: dict[str, Any]) -> dict[str, Any]:
     return {kind: entries for kind, entries in found.items() if entries != {}}
 
 
-def _check_keys(state_dict: StateDict, own: Own, learning: Learning | None, strict: bool) -> None:
+def _more_keys(own: Own, learning: Learning | None) -> list[str]:
+    """The keys that there are for some optimizers only."""
     more = [name for name, _ in zip(COUNTERS[1:], own.counters[1:], strict=False)]
     more += ["grad_norm"] if "norm" in own.beside else []
-    more += ["plateaus"] if learning is not None else []
-    if strict:
-        check_keys("state_dict", state_dict, (*KEYS, *more))
-        return
+    return [*more, "plateaus"] if learning is not None else more
+
+
+def _check_keys(state_dict: StateDict) -> None:
     optional = {*COUNTERS[1:], "grad_norm", "plateaus"}
     check_keys("state_dict", {k: v for k, v in state_dict.items() if k not in optional}, KEYS)
 

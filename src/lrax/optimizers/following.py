@@ -5,14 +5,15 @@ from typing import Any
 
 from brainstate.graph import Node
 
-from .._types import Epochs, Rates
+from .._types import Epochs, Rates, Scalar
 from ..formulas.evaluate import evaluate
 from ..formulas.formula import Formula
 from ..schedulers.learning import Learning
 from ..schedulers.scheduler import LRScheduler
 from ..states.placement import held_states, move
 from ..states.published import Follower, Plan, Published
-from .groups import Group, check_own_bases
+from ..states.view import View
+from .groups import Group, betas_too, check_own_bases
 from .scheduled import fixed_at, within_range
 from .update import Places
 
@@ -53,15 +54,40 @@ class Following(Node):
         scales = scales and scales[:groups]
         return evaluate(formulas, bases[:groups], epoch, type(self.scheduler), None, scales)
 
+    def used(self, index: int, group: Group) -> dict[str, Any]:
+        """What is used of the hyper-parameters of a group: its learning rate, numbers, and what is published."""
+        column, places = self.published.column, self.places.groups[index]
+        own = {"lr": column(index), **group.numbers(), **places}
+        own |= {name: column(place) for name, place in places.items()}
+        if self.clip_norm is not None:
+            norm = self.places.clip_norm
+            own["grad_clip_norm"] = self.clip_norm if norm is None else column(norm)
+        return betas_too(own)
+
+    def views(self, index: int, check: Callable[[], None]) -> dict[str, View]:
+        """The same of what is published, as it is when one looks; `check` before the learning rate is set."""
+        places = {"lr": index, **self.places.groups[index]}
+
+        def write(value: Scalar) -> None:
+            check()
+            self.published.write_one(index, value)
+
+        return {
+            name: View(
+                lambda place=place: self.published.column(place), write if name == "lr" else None
+            )
+            for name, place in places.items()
+        }
+
     def follow(self, scheduler: LRScheduler, groups: Sequence[Group]) -> None:
         """Follow `scheduler` from now on, and no longer the one before; an error changes nothing."""
         self._check(scheduler, groups)
         before: LRScheduler | None = vars(self).get("scheduler")
         driven = self.driven
         self.driven = driven or scheduler.momentum_schedule() is not None
-        if before is not None and before is not scheduler:
-            if before.publishing.release(self.published):
-                before.publish()
+        left = before is not None and before is not scheduler
+        if left and before.publishing.release(self.published):  # pyright: ignore
+            before.publish()  # pyright: ignore
         try:
             self._publish(scheduler, groups, scheduler.publishing.adopt)
         except Exception:  # a function of the user's may fail, or give no learning rate

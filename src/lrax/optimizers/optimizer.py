@@ -1,38 +1,34 @@
 """The optimizer: weights, parameter groups and one optax transformation for each, under one State of learning rates."""
 
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import brainstate
-import jax
-import numpy as np
 import optax
 
 from .. import _checks
 from .._checks import is_known
-from .._transfers import fetched, meant
-from .._types import Epochs, Function, Leaf, Number, PyTree, Rates, Scalar, StateDict
+from .._transfers import fetched
+from .._types import Epochs, Leaf, Number, PyTree, Rates, Scalar, StateDict
 from ..schedulers.decay import constant
 from ..schedulers.scheduler import LRScheduler
-from ..states.internals import refuse_foreign_trace, refuse_inside, tracing
+from ..states.internals import refuse_foreign_trace, refuse_inside
 from ..states.node import GuardedNode
-from ..states.placement import given, place, unchanged_by_errors
+from ..states.placement import unchanged_by_errors
 from ..states.published import Published
 from ..states.view import View
 from . import checkpoint
-from .arrangement import arranged, check_options, default, leaves_of, shown
+from .arrangement import arranged, check_options, shown
 from .following import Following
 from .groups import (
     Group,
     ParamGroup,
-    betas_too,
     check_list_of_rates,
     check_own_bases,
     group_of,
     table,
 )
-from .packing import counter, layout_of, pack, unpack
+from .packing import counter
 from .patterns import Patterns, patterns_of
 from .recipe import (
     Build,
@@ -43,9 +39,9 @@ from .recipe import (
     checked,
     recipe_of,
 )
-from .transformations import check_weights, fits, fresh_state, refuse_descent, refuse_nan
-from .update import Counting, Part, Places, Update
-from .weights import Weight, as_registered, gradient_of, named_weights, put_beside
+from .training import Training
+from .update import Counting
+from .weights import Weight, named_weights
 
 announce: list[Callable[[type], None]] = []
 """Called with the class whenever an optimizer is made or given weights, before a program can look at it."""
@@ -112,8 +108,6 @@ class OptaxOptimizer(GuardedNode):
     0.90
     """
 
-    graph_invisible_attrs = ("_compiled",)
-    _compiled: tuple[Update, Function] | None = None
     _ready: bool = False
     fixed = frozenset({"opt_state"})
 
@@ -140,23 +134,22 @@ class OptaxOptimizer(GuardedNode):
         norm = clip_norm if grad_clip_norm is None else grad_clip_norm
         self.grad_clip_norm = checked("grad_clip_norm", norm)
         self.grad_clip_value = checked("grad_clip_value", grad_clip_value)
-        self._recipe = recipe_of(type(self), tx, lr, weight_decay, arguments)
-        self._recipe = self._recipe.clipped(self.grad_clip_value)
+        recipe = recipe_of(type(self), tx, lr, weight_decay, arguments)
+        self._recipe = recipe.clipped(self.grad_clip_value)
         if not (isinstance(lr, LRScheduler) and lr.momentum_schedule()):
-            check_together(self._recipe.values)
+            check_together(recipe.values)
         check_scheduled({**self._recipe.values, "grad_clip_norm": self.grad_clip_norm})
-        self.weight_decay = self._recipe.values.get("weight_decay")
-        self._complete = lr is None and tx is not None
+        self.weight_decay = recipe.values.get("weight_decay")
         self.accumulate_steps = _checks.integer("accumulate_steps", accumulate_steps, low=1)
         self.skip_nonfinite = _checks.flag("skip_nonfinite", skip_nonfinite)
         self.auto_step = _checks.flag("auto_step", auto_step)
         self.log_grad_norm = _checks.flag("log_grad_norm", log_grad_norm)
         self._patterns = patterns_of(groups)
         check_options(self._recipe, self._patterns)
-        self._weights: dict[str, Weight] = {}
-        self._added: tuple[Group, ...] = ()
-        self._update = self._update_for((default(self._recipe),), (), {}, Places(({},)))
-        self.opt_state = brainstate.LongTermState(pack([np.int32(0)], [], [], {}))
+        self._complete = lr is None and tx is not None
+        norms = self.log_grad_norm or self.grad_clip_norm is not None
+        counting = Counting(self.accumulate_steps, self.skip_nonfinite, norms)
+        self._training = Training(self._recipe, self.grad_clip_norm, counting, self._complete)
         self._following = Following(self._recipe.momentum, self.grad_clip_norm, self.auto_step)
         self._announce()
         self.add_scheduler(lr if isinstance(lr, LRScheduler) else constant(lr))
@@ -193,7 +186,8 @@ class OptaxOptimizer(GuardedNode):
 
     @current_lr.setter
     def current_lr(self, value: Scalar) -> None:
-        self._set_lr(0, value)
+        self._refuse_complete("the learning rate")
+        self._published.write_one(0, value)
 
     def get_last_lr(self) -> list[Scalar]:
         """Learning rate of each group; inside a plain ``jax.jit`` a constant, read once while tracing."""
@@ -203,17 +197,11 @@ class OptaxOptimizer(GuardedNode):
     @property
     def hyperparams(self) -> list[dict[str, Any]]:
         """What the next update uses: one dict for each parameter group, in their order."""
-        return [self._hyperparams(i) for i, _ in enumerate(self._groups)]
-
-    def _hyperparams(self, index: int) -> dict[str, Any]:
-        column, places = self._published.column, self._following.places
-        lr = {} if self._complete else {"lr": column(index)}
-        own = {**self._groups[index].numbers(), **places.groups[index]}
-        own |= {name: column(place) for name, place in places.groups[index].items()}
-        if self.grad_clip_norm is not None:
-            place = places.clip_norm
-            own["grad_clip_norm"] = self.grad_clip_norm if place is None else column(place)
-        return betas_too({**lr, **own})
+        found = [self._following.used(i, group) for i, group in enumerate(self._groups)]
+        if self._complete:
+            for used in found:
+                del used["lr"]
+        return found
 
     def lr_at(self, epoch: Epochs) -> Rates:
         """What each group gets at `epoch`: float32, shape ``epoch.shape + (groups,)``."""
@@ -233,17 +221,16 @@ class OptaxOptimizer(GuardedNode):
         if not isinstance(scheduler, LRScheduler):
             raise TypeError(f"scheduler must be an lrax scheduler, got {scheduler!r}.")
         self._following.follow(scheduler, self._groups)
-        if self._following.places != self._update.places:  # it drives the momentum from now on
-            self._begin(self._weights, self._groups, self._added, self._update.parts)
+        places, training = self._following.places, self._training
+        if places != training.update.places:  # it drives the momentum from now on
+            parts = training.update.parts
+            update = training.regrouped(training.weights, self._groups, places, parts)
+            training.install(update, training.beginning(update, training.weights, training.own()))
         self._put_rates_beside_weights()
 
     @property
     def _published(self) -> Published:
         return self._following.published
-
-    def _set_lr(self, group: int, value: Scalar) -> None:
-        self._refuse_complete("the learning rate")
-        self._published.write_one(group, value)
 
     def _refuse_complete(self, what: str) -> None:
         if self._complete:
@@ -255,22 +242,24 @@ class OptaxOptimizer(GuardedNode):
     # --- Weights ------------------------------------------------------------------------------
 
     @property
+    def opt_state(self) -> brainstate.State:
+        """The State of all that is learned beside the weights."""
+        return self._training.state
+
+    @property
     def param_states(self) -> dict[str, brainstate.State]:
         """The registered weights by name."""
-        return {name: weight.state for name, weight in self._weights.items()}
+        return {name: weight.state for name, weight in self._training.weights.items()}
 
     @property
     def param_groups(self) -> list[ParamGroup]:
         """The parameter groups: what no pattern matches, the patterns in order, then those that were added."""
-        return [self._param_group(i) for i, _ in enumerate(self._groups if self._weights else ())]
-
-    def _param_group(self, index: int) -> ParamGroup:
-        lr = View(lambda: self._published.column(index), lambda value: self._set_lr(index, value))
-        places = self._following.places.groups[index]
-        scheduled = {
-            k: View(lambda place=v: self._published.column(place)) for k, v in places.items()
-        }
-        return shown(self._groups[index], self._weights, lr, scheduled)
+        weights, following = self._training.weights, self._following
+        check = lambda: self._refuse_complete("the learning rate")  # noqa: E731
+        return [
+            shown(group, weights, following.views(i, check))
+            for i, group in enumerate(self._groups if weights else ())
+        ]
 
     @property
     def step_count(self) -> View:
@@ -296,9 +285,9 @@ class OptaxOptimizer(GuardedNode):
 
         Where a load has put weights of different age into a group, it is a tuple of states.
         """
-        _, states = self._unpacked()
+        own = self._training.own()
         found: list[list[PyTree]] = [[] for _ in self._groups]
-        for part, state in zip(self._update.parts, states, strict=True):
+        for part, state in zip(own.parts, own.states, strict=True):
             found[part.group].append(state)
         return [states[0] if len(states) == 1 else tuple(states) for states in found]
 
@@ -309,21 +298,21 @@ class OptaxOptimizer(GuardedNode):
         """
         refuse_inside(self.opt_state, "register_trainable_weights(...)")
         self._announce()  # who wants to know may have come after this optimizer
-        new = named_weights(param_states, self._weights)
-        if not new and not self._weights:
+        training = self._training
+        new = named_weights(param_states, training.weights)
+        if not new and not training.weights:
             raise ValueError(
                 f"param_states must hold at least one brainstate.State, got {param_states!r}."
             )
         if not new:
             return self
-        if self._weights and int(self.step_count) > 0:
+        if training.weights and int(self.step_count) > 0:
             raise ValueError(
                 "Training has begun, and registering further weights would reset the moments of the first group. "
                 "Use add_param_group(...) for them."
             )
-        weights = {**self._weights, **new}
-        groups = arranged(self._recipe, self._patterns, weights, self._added)
-        self._begin(weights, groups, self._added)
+        weights = {**training.weights, **new}
+        self._begin(weights, arranged(self._recipe, self._patterns, weights, training.added))
         return self
 
     def add_param_group(
@@ -341,11 +330,12 @@ class OptaxOptimizer(GuardedNode):
         (``eta_min > 0``): weights are frozen by leaving them out.
         """
         refuse_inside(self.opt_state, "add_param_group(...)")
-        if not self._weights:
+        training = self._training
+        if not training.weights:
             raise ValueError(
                 "register_trainable_weights(...) must be called before add_param_group(...)."
             )
-        new = named_weights(params, self._weights)
+        new = named_weights(params, training.weights)
         if not new:
             raise ValueError("params must hold at least one weight that is not registered yet.")
         if lr is not None:
@@ -363,116 +353,29 @@ class OptaxOptimizer(GuardedNode):
                 "Make the list one longer, or pass lr=... for the group."
             )
         leaves = tuple(path for weight in new.values() for path in weight.leaf_names())
-        name = f"added {len(self._added) + 1}"
+        name = f"added {len(training.added) + 1}"
         group = group_of("add_param_group(...)", name, leaves, self._recipe, options)
-        self._begin({**self._weights, **new}, (*self._groups, group), (*self._added, group))
+        self._begin({**training.weights, **new}, (*self._groups, group), group)
+
+    def _begin(self, weights: dict[str, Weight], groups: tuple[Group, ...], *added: Group) -> None:
+        """Other weights, in other groups; an error changes nothing."""
+        check_own_bases(self.lr.formulas, groups)
+        training, following = self._training, self._following
+        _, places, _ = following.planned(groups, self.lr)
+        update = training.regrouped(weights, groups, places)
+        own = training.beginning(update, weights, training.own(), self._published.rates)
+        following.regroup(groups, self._groups)
+        training.weights, training.added = weights, (*training.added, *added)
+        training.install(update, own)
+        self._put_rates_beside_weights()
 
     @property
     def _groups(self) -> tuple[Group, ...]:
-        return self._update.groups
-
-    def _unpacked(self) -> tuple[list[Any], list[PyTree]]:
-        """The counters, and the optax state of each part."""
-        with meant():
-            return unpack(self.opt_state.value, self._update.layouts)
-
-    def _begin(
-        self,
-        weights: dict[str, Weight],
-        groups: tuple[Group, ...],
-        added: tuple[Group, ...],
-        parts: tuple[Part, ...] | None = None,
-    ) -> None:
-        """Other groups: fresh moments for those that are new, and our numbers where the weights live."""
-        check_own_bases(self.lr.formulas, groups)
-        parts = tuple(Part(i, g.leaves) for i, g in enumerate(groups)) if parts is None else parts
-        _, places, _ = self._following.planned(groups, self.lr)
-        update = self._update_for(groups, parts, weights, places)
-        leaves = {path: leaf for path, leaf in leaves_of(weights).items() if path in update.trained}
-        states = self._states_for(update, leaves)
-        self._following.regroup(groups, self._groups)
-        counters, beside = update.counting.begin(leaves)
-        if self._update.parts:
-            counters, _ = self._unpacked()
-        for key, kept in self.opt_state.value.beside.items():
-            beside[key] = {**beside[key], **kept} if isinstance(kept, dict) else kept
-        self._weights, self._added = weights, added
-        self._install(update, counters, states, beside)
-
-    def _install(
-        self, update: Update, counters: list[Leaf], states: list[PyTree], beside: dict[str, Any]
-    ) -> None:
-        """From now on update so, from these states; our numbers go where the weights live."""
-        self._update = dataclasses.replace(update, layouts=tuple(map(layout_of, states)))
-        put = put_beside(w.state.value for w in self._weights.values()) or (lambda number: number)
-        packed = pack(counters, states, self._update.layouts, beside)
-        self.opt_state.value = jax.tree.map(put, packed)
-        self._put_rates_beside_weights()
-
-    def _states_for(self, update: Update, leaves: Mapping[str, Leaf]) -> list[PyTree]:
-        """The optax state of each part: that of a part which has not changed, or a fresh one."""
-        known = zip(self._update.parts, self._unpacked()[1], strict=True)
-        before = {part.leaves: state for part, state in known}
-        found = []
-        for part in update.parts:
-            own = {path: leaves[path] for path in part.leaves}
-            transform, group = update.transform(part.group, update.any_columns), part.group
-            check_weights(own, transform, self._outside(update.groups[group]))
-            state = before.get(part.leaves)
-            if state is None or not fits(transform, own, state):
-                self._try_out(update, group, own)
-                state = fresh_state(transform, own)
-            found.append(state)
-        return found
-
-    def _outside(self, group: Group) -> dict[str, bool]:
-        """What is done to the gradients of a group around the transformation."""
-        return {
-            "weight_decay": group.decays and self._recipe.ours,
-            "grad_clip_norm": self.grad_clip_norm is not None,
-            "grad_clip_value": group.clips,
-        }
-
-    def _try_out(self, update: Update, group: int, weights: Mapping[str, Leaf]) -> None:
-        """Refuse a transformation of the user's that would not do what is meant."""
-        if self._recipe.takes_lr:
-            rates, columns = self._published.rates, update.any_columns
-
-            def at(lr: float) -> optax.GradientTransformation:
-                columns[group] = lr
-                return update.transform(group, columns)
-
-            refuse_nan(at, weights, rates[min(group, len(rates) - 1)])
-        elif self._recipe.foreign and not self._complete:
-            refuse_descent(update.transform(group, update.any_columns), weights)
-
-    def _update_for(
-        self,
-        groups: tuple[Group, ...],
-        parts: tuple[Part, ...],
-        weights: Mapping[str, Weight],
-        places: Places,
-    ) -> Update:
-        """The update of these weights, whose states are not known yet."""
-        return Update(
-            self._recipe,
-            groups,
-            parts,
-            (),
-            {name: tuple(weight.leaf_names()) for name, weight in weights.items()},
-            places,
-            self.grad_clip_norm,
-            Counting(
-                int(self.accumulate_steps),
-                self.skip_nonfinite,
-                self.log_grad_norm or self.grad_clip_norm is not None,
-            ),
-            self._complete or self._recipe.takes_lr,
-        )
+        return self._training.groups
 
     def _put_rates_beside_weights(self) -> None:
         """The learning rates, and what the scheduler holds."""
-        put = put_beside(weight.state.value for weight in self._weights.values())
+        put = self._training.put()
         if put is not None:
             self._following.move(put)
 
@@ -488,41 +391,17 @@ class OptaxOptimizer(GuardedNode):
         Outside a jitted function this runs one compiled program. `extra_args` go to optax; a
         ``grad`` among them is a pytree like `grads`, and ``value_fn`` is called with one.
         """
-        if not self._weights:
+        if not self._training.weights:
             raise ValueError("register_trainable_weights(...) must be called before step(...).")
         refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.step()")
         check_list_of_rates(self.lr.base_lrs, self._groups)
-        names = self._update.trained_states
-        found = {name: gradient_of(grads, name, self._weights) for name in names}
-        values = {name: self._weights[name].state.value for name in names}
-        extra_args = self._by_name(extra_args)
-        own: Any = (values, self.opt_state.value, self._published.columns)
-        update: Function = self._update
-        if not tracing() and not any(callable(leaf) for leaf in jax.tree.leaves(extra_args)):
-            update = self._compiled_update()
-            own = given(own)
-        values, opt, columns = own
-        new, self.opt_state.value, made = update(found, values, opt, columns, extra_args)
-        for name in names:
-            self._weights[name].state.value = new[name]
+        made = self._training.step(grads, self._published.columns, extra_args)
         if self.auto_step:
             self._step_scheduler(made)
 
     def update(self, grads: PyTree, **extra_args: Any) -> None:
         """The same as ``step()``."""
         self.step(grads, **extra_args)
-
-    def _by_name(self, extra_args: dict[str, Any]) -> dict[str, Any]:
-        """Arguments for optax with trees like the registered one by the names of the weights."""
-        changed = dict(extra_args)
-        if "grad" in changed:
-            names = self._update.trained_states
-            changed["grad"] = {n: gradient_of(changed["grad"], n, self._weights) for n in names}
-        if callable(value_fn := changed.get("value_fn")):
-            changed["value_fn"] = lambda values, *args, **more: value_fn(
-                as_registered(values, self._weights), *args, **more
-            )
-        return changed
 
     def _step_scheduler(self, made: Leaf | None) -> None:
         """Step the scheduler if there was an update; None: there always is."""
@@ -531,20 +410,16 @@ class OptaxOptimizer(GuardedNode):
         elif not is_known(made):
             brainstate.transform.cond(made, self.lr.step_for_follower, lambda: None)
 
-    def _compiled_update(self) -> Function:
-        """The update as a program of its own, which knows nothing of this optimizer."""
-        if self._compiled is None or self._compiled[0] is not self._update:
-            self._compiled = self._update, jax.jit(self._update)
-        return self._compiled[1]
-
     # --- Checkpoints --------------------------------------------------------------------------
 
     def state_dict(self) -> StateDict:
         """Moments by the path of their weight, counts and the scheduler's state: numbers and arrays in nested dicts."""
-        counters, states = self._unpacked()
-        own = checkpoint.Own(counters, states, self.opt_state.value.beside, self._update.parts)
         return checkpoint.saved(
-            own, self._published, self._following.learning, self._described(), self.lr.state_dict()
+            self._training.own(),
+            self._published,
+            self._following.learning,
+            self._described(),
+            self.lr.state_dict(),
         )
 
     def load_state_dict(self, state_dict: StateDict, strict: bool = True) -> None:
@@ -557,40 +432,22 @@ class OptaxOptimizer(GuardedNode):
         """
         refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.load_state_dict()")
         strict = _checks.flag("strict", strict)
-        counters, states = self._unpacked()
-        own = checkpoint.Own(counters, states, self.opt_state.value.beside, self._update.parts)
-        fresh = None if strict else self._fresh
-        learning, groups = self._following.learning, self._published.groups
-        found = checkpoint.checked(state_dict, own, fresh, learning, self._described(), groups)
+        training, learning = self._training, self._following.learning
+        fresh, groups = None if strict else training.fresh, self._published.groups
+        found = checkpoint.checked(
+            state_dict, training.own(), fresh, learning, self._described(), groups
+        )
         with unchanged_by_errors([] if learning is None else [learning.memory]):
             if learning is not None and found.memory is not None:
                 learning.memory.value = found.memory
             self.lr.load_state_dict(found.scheduler, strict)  # the last that may fail
-        new = found.own
-        if new.parts != self._update.parts:
-            update = dataclasses.replace(self._update, parts=new.parts)
-            self._install(update, new.counters, new.states, new.beside)
-        else:
-            opt = pack(new.counters, new.states, self._update.layouts, new.beside)
-            counts = place(opt.counts, self.opt_state.value.counts)
-            self.opt_state.value = opt._replace(counts=counts)
+        training.load(found.own)
         if strict:
             self._published.write_rates(found.rates)
 
-    def _fresh(self, parts: tuple[Part, ...]) -> checkpoint.Own:
-        """What a training with these parts begins with."""
-        update = dataclasses.replace(self._update, parts=parts)
-        every = leaves_of(self._weights)
-        leaves = {path: every[path] for part in parts for path in part.leaves}
-        own = [{path: leaves[path] for path in part.leaves} for part in parts]
-        transforms = [update.transform(part.group, update.any_columns) for part in parts]
-        states = list(map(fresh_state, transforms, own))
-        counters, beside = update.counting.begin(leaves)
-        return checkpoint.Own(counters, states, beside, parts)
-
     def _described(self) -> StateDict:
         """Its hyper-parameters, as a state dict holds them."""
-        names = {*self.parameters, *self.fixed} & vars(self).keys() - {"opt_state"}
+        names = {*self.parameters, *self.fixed} & vars(self).keys()
         arguments = {name: vars(self)[name] for name in sorted(names)} | self._recipe.foreign_values
         return checkpoint.described(type(self).__name__, arguments, self._groups)
 
@@ -613,12 +470,11 @@ class OptaxOptimizer(GuardedNode):
         object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        hidden = ("opt_state",)
-        own = {k: v for k, v in vars(self).items() if not k.startswith("_") and k not in hidden}
+        own = {k: v for k, v in vars(self).items() if not k.startswith("_")}
         lr = {} if self._complete else {"lr": self.lr}
         more = self._recipe.foreign_values
         pairs = (f"{name}={value!r}" for name, value in {**lr, **own, **more}.items())
         return f"{type(self).__name__}({', '.join(pairs)})"
 
     def __str__(self) -> str:
-        return f"{self!r}\n{table(self.param_groups)}" if self._weights else repr(self)
+        return f"{self!r}\n{table(self.param_groups)}" if self._training.weights else repr(self)

@@ -72,7 +72,7 @@ def _named(pattern: Any) -> tuple[str, Matches]:
         raise TypeError(
             f"groups must have patterns that are regular expressions or functions of (path, leaf), got {pattern!r:.80}."
         )
-    return getattr(pattern, "__name__", repr(pattern)), pattern
+    return getattr(pattern, "__name__", repr(pattern)), pattern  # pyright: ignore[reportReturnType]
 
 
 def sort(patterns: Sequence[Pattern], leaves: Mapping[str, Leaf]) -> list[list[str]]:
@@ -82,7 +82,8 @@ def sort(patterns: Sequence[Pattern], leaves: Mapping[str, Leaf]) -> list[list[s
     for path, leaf in leaves.items():
         matching = [i for i, pattern in enumerate(patterns) if _asked(pattern, path, leaf)]
         found[matching[0] if matching else -1].append(path)
-        taken |= {i: patterns[matching[0]].name for i in matching[1:]}
+        for i in matching[1:]:
+            taken[i] = patterns[matching[0]].name
     for i, (pattern, paths) in enumerate(zip(patterns, found, strict=False)):
         if not paths:
             why = f"{taken[i]!r} before it takes all of them" if i in taken else "matches nothing"

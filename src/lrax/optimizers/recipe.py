@@ -10,7 +10,7 @@ import optax
 
 from .. import _checks
 from .._names import unknown_keyword
-from .._types import Function, Number, Scalar, Unchecked
+from .._types import Function, Scalar, Unchecked
 from ..schedulers.scheduler import LRScheduler
 from .scheduled import as_schedule, check_range
 from .transformations import checked_transformation
@@ -111,20 +111,12 @@ def _spread(
 # --- Arguments ------------------------------------------------------------------------------------
 
 
-def _share(name: str, value: Unchecked) -> Number:
-    """A number in [0, 1)."""
-    share = _checks.non_negative(name, value)
-    if not _checks.is_traced(share) and share >= 1:
-        raise ValueError(f"{name} must be a number in [0, 1), got {value}.")
-    return share
-
-
 _CHECKS: dict[str, Callable[[str, Unchecked], Any]] = {
-    "momentum": _share,
-    "beta1": _share,
-    "beta2": _share,
-    "betas[0]": _share,
-    "betas[1]": _share,
+    "momentum": _checks.share,
+    "beta1": _checks.share,
+    "beta2": _checks.share,
+    "betas[0]": _checks.share,
+    "betas[1]": _checks.share,
     "eps": _checks.non_negative,
     "weight_decay": _checks.non_negative,
     "grad_clip_norm": _checks.positive,
@@ -234,7 +226,7 @@ def around(tx: optax.GradientTransformation) -> Build:
 
 def is_factory(tx: Unchecked) -> bool:
     """Whether it is a function that makes a transformation."""
-    return callable(tx) and not isinstance(tx, (type, tuple, optax.MultiSteps))
+    return callable(tx) and not isinstance(tx, (type, tuple, optax.MultiSteps, LRScheduler))
 
 
 def from_factory(factory: Build, arguments: Mapping[str, Unchecked], with_lr: bool) -> Recipe:
@@ -252,10 +244,15 @@ def from_factory(factory: Build, arguments: Mapping[str, Unchecked], with_lr: bo
             raise TypeError(_no_argument(name, given, arguments[given], known))
     missing = [p for p in known if _required(parameters[p]) and p not in arguments]
     if missing:
-        raise TypeError(f"{name} needs {', '.join(missing)}: pass it by name, {missing[0]}=...")
+        raise TypeError(
+            f"tx must be a transformation, or a function of its arguments by name; {name} needs {', '.join(missing)}, "
+            f"got {factory!r:.80}. Pass {missing[0]}=..."
+        )
     takes_lr = "learning_rate" in parameters
     if takes_lr and not with_lr and _required(parameters["learning_rate"]):
-        raise TypeError(f"lr must be given: {name} takes a learning rate, and has none of its own.")
+        raise TypeError(
+            f"lr must be given for tx={name}, which takes a learning rate and has none of its own, got lr=None."
+        )
     values = {given: theirs(factory, given, value) for given, value in arguments.items()}
     return Recipe(factory, values, takes_lr and with_lr, ours=False, foreign=True)
 

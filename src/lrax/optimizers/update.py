@@ -105,6 +105,15 @@ class Update:
     def trained(self) -> frozenset[str]:
         return frozenset(path for group in self.groups for path in group.leaves)
 
+    def outside(self, group: int) -> dict[str, bool]:
+        """What is done to the gradients of a group around the transformation."""
+        own = self.groups[group]
+        return {
+            "weight_decay": own.decays and self.recipe.ours,
+            "grad_clip_norm": self.clip_norm is not None,
+            "grad_clip_value": own.clips,
+        }
+
     def transform(self, group: int, columns: Rates) -> optax.GradientTransformationExtraArgs:
         """The transformation of a group."""
         own = self.groups[group].values
@@ -185,7 +194,7 @@ class Update:
         counters, states = unpack(opt, self.layouts)
         beside = dict(opt.beside)
         if self.counting.norm:
-            beside["norm"] = optax.global_norm(gradients).astype(np.float32)
+            beside["norm"] = _norm(gradients).astype(np.float32)
         gradients = self._clipped(gradients, columns)
         new: dict[str, Leaf] = {}
         for i, part in enumerate(self.parts):
@@ -264,6 +273,11 @@ def _all_finite(gradients: dict[str, Leaf]) -> Leaf:
     return functools.reduce(
         jnp.logical_and, [jnp.all(jnp.isfinite(leaf)) for leaf in gradients.values()]
     )
+
+
+def _norm(gradients: dict[str, Leaf]) -> Leaf:
+    squares = (jnp.sum(jnp.square(jnp.abs(leaf))) for leaf in gradients.values())
+    return jnp.sqrt(functools.reduce(jnp.add, squares))
 
 
 def _check_structure(name: str, gradient: PyTree, weight: PyTree) -> None:

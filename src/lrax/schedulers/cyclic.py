@@ -1,6 +1,7 @@
 """Cyclic schedules: triangular cycles and the one-cycle policy."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from .. import _checks
@@ -8,7 +9,7 @@ from .._types import Function, Number, RatesLike, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
 from ..formulas.pieces import MOST, growth, half_cosine, ramp, straight
-from ..formulas.schedule import spread
+from ..formulas.schedule import Member, spread
 from .scheduler import LRScheduler
 
 _SHAPES = {"cos": half_cosine, "linear": straight}
@@ -23,8 +24,15 @@ class _Cyclic(Formula):
     gamma: Number
     scale_fn: Function | None
     scale_mode: str
+    cycle_momentum: bool
+    base_momentum: Number
+    max_momentum: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
+        return base + (self.max_lr - base) * self.height(t, x)
+
+    def height(self, t: Value, x: Arithmetic) -> Value:
+        """Where in its cycle it is: from 0 to 1, or as high as the mode has it."""
         length = self.step_size_up + self.step_size_down
         cycle = x.floor_divide(t, length)
         position = t - cycle * length
@@ -32,7 +40,7 @@ class _Cyclic(Formula):
         height = x.where(
             rising, position / self.step_size_up, (length - position) / self.step_size_down
         )
-        return base + (self.max_lr - base) * height * self.scale(t, cycle, x)
+        return height * self.scale(t, cycle, x)
 
     def check_base(self, base: Number) -> None:
         if not (_checks.is_traced(base) or _checks.is_traced(self.max_lr)) and self.max_lr < base:
@@ -46,6 +54,17 @@ class _Cyclic(Formula):
         if self.mode == "triangular2":
             return growth(x, 0.5, cycle)
         return growth(x, self.gamma, t) if self.mode == "exp_range" else 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Mirrored(Formula):
+    """The momentum beside a cyclic learning rate: low where that is high."""
+
+    cycle: _Cyclic
+
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
+        high = self.cycle.max_momentum
+        return x.maximum(high - (high - base) * self.cycle.height(t, x), 0.0)
 
 
 class CyclicLR(LRScheduler):
@@ -86,6 +105,11 @@ class CyclicLR(LRScheduler):
         Whether `scale_fn` is given the cycle, from 1 on, or the epoch.
     last_epoch : int, default 0
         Epoch to start at, >= 0; -1 means 0.
+    cycle_momentum : bool, default False
+        Drive the optimizer's momentum (Adam's beta1), the other way round:
+        ``max_momentum - (max_momentum - base_momentum) * height * scale``.
+    base_momentum, max_momentum : float, default 0.8 and 0.9
+        Lowest and highest momentum, in [0, 1).
 
     Raises
     ------
@@ -100,7 +124,8 @@ class CyclicLR(LRScheduler):
 
     Notes
     -----
-    - torch: the same values. It also cycles the momentum, and takes ``max_lr < base_lr``.
+    - torch: the same values. It cycles the momentum unless told not to; here only if asked, since
+      a scheduler changes nothing unasked. It takes ``max_lr < base_lr``.
     - braintools: wrong for step_size_down != step_size_up: with 4 up and 8 down it falls in 4
       epochs and jumps to `max_lr` at 12. Here these cycles are as in torch.
     - optax has no such schedule.
@@ -122,6 +147,10 @@ class CyclicLR(LRScheduler):
         scale_fn: Function | None = None,
         scale_mode: str = "cycle",
         last_epoch: int = 0,
+        *,
+        cycle_momentum: bool = False,
+        base_momentum: float = 0.8,
+        max_momentum: float = 0.9,
     ) -> None:
         step_size_up = _checks.integer("step_size_up", step_size_up, low=1)
         step_size_down = (
@@ -136,6 +165,7 @@ class CyclicLR(LRScheduler):
             _checks.positive("gamma", gamma),
             None if scale_fn is None else _checks.function("scale_fn", scale_fn),
             _checks.choice("scale_mode", scale_mode, ("cycle", "iterations")),
+            *_momenta(cycle_momentum, base_momentum, max_momentum),
         )
         max_lrs = _checks.learning_rates("max_lr", max_lr)
         base_lrs = _checks.learning_rates("base_lr", base_lr)
@@ -144,6 +174,9 @@ class CyclicLR(LRScheduler):
         for base, formula in zip(spread(base_lrs, groups), spread(formulas, groups), strict=True):
             formula.check_base(base)
         super().__init__(base_lrs, last_epoch, formula=formulas)
+
+    def momentum_schedule(self) -> Member | None:
+        return _member(self, _Mirrored)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,11 +187,17 @@ class _OneCycle(Formula):
     pct_start: Number
     anneal_strategy: str
     three_phase: bool
+    cycle_momentum: bool
+    base_momentum: Number
+    max_momentum: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        shape = _SHAPES[self.anneal_strategy]
         start = x.minimum(base / self.div_factor, MOST)  # not infinite
-        low = start / self.final_div_factor
+        return self.path(t, start, base, start / self.final_div_factor, x)
+
+    def path(self, t: Value, start: Value, base: Value, low: Value, x: Arithmetic) -> Value:
+        """From `start` to `base`, and on to `low`."""
+        shape = _SHAPES[self.anneal_strategy]
         last = self.total_steps - 1
         t = x.minimum(t, last)
         peak = self.pct_start * self.total_steps - 1
@@ -171,6 +210,17 @@ class _OneCycle(Formula):
             bottom, end = x.where(falls_back, start, bottom), x.where(falls_back, back, end)
             top, begin = x.where(runs_out, start, top), x.where(runs_out, back, begin)
         return ramp(x, top, bottom, t - begin, end - begin, shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class _OneCycleMomentum(Formula):
+    """The momentum beside a one-cycle learning rate: low where that is high."""
+
+    cycle: _OneCycle
+
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
+        high = self.cycle.max_momentum
+        return self.cycle.path(t, high, base, high, x)
 
 
 class OneCycleLR(LRScheduler):
@@ -210,6 +260,11 @@ class OneCycleLR(LRScheduler):
         Epoch to start at, >= 0; -1 means 0.
     three_phase : bool, default False
         Whether to come back down to the start before the last fall.
+    cycle_momentum : bool, default False
+        Drive the optimizer's momentum (Adam's beta1), the other way round: from `max_momentum` to
+        `base_momentum` at the peak, and back.
+    base_momentum, max_momentum : float, default 0.85 and 0.95
+        Lowest and highest momentum, in [0, 1).
 
     Raises
     ------
@@ -225,8 +280,9 @@ class OneCycleLR(LRScheduler):
     Notes
     -----
     - torch: the same values up to N - 1; at N it rises again and then raises, here the last value
-      is held. It takes three phases with ``pct_start > 0.5`` and ends before they do. It also
-      cycles the momentum. Give arguments after `anneal_strategy` by name.
+      is held. It takes three phases with ``pct_start > 0.5`` and ends before they do. It cycles the
+      momentum unless told not to; here only if asked, since a scheduler changes nothing unasked.
+      Give arguments after `anneal_strategy` by name.
     - braintools: other values. The rise is linear even for "cos", the peak one epoch later, and the
       end ``max_lr / final_div_factor`` at N.
     - optax: ``cosine_onecycle_schedule`` has peak and end one epoch later.
@@ -251,6 +307,9 @@ class OneCycleLR(LRScheduler):
         last_epoch: int = 0,
         *,
         three_phase: bool = False,
+        cycle_momentum: bool = False,
+        base_momentum: float = 0.85,
+        max_momentum: float = 0.95,
     ) -> None:
         pct_start = _checks.real("pct_start", pct_start, low=0, high=1)
         three_phase = _checks.flag("three_phase", three_phase)
@@ -266,8 +325,30 @@ class OneCycleLR(LRScheduler):
             pct_start,
             _checks.choice("anneal_strategy", anneal_strategy, tuple(_SHAPES)),
             three_phase,
+            *_momenta(cycle_momentum, base_momentum, max_momentum),
         )
         super().__init__(_checks.learning_rates("max_lr", max_lr), last_epoch, formula=formula)
+
+    def momentum_schedule(self) -> Member | None:
+        return _member(self, _OneCycleMomentum)
+
+
+def _momenta(cycle_momentum: Any, base: Any, high: Any) -> tuple[bool, Number, Number]:
+    cycles = _checks.flag("cycle_momentum", cycle_momentum)
+    base, high = _checks.share("base_momentum", base), _checks.share("max_momentum", high)
+    if not (_checks.is_traced(base) or _checks.is_traced(high)) and base > high:
+        raise ValueError(
+            f"base_momentum must be <= max_momentum, got {base} > {high}. It is the momentum at the peak of the learning rate."
+        )
+    return cycles, base, high
+
+
+def _member(scheduler: LRScheduler, kind: Callable[[Any], Formula]) -> Member | None:
+    """The momentum that a cycle drives, if it was asked to."""
+    cycle: Any = scheduler.formulas[0]
+    if not cycle.cycle_momentum:
+        return None
+    return Member(type(scheduler), cycle.base_momentum, kind(cycle))
 
 
 def _length(total_steps: Any, epochs: Any, steps_per_epoch: Any) -> Number:

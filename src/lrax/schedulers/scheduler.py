@@ -146,6 +146,11 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
                 f"A part of another schedule must hold no States, which would be neither saved nor copied with it, got {self!r:.80}. "
                 "Hold them in a scheduler of your own around the others."
             )
+        if self.momentum_schedule() is not None:
+            raise TypeError(
+                f"cycle_momentum must be False in what is a part of another schedule or of an optimizer, got {self!r:.80}. "
+                "Give the optimizer the momentum: momentum=..., or betas=(..., 0.999)."
+            )
         return self.schedule.pieces()
 
     @property

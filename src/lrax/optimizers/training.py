@@ -1,0 +1,171 @@
+"""What an optimizer trains: its weights, their groups and states, and the update of all of them."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import brainstate
+import jax
+import numpy as np
+import optax
+from brainstate.graph import Node
+
+from .._transfers import meant
+from .._types import Function, Leaf, PyTree, Rates
+from ..states.internals import tracing
+from ..states.placement import given, place
+from .arrangement import default, leaves_of
+from .checkpoint import Own
+from .groups import Group
+from .packing import layout_of, pack, unpack
+from .recipe import Recipe
+from .transformations import check_weights, fits, fresh_state, refuse_descent, refuse_nan
+from .update import Counting, Part, Places, Update
+from .weights import Weight, as_registered, gradient_of, put_beside
+
+
+class Training(Node):
+    """The weights of an optimizer, their groups, and one State of all that is learned beside them."""
+
+    graph_invisible_attrs = ("_compiled",)
+    _compiled: tuple[Update, Function] | None = None
+
+    def __init__(self, recipe: Recipe, clip_norm: Any, counting: Counting, complete: bool) -> None:
+        self.weights: dict[str, Weight] = {}
+        """All that are registered, the frozen ones too, by name."""
+        self.added: tuple[Group, ...] = ()
+        """The groups that no pattern has made."""
+        self.update = Update(
+            recipe, (default(recipe),), (), (), {}, Places(({},)), clip_norm, counting, complete
+        )
+        self.state = brainstate.LongTermState(pack([np.int32(0)], [], [], {}))
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The groups; without weights the one that they would be in."""
+        return self.update.groups
+
+    def own(self) -> Own:
+        """What has been learned."""
+        with meant():
+            counters, states = unpack(self.state.value, self.update.layouts)
+        return Own(counters, states, dict(self.state.value.beside), self.update.parts)
+
+    # --- Groups ---------------------------------------------------------------------------------
+
+    def regrouped(
+        self,
+        weights: Mapping[str, Weight],
+        groups: Sequence[Group],
+        places: Places,
+        parts: tuple[Part, ...] | None = None,
+    ) -> Update:
+        """The update of these weights in other groups; nothing has changed yet."""
+        leaves = {name: tuple(weight.leaf_names()) for name, weight in weights.items()}
+        if parts is None:
+            parts = tuple(Part(i, group.leaves) for i, group in enumerate(groups))
+        return dataclasses.replace(
+            self.update, groups=tuple(groups), parts=parts, leaves=leaves, places=places
+        )
+
+    def beginning(
+        self,
+        update: Update,
+        weights: Mapping[str, Weight],
+        before: Own,
+        first_lrs: Rates | None = None,
+    ) -> Own:
+        """What was learned `before` of the parts that are the same, and a beginning for the others."""
+        every = leaves_of(weights)
+        leaves = {path: every[path] for part in update.parts for path in part.leaves}
+        known = dict(zip((part.leaves for part in before.parts), before.states, strict=True))
+        states = []
+        for part in update.parts:
+            own = {path: leaves[path] for path in part.leaves}
+            transform = update.transform(part.group, update.any_columns)
+            check_weights(own, transform, update.outside(part.group))
+            state = known.get(part.leaves)
+            if state is None or not fits(transform, own, state):
+                if first_lrs is not None:
+                    _try_out(update, part.group, own, first_lrs)
+                state = fresh_state(transform, own)
+            states.append(state)
+        counters, beside = update.counting.begin(leaves)
+        for key, kept in before.beside.items():
+            beside[key] = {**beside[key], **kept} if isinstance(kept, dict) else kept
+        return Own(before.counters if before.parts else counters, states, beside, update.parts)
+
+    def fresh(self, parts: tuple[Part, ...]) -> Own:
+        """What a training of the same groups in these parts begins with."""
+        update = dataclasses.replace(self.update, parts=parts)
+        return self.beginning(update, self.weights, Own([], [], {}, ()))
+
+    def install(self, update: Update, own: Own) -> None:
+        """From now on update so, from there; our numbers go where the weights live."""
+        self.update = dataclasses.replace(update, layouts=tuple(map(layout_of, own.states)))
+        put = self.put() or (lambda number: number)
+        packed = pack(own.counters, own.states, self.update.layouts, own.beside)
+        self.state.value = jax.tree.map(put, packed)
+
+    def load(self, own: Own) -> None:
+        """Go on from what was learned there."""
+        if own.parts != self.update.parts:
+            self.install(dataclasses.replace(self.update, parts=own.parts), own)
+            return
+        opt = pack(own.counters, own.states, self.update.layouts, own.beside)
+        self.state.value = jax.tree.map(place, opt, self.state.value)
+
+    def put(self) -> Callable[[Leaf], Leaf] | None:
+        """What puts numbers where the weights live; None if they have not been put anywhere."""
+        return put_beside(weight.state.value for weight in self.weights.values())
+
+    # --- Updating -------------------------------------------------------------------------------
+
+    def step(self, grads: PyTree, columns: Rates, extra_args: dict[str, Any]) -> Leaf | None:
+        """Update the weights; whether there was an update: None is always."""
+        names = self.update.trained_states
+        found = {name: gradient_of(grads, name, self.weights) for name in names}
+        values = {name: self.weights[name].state.value for name in names}
+        extra_args = self._by_name(extra_args)
+        own: Any = (values, self.state.value, columns)
+        update: Function = self.update
+        if not tracing() and not any(callable(leaf) for leaf in jax.tree.leaves(extra_args)):
+            update = self._compiled_update()
+            own = given(own)
+        values, opt, columns = own
+        new, self.state.value, made = update(found, values, opt, columns, extra_args)
+        for name in names:
+            self.weights[name].state.value = new[name]
+        return made
+
+    def _by_name(self, extra_args: dict[str, Any]) -> dict[str, Any]:
+        """Arguments for optax, where trees like the registered one are such by the names of the weights."""
+        changed = dict(extra_args)
+        if "grad" in changed:
+            names = self.update.trained_states
+            changed["grad"] = {n: gradient_of(changed["grad"], n, self.weights) for n in names}
+        if callable(value_fn := changed.get("value_fn")):
+            changed["value_fn"] = lambda values, *args, **more: value_fn(
+                as_registered(values, self.weights), *args, **more
+            )
+        return changed
+
+    def _compiled_update(self) -> Function:
+        """The update as a program of its own, which knows nothing of this optimizer."""
+        if self._compiled is None or self._compiled[0] is not self.update:
+            self._compiled = self.update, jax.jit(self.update)
+        return self._compiled[1]
+
+
+def _try_out(update: Update, group: int, weights: Mapping[str, Leaf], first_lrs: Rates) -> None:
+    """Refuse a transformation of the user's that would not do what is meant."""
+    columns = update.any_columns
+
+    def at(lr: float) -> optax.GradientTransformation:
+        columns[group] = lr
+        return update.transform(group, columns)
+
+    if update.recipe.takes_lr:
+        refuse_nan(at, weights, first_lrs[min(group, len(first_lrs) - 1)])
+    elif update.recipe.foreign and not update.descends:
+        refuse_descent(at(0.5), weights)

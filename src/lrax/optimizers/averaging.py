@@ -130,12 +130,13 @@ def _moved(name: str, part: Leaf, average: PyTree, weight: PyTree) -> PyTree:
 def _check_alike(name: str, average: PyTree, weight: PyTree) -> None:
     """A weight must still be what it was when its average began."""
     wanted, found = (
-        jax.tree.map(lambda leaf: str(np.shape(leaf)), tree) for tree in (average, weight)
+        (jax.tree.structure(tree), [*map(np.shape, jax.tree.leaves(tree))])
+        for tree in (average, weight)
     )
     if wanted != found:
         raise ValueError(
-            f"The weight {name!r} must have the structure and the shapes that its average has, {wanted}, got {found}. "
-            "Construct a new AveragedWeights(...)."
+            f"The weight {name!r} must have the structure and the shapes of its average, {wanted[0]} of {wanted[1]}, "
+            f"got {found[0]} of {found[1]}. Construct a new AveragedWeights(...)."
         )
 
 

@@ -402,6 +402,10 @@ def test_a_weight_of_another_shape_is_refused():
 def test_the_weights_may_be_given_away():
     """The average holds copies: a call that donates the weights leaves it alone, and the other way round."""
     averaged, weight = begin()
+    given = jnp.asarray(SEEN[0])
+    other = lrax.AveragedWeights({"w": brainstate.ParamState(given)})
+    given.delete()
+    np.testing.assert_array_equal(other.value["w"], SEEN[0])
     double = lrax.jit(lambda: setattr(weight, "value", weight.value * 2))
     double()
     np.testing.assert_array_equal(averaged.value["w"], SEEN[0])
@@ -555,7 +559,12 @@ def test_resuming_is_exact(way, tmp_path):
 
 def test_a_state_dict_is_a_copy():
     averaged, weight = begin()
+    averaged.state_dict()["average"]["w"].delete()
     saved = averaged.state_dict()
+    averaged.load_state_dict(saved)
+    averaged.value["w"].delete()
+    averaged.load_state_dict(saved)
+    assert averaged.state.value["updates"].dtype == np.int32
     lrax.jit(averaged.update)()
     weight.value = jnp.asarray(SEEN[1])
     lrax.jit(averaged.update)()
@@ -714,7 +723,8 @@ def test_no_transfers_and_no_promotion(name):
     strict = jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise")
     with jax.transfer_guard("disallow"), strict[0], strict[1]:
         weight = brainstate.ParamState(values[0])
-        averaged = lrax.AveragedWeights({"w": weight}, DECAYS[name][0])
+        number = brainstate.ParamState(1.0)
+        averaged = lrax.AveragedWeights({"w": weight, "v": number}, DECAYS[name][0])
         step = lrax.jit(averaged.update)
         for n, value in enumerate(values[1:]):
             weight.value = value

@@ -179,7 +179,12 @@ def test_what_has_no_number_is_at_the_bottom_or_the_head():
 
 def test_the_first_number_counts():
     params = weights(
-        "blocks.1.mlp.7.weight", "blocks.1.embed", "blocks.3.mlp.0", "x2.y", "stage1.0.w"
+        "blocks.1.mlp.7.weight",
+        "blocks.1.embed",
+        "blocks.3.mlp.0",
+        "x2.y",
+        "stage1.0.w",
+        "a.b.c.d.3.e",
     )
     groups = lrax.layerwise_lr_decay(params, 0.5)
     assert names(groups) == ["layer 0", "layer 1", "layer 3", "head"]
@@ -189,6 +194,7 @@ def test_the_first_number_counts():
         "blocks.1.mlp.7.weight": 0.25,
         "blocks.1.embed": 0.25,
         "blocks.3.mlp.0": 0.5,
+        "a.b.c.d.3.e": 0.5,
         "x2.y": 1.0,
     }
 

@@ -246,6 +246,31 @@ def test_every_program_gives_the_same_bits(name, way):
 
 
 @jits
+@pytest.mark.parametrize("decay", [0.9, None], ids=["exponential", "equal"])
+def test_in_one_program_with_the_training_step(decay, jit):
+    """Step by step, and fused with what makes the weights: the same bits."""
+    found = []
+    for compiled in (False, True):
+        task = Task()
+        optimizer = lrax.AdamW(lr=0.1).register_trainable_weights(task.params)
+        averaged = lrax.AveragedWeights(task.params, decay)
+
+        def train_step(x, y, task=task, optimizer=optimizer, averaged=averaged):
+            optimizer.step(task.gradient(x, y)[0])
+            averaged.update()
+
+        fused = jit(train_step)
+        for batch in range(8):
+            if compiled:
+                fused(*[data[batch % 4] for data in task.batches])
+            else:
+                optimizer.step(task.grads(batch))
+                averaged.update()
+        found.append((task.values(), averaged.value))
+    assert_trees_equal(*found)
+
+
+@jits
 def test_one_compilation_and_no_second_copy(jit):
     task = Task()
     scheduler = lrax.StepLR(0.1, 3)

@@ -60,11 +60,13 @@ def train(weights, jit):
     scheduler = lrax.OneCycleLR(max_lr=0.1, total_steps=10)
     optimizer = lrax.AdamW(lr=scheduler, grad_clip_norm=1.0)
     optimizer.register_trainable_weights(params)
+    averaged = lrax.AveragedWeights(params, 0.9)
 
     def train_step(x, y):
         loss_fn = lambda: jnp.mean((jnp.tanh(x @ params["w"].value + params["b"].value) - y) ** 2)  # noqa: E731
         grads, loss = transform.grad(loss_fn, params, return_value=True)()
         optimizer.step(grads)
+        averaged.update()
         return loss
 
     def train_and_schedule(x, y):
@@ -93,16 +95,25 @@ def train(weights, jit):
     scheduler.load_state_dict(scheduler.state_dict())
     scheduler.step(2)
     optimizer.load_state_dict(optimizer.state_dict())
-    replaced = [params["w"].value, params["b"].value, *jax.tree.leaves(optimizer.opt_state.value)]
+    averaged.load_state_dict(averaged.state_dict())
+    states = [*params.values(), optimizer.opt_state, averaged.state]
+    replaced = jax.tree.leaves([state.value for state in states])
     replaced = [leaf.addressable_data(0) for leaf in replaced]  # an array itself would be copied
     epoch()
 
     moments = optimizer.opt_state.value.moments
-    scalars = [scheduler.last_epoch.value, optimizer.opt_state.value.counts]
+    scalars = [
+        scheduler.last_epoch.value,
+        optimizer.opt_state.value.counts,
+        averaged.state.value["updates"],
+    ]
     arrays = {
         name: [leaf for leaf in jax.tree.leaves(moments) if leaf.shape == state.value.shape]
         for name, state in params.items()
     }
+    with averaged.swapped():
+        inside = [state.value for state in params.values()]
+    inside += averaged.value.values()
     gather = jax.jit(lambda tree: tree, out_shardings=everywhere)
     return {
         "devices": jax.device_count(),
@@ -130,6 +141,11 @@ def train(weights, jit):
         "scalars on the mesh": [
             leaf.sharding.is_equivalent_to(everywhere, leaf.ndim) for leaf in scalars
         ],
+        "averages": {
+            name: np.asarray(gather(value)).tolist() for name, value in averaged.value.items()
+        },
+        "averages stay": [leaf.sharding.is_equivalent_to(where, leaf.ndim) for leaf in inside],
+        "updates": int(averaged.updates),
         "twins": twins(jit, where),
         "given away": all(part.is_deleted() for part in replaced),
     }

@@ -26,6 +26,10 @@ def trained(scheduler, groups=1):
     return made
 
 
+def averaged(decay=0.75):
+    return lrax.AveragedWeights({"w": weight(3)}, decay)
+
+
 def plateau():
     return lrax.ReduceLROnPlateau(patience=0)
 

@@ -44,9 +44,12 @@ def finish(*processes):
 
 def assert_same_training(found, expected):
     assert_close(found["losses"], expected["losses"], rtol=1e-5)
-    assert found["params"].keys() == expected["params"].keys()
-    for name, values in expected["params"].items():
-        assert_close(found["params"][name], values, rtol=1e-5, floor=1e-5)
+    for part in ("params", "averages"):
+        assert found[part].keys() == expected[part].keys()
+        for name, values in expected[part].items():
+            assert_close(found[part][name], values, rtol=1e-5, floor=1e-5)
+    assert found["averages"] != found["params"]
+    assert found["updates"] == expected["updates"] == 12
     assert_same_bits(np.float32(found["lr"]), np.float32(expected["lr"]))
     assert found["epoch"] == expected["epoch"] == 8
 
@@ -57,7 +60,8 @@ def assert_in_place(found, rows):
     assert found["moments"] == {"w": 2, "b": 2}
     assert found["moments stay"]
     assert found["rows of a moment on a device"] == [rows, rows]
-    assert len(found["scalars on the mesh"]) == 2  # clock, counts
+    assert found["averages stay"] == [True] * 4
+    assert len(found["scalars on the mesh"]) == 3  # clock, counts, updates
     assert all(found["scalars on the mesh"])
     assert found["twins"] == [[3.0], [4.0]]
 

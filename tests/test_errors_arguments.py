@@ -5,6 +5,7 @@ The tables must hold every argument, by signature: a new one without rows fails.
 
 import copy
 import inspect
+import re
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 import lrax
 import registry
-from ready import optimizer, plateau, values, weight
+from ready import averaged, optimizer, plateau, values, weight
 from registry import REFUSES
 from registry.rows import (
     BETAS,
@@ -29,6 +30,7 @@ from registry.rows import (
     NUMBER,
     OBJECT,
     PAIR,
+    POSITIVE,
     SHARE,
     STEP,
     TX,
@@ -37,8 +39,17 @@ from registry.rows import (
     refuse,
 )
 
+PLATEAU = lrax.ReduceLROnPlateau()
 OPTIMIZER = {"lr": LR, "weight_decay": NON_NEGATIVE, "grad_clip_norm": CLIP, "grad_clip_value": CLIP, "clip_norm": CLIP}  # fmt: skip
 MOMENTS = {"betas": BETAS, "eps": NON_NEGATIVE}
+STATES = refuse(TypeError, 3, "w", {"w": 3.0}, {"w": jnp.ones(3)}, [weight(2), 0.5], STEP)
+STATES += refuse((TypeError, ValueError), None, {}, [])
+DECAY = besides(SHARE, None, abs, STEP) + refuse(TypeError, lrax.StepLR, PLATEAU)
+DECAY += refuse(
+    ValueError, lrax.StepLR(1.0), lrax.StepLR([0.9, 0.8]), lambda n: -0.5, lambda n: NAN
+)
+CLOCK = refuse(TypeError, 3, "cosine", abs, lrax.StepLR, [STEP], optax.adam(1e-3))
+CLOCK += refuse(ValueError, STEP)  # which nothing depends on
 CONSTRUCTORS = {
     **REFUSES,
     "SGD": {**OPTIMIZER, "momentum": SHARE, "nesterov": FLAG},
@@ -51,10 +62,12 @@ CONSTRUCTORS = {
     },
     "AdamW": {**OPTIMIZER, **MOMENTS},
     "OptaxOptimizer": {**OPTIMIZER, "tx": TX},
+    "AveragedWeights": {"params": STATES, "decay": DECAY, "scheduler": CLOCK},
 }
 VALID = {  # arguments that are needed besides
     **registry.VALID,
     "SGD.nesterov": {"momentum": 0.9},
+    "AveragedWeights": {"params": {"w": weight(3)}},
 }
 
 # --- Methods and functions -----------------------------------------------------------------------
@@ -71,8 +84,6 @@ METRIC = [row for row in NUMBER if row[1] is TypeError and row[0] is not None]
 CALLBACK = refuse(TypeError, None, 3, "f", 0.5, OBJECT)
 OPTIMIZERS = refuse(TypeError, None, 3, "sgd", STEP, optax.adam(1e-3), lrax.SGD)
 SCHEDULERS = refuse(TypeError, None, 0.1, "cosine", abs, lrax.StepLR, [STEP], optax.adam(1e-3))
-STATES = refuse(TypeError, 3, "w", {"w": 3.0}, {"w": jnp.ones(3)}, [weight(2), 0.5], STEP)
-STATES += refuse((TypeError, ValueError), None, {}, [])
 GRADIENTS = refuse((TypeError, ValueError), None, 3.0, "g", {}, {"v": jnp.ones(3)}, [jnp.ones(3)])
 GRADIENTS += refuse(
     (TypeError, ValueError), {"w": jnp.ones(4)}, {"w": 1.0}, {"w": None}, {"w": [1.0]}
@@ -113,6 +124,21 @@ METHODS = {  # the object, how its method is called otherwise, and the rows
         optimizer,
         {"state_dict": optimizer().state_dict()},
         {"state_dict": DICT, "strict": FLAG},
+    ),
+    "AveragedWeights.load_state_dict": (
+        averaged,
+        {"state_dict": averaged().state_dict()},
+        {"state_dict": DICT, "strict": FLAG},
+    ),
+    "layerwise_lr_decay": (
+        None,
+        {"params": {"0": weight(3)}},
+        {
+            "params": STATES + refuse(ValueError, {"w": weight(3)}),
+            "decay": POSITIVE + refuse(ValueError, 1.5, jnp.float32(2.0)),
+            "layer": refuse(TypeError, 3, "0", [0], STEP.config),
+            "no_decay": refuse(TypeError, 3, ["bias"], {}, True, b"0") + refuse(ValueError, "(", "bias$", re.compile(b"0")),
+        },
     ),
     "from_config": (None, {"config": STEP.config}, {"classes": refuse(TypeError, None, 3, "abs", [abs], [3], ["StepLR"], [STEP], [dict]), "config": refuse(ValueError, None, 3, "StepLR", [], {}, {"StepLR": 3}, {"NoLR": {}})}),
     "jit": (

@@ -42,6 +42,8 @@ KEYWORDS = {  # a class and a keyword that it does not have: the one that is mea
     ("AdamW", "wd"): "weight_decay",
     ("SGD", "max_grad_norm"): "grad_clip_norm",
     ("OptaxOptimizer", "learning_rate"): "lr",
+    ("AveragedWeights", "ema_decay"): "decay",
+    ("AveragedWeights", "model"): "params",
 }
 
 
@@ -96,6 +98,9 @@ NAMES = {
     "CosineAnealingLR": "Did you mean CosineAnnealingLR?",
     "MultiplicativeLR": "Here that is LambdaLR",
     "SWALR": "Here that is SequentialLR",
+    "AveragedModel": "Here that is AveragedWeights.",
+    "ema": "Here that is AveragedWeights.",
+    "param_groups_lrd": "Here that is layerwise_lr_decay.",
     "join_schedules": "Here that is SequentialLR.",
     "Lion": "lrax.OptaxOptimizer(optax.scale_by_lion(), lr=...)",
     "RMSprop": "lrax.OptaxOptimizer(optax.scale_by_rms(), lr=...)",

@@ -43,6 +43,8 @@ _ARGUMENTS = {
     "betas": "b1 b2 beta1 beta2",
     "eps": "epsilon",
     "weight_decay": "wd",
+    "decay": "ema_decay momentum layer_decay",
+    "params": "model param_states weights",
     "threshold": "min_delta",
     "grad_clip_norm": "max_norm max_grad_norm clipnorm",
     "grad_clip_value": "clip_value clipvalue",
@@ -59,6 +61,11 @@ _NOT_NEEDED = {
 
 _ELSEWHERE = {
     "MultiplicativeLR": "LambdaLR, whose function gives the whole factor and not that of one epoch",
+    "AveragedModel": "AveragedWeights",
+    "EMA": "AveragedWeights",
+    "ExponentialMovingAverage": "AveragedWeights",
+    "ema": "AveragedWeights",
+    "param_groups_lrd": "layerwise_lr_decay",
     "SWALR": "SequentialLR, with a CosineAnnealingLR in last place",
     "constant_schedule": "ConstantLR",
     "linear_schedule": "LinearLR",

@@ -20,11 +20,14 @@ from registry.rows import (
     BETAS,
     CLIP,
     COUNT,
+    DECAY,
     EPOCH,
     FLAG,
+    GROUPS,
     HUGE,
     INF,
     LR,
+    MOMENTUM,
     NAN,
     NON_NEGATIVE,
     NUMBER,
@@ -40,29 +43,36 @@ from registry.rows import (
 )
 
 PLATEAU = lrax.ReduceLROnPlateau()
-OPTIMIZER = {"lr": LR, "weight_decay": NON_NEGATIVE, "grad_clip_norm": CLIP, "grad_clip_value": CLIP, "clip_norm": CLIP}  # fmt: skip
-MOMENTS = {"betas": BETAS, "eps": NON_NEGATIVE}
+OPTIMIZER = {
+    "lr": LR,
+    "weight_decay": DECAY,
+    **dict.fromkeys(("grad_clip_norm", "grad_clip_value", "clip_norm"), CLIP),
+    "groups": GROUPS,
+    "accumulate_steps": COUNT,
+    **dict.fromkeys(("skip_nonfinite", "auto_step", "log_grad_norm"), FLAG),
+}
+MOMENTS = {"betas": BETAS, "eps": DECAY}
 STATES = refuse(TypeError, 3, "w", {"w": 3.0}, {"w": jnp.ones(3)}, [weight(2), 0.5], STEP)
 STATES += refuse((TypeError, ValueError), None, {}, [])
-DECAY = besides(SHARE, None, abs, STEP) + refuse(TypeError, lrax.StepLR, PLATEAU)
-DECAY += refuse(
+AVERAGED = besides(SHARE, None, abs, STEP) + refuse(TypeError, lrax.StepLR, PLATEAU)
+AVERAGED += refuse(
     ValueError, lrax.StepLR(1.0), lrax.StepLR([0.9, 0.8]), lambda n: -0.5, lambda n: NAN
 )
 CLOCK = refuse(TypeError, 3, "cosine", abs, lrax.StepLR, [STEP], optax.adam(1e-3))
 CLOCK += refuse(ValueError, STEP)  # which nothing depends on
 CONSTRUCTORS = {
     **REFUSES,
-    "SGD": {**OPTIMIZER, "momentum": SHARE, "nesterov": FLAG},
+    "SGD": {**OPTIMIZER, "momentum": MOMENTUM, "nesterov": FLAG},
     "Adam": {
         **OPTIMIZER,
         **MOMENTS,
-        "beta1": besides(SHARE, None),
-        "beta2": besides(SHARE, None),
+        "beta1": besides(MOMENTUM, None),
+        "beta2": besides(MOMENTUM, None),
         "amsgrad": FLAG,
     },
     "AdamW": {**OPTIMIZER, **MOMENTS},
-    "OptaxOptimizer": {**OPTIMIZER, "tx": TX},
-    "AveragedWeights": {"params": STATES, "decay": DECAY, "scheduler": CLOCK},
+    "OptaxOptimizer": {**OPTIMIZER, "weight_decay": besides(DECAY, None), "tx": TX},
+    "AveragedWeights": {"params": STATES, "decay": AVERAGED, "scheduler": CLOCK},
 }
 VALID = {  # arguments that are needed besides
     **registry.VALID,
@@ -114,8 +124,8 @@ METHODS = {  # the object, how its method is called otherwise, and the rows
         {"params": {"b": weight(2)}},
         {
             "params": STATES,
-            "lr": besides(NON_NEGATIVE, None),
-            "weight_decay": besides(NON_NEGATIVE, None),
+            "lr": besides(NON_NEGATIVE, None, abs, STEP),
+            "weight_decay": besides(DECAY, None),
         },
     ),
     "OptaxOptimizer.step": (optimizer, {}, {"grads": GRADIENTS}),
@@ -152,7 +162,7 @@ METHODS = {  # the object, how its method is called otherwise, and the rows
         },
     ),
 }  # fmt: skip
-UNCHECKED = {"Formula", "OptaxOptimizer.direction"}
+UNCHECKED = {"Formula"}
 """Written by users, called by us."""
 
 

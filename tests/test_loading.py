@@ -113,7 +113,7 @@ OTHER_OPTIMIZERS = {  # how another one is made, and what the message says of it
     "decay": ({"weight_decay": 0.5}, r"AdamW\.weight_decay: saved 0\.01, here 0\.5"),
     "clipping": ({"grad_clip_norm": 1.0}, r"AdamW\.grad_clip_norm: saved None, here 1\.0"),
     "lr of a group": ({"group": {"lr": 0.5}}, r"AdamW\.group 1\.lr: saved 0\.02, here 0\.5"),
-    "no lr of a group": ({"group": {"lr": None}}, r"AdamW\.group 1\.lr: saved 0\.02, here None"),
+    "no lr of a group": ({"group": {"lr": None}}, r"AdamW\.group 1\.lr: saved 0\.02, here nothing"),
     "decay of a group": ({"group": {"weight_decay": 0.5}}, r"group 1\.weight_decay: saved 0\.1, here 0\.5"),
 }  # fmt: skip
 

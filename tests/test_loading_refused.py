@@ -103,8 +103,8 @@ PLATEAU = {
         for v in (-1, 2**31, 1.5, NAN, "3", None, True, np.ones(2))
     },
 }
-MU = ("opt_state", "0", "0", "mu", "a")
-COUNT = ("opt_state", "0", "0", "count")
+MU = ("opt_state", "weights", "a", "0.mu")
+COUNT = ("opt_state", "parts", "0", "0.count")
 OPTIMIZER = {
     **{f"not a dict: {d!r}": (lambda _, d=d: d, "must be a dict") for d in NO_DICTS},
     **{
@@ -118,16 +118,36 @@ OPTIMIZER = {
     "the lr of a group is missing": (put("lr", {"0": 0.1}), "lr"),
     "the lr of no group": (put("lr", "2", 0.1), "lr"),
     **{f"lr {v!r}": (put("lr", "1", v), "lr") for v in (-0.1, NAN, INF, "0.1", None, True, [0.1])},
-    "a moment is missing": (put("opt_state", "0", "0", "mu", {}), "mu"),
-    "a moment too many": (put("opt_state", "0", "0", "mu", "z", np.ones(3)), "mu"),
-    "a group is missing": (
-        lambda d: put("opt_state", without("1")(d["opt_state"]))(d),
+    "a moment is missing": (
+        lambda d: put("opt_state", "weights", "a", without("0.mu")(d["opt_state"]["weights"]["a"]))(
+            d
+        ),
+        "0.mu",
+    ),
+    "a moment too many": (put("opt_state", "weights", "a", "0.z", np.ones(3)), "0.z"),
+    "a part is missing": (
+        lambda d: put("opt_state", "parts", without("1")(d["opt_state"]["parts"]))(d),
         "opt_state",
     ),
-    "a group too many": (put("opt_state", "2", {}), "opt_state"),
+    "a part too many": (put("opt_state", "parts", "2", {"0.count": 3}), "opt_state"),
+    "a weight is missing": (
+        lambda d: put("opt_state", "weights", without("a")(d["opt_state"]["weights"]))(d),
+        "opt_state lacks weights, which begin with fresh moments: a",
+    ),
+    "a weight too many": (
+        put("opt_state", "weights", "z", {"part": 0}),
+        "opt_state has weights that are not trained here: z",
+    ),
+    "another part": (put("opt_state", "weights", "a", "part", 1), "grouped in another way"),
+    **{
+        f"part {v!r:.20}": (put("opt_state", "weights", "a", "part", v), "a.part")
+        for v in (-1, 0.5, NAN, "0", None, True, [0])
+    },
+    "a weight is a number": (put("opt_state", "weights", "a", 3), "weights.a"),
+    "weights are a list": (put("opt_state", "weights", []), "weights"),
     "moments are a list": (put("opt_state", []), "opt_state"),
     **{
-        f"a moment is {what}": (put(*MU, value), "mu.a")
+        f"a moment is {what}": (put(*MU, value), "a.0.mu")
         for what, value in {
             "of another shape": np.zeros((5, 4), np.float32),
             "a number": 0.5,
@@ -156,7 +176,7 @@ OPTIMIZER = {
         )
     },
     **{
-        f"a moment is {what}": (put(*MU, value), "mu.a must")
+        f"a moment is {what}": (put(*MU, value), "a.0.mu must")
         for what, value in {
             "beyond float32": np.full((4, 5), 1e39),
             "random keys": jax.random.split(jax.random.key(0), (4, 5)),
@@ -170,7 +190,7 @@ OPTIMIZER = {
         for v in (-1, np.timedelta64(3, "ns"), np.ma.masked, jax.random.key(0), 10**400, -(10**400))
     },
     "a mean square is less than 0": (
-        put("opt_state", "0", "0", "nu", "a", np.full((4, 5), -1.0, np.float32)),
+        put("opt_state", "weights", "a", "0.nu", np.full((4, 5), -1.0, np.float32)),
         "nu.a must be numbers >= 0",
     ),
     "other betas": (
@@ -215,6 +235,7 @@ OTHER_SCHEDULES |= {
     "no hyper-parameters",
     "a name as a number",
 }
+OTHER_SCHEDULES |= {"a weight is missing", "a weight too many", "another part"}
 OTHER_SCHEDULES |= {"another schedule", "another scheduler", "mode as a string", "another mode"}
 OTHER_SCHEDULES |= {"another step_size", "another gamma", "gamma is NaN", "gamma is an array"}
 OTHER_SCHEDULES |= {"gamma is missing", "a list of base rates"}
@@ -329,7 +350,7 @@ MUTATIONS = [  # made of what, where, the new value, and what the message holds
     ("SGD", ["step_count"], NAN, "step_count", "nan"),
     ("SGD", ["opt_state"], {}, "opt_state"),
     ("SGD", ["opt_state"], 3, "opt_state"),
-    ("SGD", ["opt_state", "1"], {}, "opt_state", "1"),
+    ("SGD", ["opt_state", "1"], {"a": 3}, "opt_state", "1"),
     ("SGD", ["lr_scheduler"], None, "lr_scheduler"),
     ("SGD", ["lr_scheduler", "last_epoch"], NAN, "last_epoch", "nan"),
     ("SGD", ["lr_scheduler", "ConstantLR", "base_lr"], 0.7, "base_lr", "0.7", "0.1"),

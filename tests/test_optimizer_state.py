@@ -113,10 +113,10 @@ def test_the_moments_of_half_precision_do_not_stand_still(dtype):
     optimizer = lrax.Adam(lr=0.0).register_trainable_weights(states)
     g = jnp.ones((), dtype)
     brainstate.transform.for_loop(lambda _: optimizer.step({"w": g}), jnp.arange(3000))
-    state = optimizer.state_dict()["opt_state"]["0"]["1"]
-    assert state["mu"]["w"].dtype == state["nu"]["w"].dtype == jnp.float32
-    assert_close(state["nu"]["w"], 1 - 0.999**3000, rtol=1e-4)
-    assert_close(state["mu"]["w"], 1 - 0.9**3000, rtol=1e-5)
+    state = optimizer.state_dict()["opt_state"]["weights"]["w"]
+    assert state["1.mu"].dtype == state["1.nu"].dtype == jnp.float32
+    assert_close(state["1.nu"], 1 - 0.999**3000, rtol=1e-4)
+    assert_close(state["1.mu"], 1 - 0.9**3000, rtol=1e-5)
 
 
 def half_by_hand(tx, start, gradients):
@@ -188,7 +188,7 @@ def test_the_number_of_steps_stops_at_its_end(jit):
     optimizer = lrax.Adam(lr=0.01).register_trainable_weights(states)
     saved = optimizer.state_dict()
     saved["step_count"] = 2**31 - 2
-    saved["opt_state"]["0"]["1"]["count"] = 2**31 - 2
+    saved["opt_state"]["parts"]["0"]["1.count"] = 2**31 - 2
     optimizer.load_state_dict(saved)
     step = jit(lambda: optimizer.step({"w": jnp.ones(4)}))
     for _ in range(3):

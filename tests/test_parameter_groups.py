@@ -255,10 +255,16 @@ def test_a_list_of_another_argument_has_an_entry_for_each_group():
 def test_a_group_is_a_mapping():
     optimizer = two_groups(lrax.ExponentialLR(0.5, 0.5))
     group = optimizer.param_groups[1]
-    assert list(group) == list(group.keys()) == ["params", "lr", "weight_decay"]
+    assert (
+        list(group)
+        == list(group.keys())
+        == [*("params", "lr", "momentum", "weight_decay", "name", "leaves", "size")]
+    )
     assert list(dict(group)["params"]) == ["b"]
     assert repr(group).startswith("ParamGroup(params={'b': ")
-    assert "lr=0.02, weight_decay=0.0" in repr(group)
+    assert "lr=0.02, momentum=0.0, weight_decay=0.0, name='added 1', leaves=['b'], size=15" in repr(
+        group
+    )
     with pytest.raises(KeyError, match="betas"):
         group["betas"]
     with pytest.raises(KeyError, match="only 'lr' can"):

@@ -19,9 +19,17 @@ from registry.rows import (
     NON_NEGATIVE,
     POSITIVE,
     RATES,
+    SHARE,
     besides,
     refuse,
 )
+
+MOMENTA = {
+    "cycle_momentum": FLAG,
+    "base_momentum": SHARE + refuse(ValueError, 0.97),
+    "max_momentum": SHARE + refuse(ValueError, 0.5),
+}
+
 
 # --- CyclicLR ---------------------------------------------------------------------------------------
 
@@ -83,6 +91,7 @@ CYCLIC = Entry(
         "gamma": POSITIVE,
         "scale_fn": besides(FUNCTION, None),
         "scale_mode": CHOICE,
+        **MOMENTA,
     },
     exact=cyclic,
     boundaries=turns,
@@ -117,7 +126,8 @@ CYCLIC = Entry(
         "mode": st.sampled_from(["triangular", "triangular2", "exp_range"]),
         "gamma": draws.shrinking,
     },
-    undrawn=("scale_fn", "scale_mode"),  # functions have no gradient
+    # Functions have no gradient, and the momentum is none of the learning rate's.
+    undrawn=("scale_fn", "scale_mode", *MOMENTA),
     repaired=base_below_max,
     torch=[
         *EVERY_MODE,
@@ -204,6 +214,7 @@ ONE_CYCLE = Entry(
         "div_factor": POSITIVE,
         "final_div_factor": POSITIVE,
         "three_phase": FLAG,
+        **MOMENTA,
     },
     valid={
         "": {"total_steps": 100},
@@ -264,7 +275,7 @@ ONE_CYCLE = Entry(
         "final_div_factor": st.floats(1.0, 1e6),
         "three_phase": st.booleans(),
     },
-    undrawn=("epochs", "steps_per_epoch"),  # instead of total_steps
+    undrawn=("epochs", "steps_per_epoch", *MOMENTA),  # instead of total_steps
     repaired=lambda k: {**k, "three_phase": k["three_phase"] and k["pct_start"] <= 0.5},
     torch=[
         *(

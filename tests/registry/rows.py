@@ -51,7 +51,15 @@ LR = [
     (lrax.StepLR, TypeError),
     (optax.constant_schedule(1.0), TypeError),
 ]
-CLIP = besides(POSITIVE, None)
+BAD_SCHEDULES = refuse(TypeError, lrax.StepLR) + refuse(ValueError, lrax.StepLR([0.1, 0.2]))
+DECAY = besides(NON_NEGATIVE, abs, STEP) + BAD_SCHEDULES
+MOMENTUM = besides(SHARE, abs, STEP) + BAD_SCHEDULES
+MOMENTUM += refuse(ValueError, lrax.StepLR(1.0), lrax.LinearLR(1.0, 0.5, 1.0, 10))
+CLIP = besides(POSITIVE, None, abs, STEP) + BAD_SCHEDULES
+CLIP += refuse(ValueError, lrax.CosineAnnealingLR(1.0, 10))
+GROUPS = refuse(TypeError, 3, "bias", [3], [("bias",)], {"bias": 3}, {3: {}}, {"bias": None})
+GROUPS += refuse(ValueError, {"(": {}}, {"b": {"nope": 1}}, {"b": {"frozen": 1}})
+GROUPS += refuse(ValueError, {"b": {"frozen": True, "lr": 0.1}}, {"b": {"grad_clip_norm": 1.0}})
 BETAS = refuse(TypeError, None, 0.9, "ab", STEP, ("a", 0.9), (0.9, None), (True, 0.9))
 BETAS += refuse(
     ValueError, (), (0.9,), (0.9, 0.9, 0.9), (1.0, 0.9), (0.9, 1.5), (-0.1, 0.9), (NAN, 0.9)

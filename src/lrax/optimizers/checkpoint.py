@@ -161,10 +161,6 @@ def checked(
     strict = fresh is None
     _check_keys(state_dict)
     different = differences(unwrap(state_dict["optimizer"]), optimizer)
-    counters = [
-        _counter(name, state_dict.get(name, 0))
-        for name, _ in zip(COUNTERS, own.counters, strict=False)
-    ]
     opt_state, members = _members(state_dict["opt_state"])
     moved = _moved(members, own.parts)
     different += moved
@@ -176,25 +172,31 @@ def checked(
     if strict:
         check_keys("state_dict", state_dict, (*KEYS, *_more_keys(own, learning)))
     rates = _rates(state_dict["lr"], len(state_dict["lr"]) if moved else groups)
-    norm, memory = unwrap(state_dict.get("grad_norm", 0.0)), None
-    check_number("grad_norm", norm, low=0)
+    memory = None
     if learning is not None and (strict or "plateaus" in state_dict):
         memory = learning.from_numbers(unwrap(state_dict["plateaus"]))
-    loaded = own
     if fresh is not None and moved:
-        loaded, opt_state = _regrouped(opt_state, members, own, fresh)
-    opt_state, restarts = _with_sums(opt_state, loaded, different)
-    loaded = _from_weights(
-        load_leaves("opt_state", _without_empty(opt_state), _by_weight(loaded)), loaded
-    )
+        own, opt_state = _regrouped(opt_state, members, own, fresh)
+    loaded = _learned(state_dict, opt_state, own, different)
+    if different:
+        warn(f"The optimizer has changed, and goes on as it is here: {'; '.join(different)}.")
+    return Checked(loaded, rates, memory, state_dict["lr_scheduler"])
+
+
+def _learned(
+    state_dict: StateDict, opt_state: dict[str, Any], own: Own, different: list[str]
+) -> Own:
+    """What a state dict says that an optimizer like `own` has learned."""
+    opt_state, restarts = _with_sums(opt_state, own, different)
+    found = load_leaves("opt_state", _without_empty(opt_state), _by_weight(own))
+    loaded = _from_weights(found, own)
     _check_signs(loaded.states)
+    counters, norm = _numbers(state_dict, own)
     if restarts and len(counters) > 1:
         counters[1] = np.int32(0)
     if "norm" in loaded.beside:
-        loaded.beside["norm"] = np.float32(norm)
-    if different:
-        warn(f"The optimizer has changed, and goes on as it is here: {'; '.join(different)}.")
-    return Checked(loaded._replace(counters=counters), rates, memory, state_dict["lr_scheduler"])
+        loaded.beside["norm"] = norm
+    return loaded._replace(counters=counters)
 
 
 def _with_sums(
@@ -239,14 +241,21 @@ def _check_keys(state_dict: StateDict) -> None:
     check_keys("state_dict", {k: v for k, v in state_dict.items() if k not in optional}, KEYS)
 
 
-def _counter(name: str, value: Unchecked) -> np.int32:
-    return np.int32(check_number(name, unwrap(value), low=0, high=LAST_EPOCH, whole=True))
+def _numbers(state_dict: StateDict, own: Own) -> tuple[list[Leaf], np.float32]:
+    """The counters, and the norm of the last gradients."""
+    counters = [
+        np.int32(check_number(k, unwrap(state_dict.get(k, 0)), low=0, high=LAST_EPOCH, whole=True))
+        for k, _ in zip(COUNTERS, own.counters, strict=False)
+    ]
+    norm = check_number("grad_norm", unwrap(state_dict.get("grad_norm", 0.0)), low=0)
+    return counters, np.float32(norm)
 
 
 def _members(opt_state: Unchecked) -> tuple[dict[str, Any], dict[str, int]]:
     """What belongs to weights and parts, and the part of each weight."""
     if not isinstance(opt_state, dict):
         check_keys("opt_state", opt_state, ("weights", "parts"))
+    check_keys("opt_state", opt_state, [k for k in ("weights", "parts") if k in opt_state])
     weights, members = {}, {}
     found = opt_state.get("weights", {})
     for path in (
@@ -265,12 +274,12 @@ def _moved(members: Mapping[str, int], parts: Sequence[Part]) -> list[str]:
     here = {path: i for i, part in enumerate(parts) for path in part.leaves}
     lines = []
     if new := [path for path in here if path not in members]:
-        lines.append(f"weights that were not saved, and begin with fresh moments: {', '.join(new)}")
+        lines.append(f"opt_state lacks weights, which begin with fresh moments: {', '.join(new)}")
     if gone := [path for path in members if path not in here]:
-        lines.append(f"weights that were saved, and are not trained here: {', '.join(gone)}")
+        lines.append(f"opt_state has weights that are not trained here: {', '.join(gone)}")
     both = {(members[path], here[path]) for path in here if path in members}
     if len(both) > min(len({a for a, _ in both}), len({b for _, b in both})):
-        lines.append("weights are grouped in another way")
+        lines.append("opt_state has the weights grouped in another way")
     return lines
 
 

@@ -24,12 +24,16 @@ class SGD(OptaxOptimizer):
     lr : float or LRScheduler, default 1e-3
         Learning rate, >= 0, or the scheduler that gives it.
     momentum : float, default 0.0
-        Share of the last update that is kept, in [0, 1).
+        Share of the last update that is kept, in [0, 1). A number here may be a scheduler, too.
     weight_decay : float, default 0.0
         Share of the weight that is added to the gradient (coupled), >= 0.
     nesterov : bool, default False
         Nesterov momentum; needs ``momentum > 0``.
-    grad_clip_norm, grad_clip_value, clip_norm : float, optional
+    grad_clip_norm, grad_clip_value, clip_norm, groups : optional
+        See :class:`OptaxOptimizer`.
+    accumulate_steps : int, default 1
+        See :class:`OptaxOptimizer`.
+    skip_nonfinite, auto_step, log_grad_norm : bool, default False and False and False
         See :class:`OptaxOptimizer`.
 
     Raises
@@ -107,7 +111,7 @@ class Adam(OptaxOptimizer):
     lr : float or LRScheduler, default 1e-3
         Learning rate, >= 0, or the scheduler that gives it.
     betas : tuple of float, default (0.9, 0.999)
-        Decay rates of the two moments, in [0, 1).
+        Decay rates of the two moments, in [0, 1). A number here may be a scheduler, too.
     beta1, beta2 : float, optional
         Other names for the entries of `betas`.
     eps : float, default 1e-8
@@ -116,7 +120,11 @@ class Adam(OptaxOptimizer):
         Share of the weight that is added to the gradient, >= 0.
     amsgrad : bool, default False
         Never let the second moment fall.
-    grad_clip_norm, grad_clip_value, clip_norm : float, optional
+    grad_clip_norm, grad_clip_value, clip_norm, groups : optional
+        See :class:`OptaxOptimizer`.
+    accumulate_steps : int, default 1
+        See :class:`OptaxOptimizer`.
+    skip_nonfinite, auto_step, log_grad_norm : bool, default False and False and False
         See :class:`OptaxOptimizer`.
 
     Raises
@@ -205,12 +213,16 @@ class AdamW(OptaxOptimizer):
     lr : float or LRScheduler, default 1e-3
         Learning rate, >= 0, or the scheduler that gives it.
     betas : tuple of float, default (0.9, 0.999)
-        Decay rates of the two moments, in [0, 1).
+        Decay rates of the two moments, in [0, 1). A number here may be a scheduler, too.
     eps : float, default 1e-8
         Added to the denominator, >= 0.
     weight_decay : float, default 0.01
         Share of the weight that is subtracted, times the learning rate, >= 0.
-    grad_clip_norm, grad_clip_value, clip_norm : float, optional
+    grad_clip_norm, grad_clip_value, clip_norm, groups : optional
+        See :class:`OptaxOptimizer`.
+    accumulate_steps : int, default 1
+        See :class:`OptaxOptimizer`.
+    skip_nonfinite, auto_step, log_grad_norm : bool, default False and False and False
         See :class:`OptaxOptimizer`.
 
     Raises

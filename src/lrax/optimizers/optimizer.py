@@ -9,13 +9,11 @@ import optax
 from .. import _checks
 from .._checks import is_known
 from .._transfers import fetched
-from .._types import Epochs, Leaf, Number, PyTree, Rates, Scalar, StateDict
+from .._types import Leaf, PyTree, Scalar, StateDict
 from ..schedulers.decay import constant
 from ..schedulers.scheduler import LRScheduler
 from ..states.internals import refuse_foreign_trace, refuse_inside
-from ..states.node import GuardedNode
 from ..states.placement import unchanged_by_errors
-from ..states.published import Published
 from ..states.view import View
 from . import checkpoint
 from .arrangement import arranged, check_options, shown
@@ -30,6 +28,7 @@ from .groups import (
 )
 from .packing import counter
 from .patterns import Patterns, patterns_of
+from .rates import ShowsRates
 from .recipe import (
     Build,
     Hyperparameter,
@@ -47,7 +46,7 @@ announce: list[Callable[[type], None]] = []
 """Called with the class whenever an optimizer is made or given weights, before a program can look at it."""
 
 
-class OptaxOptimizer(GuardedNode):
+class OptaxOptimizer(ShowsRates):
     """Any optax optimizer, for brainstate weights.
 
     ``step(grads)`` with the clipped gradient g does, for each weight w::
@@ -72,10 +71,12 @@ class OptaxOptimizer(GuardedNode):
         Learning rate, >= 0, or the scheduler that gives it. None: 1e-3 without `tx`.
     weight_decay : float, optional
         Decay of the weights, >= 0. None: 0, or the factory's.
-    grad_clip_norm, clip_norm : float, optional
+    grad_clip_norm : float, optional
         Largest norm of the gradients of all groups together, > 0.
     grad_clip_value : float, optional
         Largest absolute value of each gradient entry, > 0.
+    clip_norm : float, optional
+        Another name for `grad_clip_norm`.
     groups : dict or list of pairs, optional
         ``{pattern: options}``: a regular expression searched in the path of a weight, such as
         ``layers.0.weight.bias``, or a function ``(path, leaf) -> bool``. The first that matches
@@ -90,7 +91,7 @@ class OptaxOptimizer(GuardedNode):
     log_grad_norm : bool, default False
         Keep the norm of the gradients in ``grad_norm`` also if nothing is clipped by it.
     **arguments
-        Those of a factory. A function is a schedule where the factory's default is a number.
+        Those of a factory; functions are schedules where its default is a number.
 
     Raises
     ------
@@ -127,11 +128,7 @@ class OptaxOptimizer(GuardedNode):
         log_grad_norm: bool = False,
         **arguments: Any,
     ) -> None:
-        if grad_clip_norm is not None and clip_norm is not None:
-            raise ValueError(
-                "grad_clip_norm and clip_norm are two names for one thing; pass one of them."
-            )
-        norm = clip_norm if grad_clip_norm is None else grad_clip_norm
+        norm = _one_of("grad_clip_norm", grad_clip_norm, "clip_norm", clip_norm)
         self.grad_clip_norm = checked("grad_clip_norm", norm)
         self.grad_clip_value = checked("grad_clip_value", grad_clip_value)
         recipe = recipe_of(type(self), tx, lr, weight_decay, arguments)
@@ -149,7 +146,8 @@ class OptaxOptimizer(GuardedNode):
         self._complete = lr is None and tx is not None
         norms = self.log_grad_norm or self.grad_clip_norm is not None
         counting = Counting(self.accumulate_steps, self.skip_nonfinite, norms)
-        self._training = Training(self._recipe, self.grad_clip_norm, counting, self._complete)
+        descends = self._complete or recipe.takes_lr
+        self._training = Training(self._recipe, self.grad_clip_norm, counting, descends)
         self._following = Following(self._recipe.momentum, self.grad_clip_norm, self.auto_step)
         self._announce()
         self.add_scheduler(lr if isinstance(lr, LRScheduler) else constant(lr))
@@ -160,60 +158,6 @@ class OptaxOptimizer(GuardedNode):
         following = vars(self).get("_following")
         if following is not None:
             following.forget()
-
-    # --- Learning rate and other hyper-parameters ---------------------------------------------
-
-    @property
-    def lr(self) -> LRScheduler:
-        """The scheduler."""
-        return self._following.scheduler
-
-    lr_scheduler = lr
-
-    @property
-    def base_lr(self) -> Number:
-        """Base learning rate of the first group."""
-        return self._following.follower.bases[0]
-
-    @property
-    def current_lr(self) -> Scalar:
-        """Learning rate of the first group. Assigning sets it until the scheduler's next ``step()``.
-
-        Inside a plain ``jax.jit`` it is a constant, read once while tracing.
-        """
-        self._refuse_complete("current_lr")
-        return self._published.column(0)
-
-    @current_lr.setter
-    def current_lr(self, value: Scalar) -> None:
-        self._refuse_complete("the learning rate")
-        self._published.write_one(0, value)
-
-    def get_last_lr(self) -> list[Scalar]:
-        """Learning rate of each group; inside a plain ``jax.jit`` a constant, read once while tracing."""
-        self._refuse_complete("get_last_lr()")
-        return list(self._published.rates[: len(self._groups)])
-
-    @property
-    def hyperparams(self) -> list[dict[str, Any]]:
-        """What the next update uses: one dict for each parameter group, in their order."""
-        found = [self._following.used(i, group) for i, group in enumerate(self._groups)]
-        if self._complete:
-            for used in found:
-                del used["lr"]
-        return found
-
-    def lr_at(self, epoch: Epochs) -> Rates:
-        """What each group gets at `epoch`: float32, shape ``epoch.shape + (groups,)``."""
-        self._refuse_complete("lr_at()")
-        return self._following.at(_checks.epochs(epoch), len(self._groups))
-
-    def lr_apply(self, apply_fn: Callable[[Any], Scalar]) -> None:
-        """Map `apply_fn` over the learning rates of all groups; it lasts until the scheduler's next ``step()``."""
-        self._refuse_complete("lr_apply()")
-        if not callable(apply_fn):
-            raise TypeError(f"apply_fn must be a function of a learning rate, got {apply_fn!r}.")
-        self.lr.apply(apply_fn)
 
     def add_scheduler(self, scheduler: LRScheduler) -> None:
         """From now on follow `scheduler`, at its epoch, and no longer the one before."""
@@ -227,17 +171,6 @@ class OptaxOptimizer(GuardedNode):
             update = training.regrouped(training.weights, self._groups, places, parts)
             training.install(update, training.beginning(update, training.weights, training.own()))
         self._put_rates_beside_weights()
-
-    @property
-    def _published(self) -> Published:
-        return self._following.published
-
-    def _refuse_complete(self, what: str) -> None:
-        if self._complete:
-            raise ValueError(
-                f"{what} is unknown: tx was given without lr=..., so the learning rate is inside it. "
-                "Pass a direction (optax.scale_by_adam()) and lr=... instead."
-            )
 
     # --- Weights ------------------------------------------------------------------------------
 
@@ -478,3 +411,10 @@ class OptaxOptimizer(GuardedNode):
 
     def __str__(self) -> str:
         return f"{self!r}\n{table(self.param_groups)}" if self._training.weights else repr(self)
+
+
+def _one_of(name: str, value: Any, other: str, same: Any) -> Any:
+    """The value of an argument that has two names."""
+    if value is not None and same is not None:
+        raise ValueError(f"{name} and {other} are two names for one thing; pass one of them.")
+    return same if value is None else value

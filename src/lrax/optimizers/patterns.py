@@ -50,7 +50,7 @@ def _pattern(pair: Unchecked) -> Pattern:
     if options.get("frozen") is False:
         options = {name: value for name, value in options.items() if name != "frozen"}
     frozen = options.get("frozen", False)
-    if frozen not in (True, False) or (frozen and len(options) > 1):
+    if not isinstance(frozen, bool) or (frozen and len(options) > 1):
         raise ValueError(
             f"groups[{pattern!r:.80}] must have frozen=True alone, or leave it out, got {dict(options)!r:.80}."
         )

@@ -251,7 +251,7 @@ def from_factory(factory: Build, arguments: Mapping[str, Unchecked], with_lr: bo
     takes_lr = "learning_rate" in parameters
     if takes_lr and not with_lr and _required(parameters["learning_rate"]):
         raise TypeError(
-            f"lr must be given for tx={name}, which takes a learning rate and has none of its own, got lr=None."
+            f"tx must be given lr=..., since {name} takes a learning rate and has none of its own, got {factory!r:.80}."
         )
     values = {given: theirs(factory, given, value) for given, value in arguments.items()}
     return Recipe(factory, values, takes_lr and with_lr, ours=False, foreign=True)

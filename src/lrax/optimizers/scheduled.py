@@ -12,7 +12,7 @@ from ..formulas.formula import Formula
 from ..formulas.hyper import Hyper, positive, share
 from ..formulas.schedule import Member
 from ..schedulers.decay import constant
-from ..schedulers.piecewise import LambdaLR
+from ..schedulers.piecewise import of_function
 from ..schedulers.scheduler import LRScheduler
 from ..states.clock import LAST_EPOCH
 
@@ -32,7 +32,7 @@ def as_schedule(name: str, value: Unchecked) -> Member | None:
             )
         return member
     if callable(value) and not isinstance(value, type):
-        return LambdaLR(1.0, value).pieces()[0][0]
+        return of_function(value)
     return None
 
 
@@ -54,9 +54,11 @@ def check_range(name: str, schedule: Any) -> None:
     """Refuse a schedule that is out of its range at an epoch where it can be known."""
     if not isinstance(schedule, Member) or not is_concrete((schedule, schedule.base)):
         return
-    epochs = np.zeros(1, np.int64) if _calls_functions(schedule) else _telling_epochs(schedule)
-    found = evaluate_vector((Hyper(name, schedule),), (schedule.base,), epochs, LRScheduler)[:, 0]
     hyper = within_range(name, schedule)
+    epochs = np.zeros(1, np.int64)
+    if not _calls_functions(schedule):
+        epochs = _telling_epochs(schedule, far=hyper.low == 0)  # in the long run a decay is 0
+    found = evaluate_vector((Hyper(name, schedule),), (schedule.base,), epochs, LRScheduler)[:, 0]
     bad = (found > hyper.high) | (found < hyper.low)
     if bad.any():
         requirement = "a number in [0, 1)" if hyper.low == 0 else "a number > 0"
@@ -66,9 +68,9 @@ def check_range(name: str, schedule: Any) -> None:
         )
 
 
-def _telling_epochs(schedule: Formula) -> np.ndarray:
-    """The first epochs, then ever fewer up to the last, and those beside the whole numbers that it is made of."""
-    few = np.geomspace(1024, LAST_EPOCH, 512).astype(np.int64)
+def _telling_epochs(schedule: Formula, far: bool) -> np.ndarray:
+    """The first epochs, those beside the whole numbers that it is made of, and if `far` ever fewer up to the last."""
+    few = np.geomspace(1024, LAST_EPOCH, 512 if far else 0).astype(np.int64)
     near = [n + d for n in set(_whole_numbers(schedule)) for d in (-1, 0, 1)]
     epochs = np.unique(np.concatenate([np.arange(1024), few, np.array(near, np.int64)]))
     return epochs[(epochs >= 0) & (epochs <= LAST_EPOCH)]

@@ -30,13 +30,13 @@ class Training(Node):
     graph_invisible_attrs = ("_compiled",)
     _compiled: tuple[Update, Function] | None = None
 
-    def __init__(self, recipe: Recipe, clip_norm: Any, counting: Counting, complete: bool) -> None:
+    def __init__(self, recipe: Recipe, clip_norm: Any, counting: Counting, descends: bool) -> None:
         self.weights: dict[str, Weight] = {}
         """All that are registered, the frozen ones too, by name."""
         self.added: tuple[Group, ...] = ()
         """The groups that no pattern has made."""
         self.update = Update(
-            recipe, (default(recipe),), (), (), {}, Places(({},)), clip_norm, counting, complete
+            recipe, (default(recipe),), (), (), {}, Places(({},)), clip_norm, counting, descends
         )
         self.state = brainstate.LongTermState(pack([np.int32(0)], [], [], {}))
 

@@ -70,8 +70,8 @@ class _Mirrored(Formula):
 class CyclicLR(LRScheduler):
     """Go up and down between the base learning rate and `max_lr`.
 
-    For trainings without a fixed end, and to find good learning rates. Step it once a batch; with a
-    fixed length OneCycleLR ends lower.
+    For trainings without a fixed end, as it has none, and to find good learning rates. Step it once
+    a batch; with a fixed length OneCycleLR ends lower.
 
     At epoch t, which is after t calls of ``step()``, with up, down = step_size_up, step_size_down::
 
@@ -85,8 +85,6 @@ class CyclicLR(LRScheduler):
                  gamma ** t                          mode="exp_range"
                  scale_fn(cycle + 1)                 with scale_fn, scale_mode="cycle"
                  scale_fn(t)                         with scale_fn, scale_mode="iterations"
-
-    It has no end.
 
     Parameters
     ----------
@@ -105,11 +103,9 @@ class CyclicLR(LRScheduler):
         Whether `scale_fn` is given the cycle, from 1 on, or the epoch.
     last_epoch : int, default 0
         Epoch to start at, >= 0; -1 means 0.
-    cycle_momentum : bool, default False
-        Drive the optimizer's momentum (Adam's beta1), the other way round:
+    cycle_momentum, base_momentum, max_momentum : bool, default False and 0.8 and 0.9
+        Whether the optimizer's momentum (Adam's beta1) follows, and its range in [0, 1):
         ``max_momentum - (max_momentum - base_momentum) * height * scale``.
-    base_momentum, max_momentum : float, default 0.8 and 0.9
-        Lowest and highest momentum, in [0, 1).
 
     Raises
     ------
@@ -124,11 +120,9 @@ class CyclicLR(LRScheduler):
 
     Notes
     -----
-    - torch: the same values. It cycles the momentum unless told not to; here only if asked, since
-      a scheduler changes nothing unasked. It takes ``max_lr < base_lr``.
-    - braintools: wrong for step_size_down != step_size_up: with 4 up and 8 down it falls in 4
-      epochs and jumps to `max_lr` at 12. Here these cycles are as in torch.
-    - optax has no such schedule.
+    - torch: the same values. It cycles the momentum unless told not to, here only if asked: it is
+      the optimizer's. It takes ``max_lr < base_lr``.
+    - braintools: wrong for step_size_down != step_size_up. optax has no such schedule.
 
     References
     ----------
@@ -226,9 +220,8 @@ class _OneCycleMomentum(Formula):
 class OneCycleLR(LRScheduler):
     """One rise to `max_lr` and one fall far below the start, within `total_steps`.
 
-    For fast training with large learning rates and a fixed length, stepped once a batch.
-
-    At epoch t, which is after t calls of ``step()``::
+    For fast training with large learning rates and a fixed length, stepped once a batch. At epoch
+    t, which is after t calls of ``step()``::
 
         N = total_steps, or epochs * steps_per_epoch        P = pct_start * N - 1
         first = max_lr / div_factor                         last = first / final_div_factor
@@ -250,8 +243,7 @@ class OneCycleLR(LRScheduler):
     epochs, steps_per_epoch : int, optional
         Two factors of the length, >= 1.
     pct_start : float, default 0.3
-        Share of the rise, in [0, 1]; for three phases in [0, 0.5]. A traced one above 0.5 cuts them
-        off at N - 1, on the way from `max_lr` to first.
+        Share of the rise, in [0, 1]; for three phases in [0, 0.5], where a traced one is cut off.
     anneal_strategy : {"cos", "linear"}, default "cos"
         Shape of all phases.
     div_factor, final_div_factor : float, default 25.0 and 1e4
@@ -260,11 +252,9 @@ class OneCycleLR(LRScheduler):
         Epoch to start at, >= 0; -1 means 0.
     three_phase : bool, default False
         Whether to come back down to the start before the last fall.
-    cycle_momentum : bool, default False
-        Drive the optimizer's momentum (Adam's beta1), the other way round: from `max_momentum` to
-        `base_momentum` at the peak, and back.
-    base_momentum, max_momentum : float, default 0.85 and 0.95
-        Lowest and highest momentum, in [0, 1).
+    cycle_momentum, base_momentum, max_momentum : bool, default False and 0.85 and 0.95
+        Whether the optimizer's momentum (Adam's beta1) follows, and its range in [0, 1): it falls
+        to `base_momentum` at the peak, comes back along the same shape, and stays.
 
     Raises
     ------
@@ -279,12 +269,10 @@ class OneCycleLR(LRScheduler):
 
     Notes
     -----
-    - torch: the same values up to N - 1; at N it rises again and then raises, here the last value
-      is held. It takes three phases with ``pct_start > 0.5`` and ends before they do. It cycles the
-      momentum unless told not to; here only if asked, since a scheduler changes nothing unasked.
-      Give arguments after `anneal_strategy` by name.
-    - braintools: other values. The rise is linear even for "cos", the peak one epoch later, and the
-      end ``max_lr / final_div_factor`` at N.
+    - torch: the same values up to N - 1; at N it rises again and then raises. It takes three phases
+      with ``pct_start > 0.5`` and ends before they do. It cycles the momentum unless told not to,
+      here only if asked: it is the optimizer's. Give arguments after `anneal_strategy` by name.
+    - braintools: linear rise, peak one epoch later, the end ``max_lr / final_div_factor`` at N.
     - optax: ``cosine_onecycle_schedule`` has peak and end one epoch later.
 
     References

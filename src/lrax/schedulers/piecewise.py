@@ -8,6 +8,7 @@ from .._types import Function, Number, RatesLike, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
 from ..formulas.pieces import check_scalable, ratio
+from ..formulas.schedule import Member
 from .scheduler import LRScheduler
 
 
@@ -164,3 +165,8 @@ class LambdaLR(LRScheduler):
             "lr_lambda", lr_lambda, _checks.function, of="a function of the epoch"
         )
         super().__init__(base_lr, last_epoch, formula=[_Lambda(f) for f in functions])
+
+
+def of_function(function: Function) -> Member:
+    """A function of the epoch as the part of something else."""
+    return Member(LambdaLR, 1.0, _Lambda(function))

@@ -329,7 +329,6 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         refuse_foreign_trace(self.last_epoch, f"{type(self).__name__}.apply()")
         if not callable(fn):
             raise TypeError(f"fn must be a function of a learning rate, got {fn!r}.")
-
         with meant():
             self.publishing.apply(fn)
 

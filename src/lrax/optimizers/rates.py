@@ -1,0 +1,87 @@
+"""What an optimizer shows of its learning rates and other hyper-parameters."""
+
+from collections.abc import Callable
+from typing import Any
+
+from .. import _checks
+from .._types import Epochs, Number, Rates, Scalar
+from ..schedulers.scheduler import LRScheduler
+from ..states.node import GuardedNode
+from ..states.published import Published
+from .following import Following
+from .groups import Group
+
+
+class ShowsRates(GuardedNode):
+    """The base of optimizers: what they use at present, and at any epoch."""
+
+    _following: Following
+    _complete: bool
+    """Whether the transformation has a learning rate of its own, which nobody else knows."""
+
+    @property
+    def _groups(self) -> tuple[Group, ...]:
+        raise NotImplementedError
+
+    @property
+    def lr(self) -> LRScheduler:
+        """The scheduler."""
+        return self._following.scheduler
+
+    lr_scheduler = lr
+
+    @property
+    def base_lr(self) -> Number:
+        """Base learning rate of the first group."""
+        return self._following.follower.bases[0]
+
+    @property
+    def current_lr(self) -> Scalar:
+        """Learning rate of the first group. Assigning sets it until the scheduler's next ``step()``.
+
+        Inside a plain ``jax.jit`` it is a constant, read once while tracing.
+        """
+        self._refuse_complete("current_lr")
+        return self._published.column(0)
+
+    @current_lr.setter
+    def current_lr(self, value: Scalar) -> None:
+        self._refuse_complete("the learning rate")
+        self._published.write_one(0, value)
+
+    def get_last_lr(self) -> list[Scalar]:
+        """Learning rate of each group; inside a plain ``jax.jit`` a constant, read once while tracing."""
+        self._refuse_complete("get_last_lr()")
+        return list(self._published.rates[: len(self._groups)])
+
+    @property
+    def hyperparams(self) -> list[dict[str, Any]]:
+        """What the next update uses: one dict for each parameter group, in their order."""
+        found = [self._following.used(i, group) for i, group in enumerate(self._groups)]
+        if self._complete:
+            for used in found:
+                del used["lr"]
+        return found
+
+    def lr_at(self, epoch: Epochs) -> Rates:
+        """What each group gets at `epoch`: float32, shape ``epoch.shape + (groups,)``."""
+        self._refuse_complete("lr_at()")
+        return self._following.at(_checks.epochs(epoch), len(self._groups))
+
+    def lr_apply(self, apply_fn: Callable[[Any], Scalar]) -> None:
+        """Map `apply_fn` over the learning rates of all groups; it lasts until the scheduler's next ``step()``."""
+        self._refuse_complete("lr_apply()")
+        if not callable(apply_fn):
+            raise TypeError(f"apply_fn must be a function of a learning rate, got {apply_fn!r}.")
+        self.lr.apply(apply_fn)
+
+    @property
+    def _published(self) -> Published:
+        return self._following.published
+
+    def _refuse_complete(self, what: str) -> None:
+        if self._complete:
+            raise ValueError(
+                f"{what} is unknown: tx was given without lr=..., so the learning rate is inside it. "
+                "Pass a direction (optax.scale_by_adam()) and lr=... instead."
+            )

@@ -60,7 +60,7 @@ def wait_for_abandoned_reads():
     end = time.monotonic() + 30
     while time.monotonic() < end:
         gc.collect()
-        running = (o for o in gc.get_objects() if isinstance(o, types.CoroutineType))
+        running = (o for o in gc.get_objects() if type(o) is types.CoroutineType)
         if not any("orbax" in coroutine.cr_code.co_filename for coroutine in running):
             return
         time.sleep(0.05)

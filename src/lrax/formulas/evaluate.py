@@ -199,9 +199,8 @@ def _evaluate_array(
         if scales is not None:
             value = _scaled(x, value, x.array(scales[place]))
         _refuse_no_rates(kind, formula, value, base, t)
-        return module.broadcast_to(
-            _round(module, x, value), np.broadcast_shapes(t.shape, base.shape)
-        )
+        shape = (*t.shape[:-1], len(base)) if base.ndim else t.shape
+        return module.broadcast_to(_round(module, x, value), shape)
 
     known = functools.partial(map_leaves, x.number) if isinstance(x, Traced) else lambda f: f
     runs = list(_runs(spread(formulas, len(bases))))

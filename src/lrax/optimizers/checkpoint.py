@@ -122,7 +122,7 @@ def saved(
     opt_state = saved_leaves(_by_weight(own))
     parts = {path: i for i, part in enumerate(own.parts) for path in part.leaves}
     for path, i in parts.items():
-        opt_state.setdefault("weights", {}).setdefault(path, {})["part"] = i
+        opt_state.setdefault("weights", {}).setdefault(path, {})["part"] = np.asarray(i, np.int32)
     found = {
         "version": VERSION,
         "lr": {str(i): float(lr) for i, lr in enumerate(fetched(published.rates))},

@@ -295,7 +295,8 @@ class OptaxOptimizer(ShowsRates):
         check_own_bases(self.lr.formulas, groups)
         training, following = self._training, self._following
         _, places, _ = following.planned(groups, self.lr)
-        update = training.regrouped(weights, groups, places)
+        parts = training.update.parts if added else ()
+        update = training.regrouped(weights, groups, places, parts)
         own = training.beginning(update, weights, training.own(), self._published.rates)
         following.regroup(groups, self._groups)
         training.weights, training.added = weights, (*training.added, *added)
@@ -366,9 +367,14 @@ class OptaxOptimizer(ShowsRates):
         refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.load_state_dict()")
         strict = _checks.flag("strict", strict)
         training, learning = self._training, self._following.learning
-        fresh, groups = None if strict else training.fresh, self._published.groups
         found = checkpoint.checked(
-            state_dict, training.own(), fresh, learning, self._described(), groups
+            state_dict,
+            training.own(),
+            training.fresh,
+            learning,
+            self._described(),
+            self._published.groups,
+            strict,
         )
         with unchanged_by_errors([] if learning is None else [learning.memory]):
             if learning is not None and found.memory is not None:

@@ -230,5 +230,3 @@ def test_fifty_steps_are_those_of_optax_with_a_chain_for_each_group(name, frozen
     if frozen:
         assert_trees_equal(states["embed"].value["weight"], START["embed"]["weight"])
         assert not np.array_equal(states["embed"].value["bias"], START["embed"]["bias"])
-
-

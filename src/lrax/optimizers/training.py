@@ -63,9 +63,7 @@ class Training(Node):
         """The update of these weights in other groups, of which the first have these parts; nothing has changed yet."""
         leaves = {name: tuple(weight.leaf_names()) for name, weight in weights.items()}
         divided = {part.group for part in parts}
-        parts += tuple(
-            Part(i, group.leaves) for i, group in enumerate(groups) if i not in divided
-        )
+        parts += tuple(Part(i, group.leaves) for i, group in enumerate(groups) if i not in divided)
         return dataclasses.replace(
             self.update, groups=tuple(groups), parts=parts, leaves=leaves, places=places
         )

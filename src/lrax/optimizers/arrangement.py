@@ -69,3 +69,11 @@ def shown(group: Group, weights: Mapping[str, Weight], views: Mapping[str, View]
         leaves=list(group.leaves),
         size=sum(int(np.size(leaves[path])) for path in group.leaves),
     )
+
+
+def frozen(groups: Sequence[Group], weights: Mapping[str, Weight]) -> list[ParamGroup]:
+    """What is in no group, to be shown beside the groups, if there is any."""
+    trained = {path for group in groups for path in group.leaves}
+    leaves = {path: leaf for path, leaf in leaves_of(weights).items() if path not in trained}
+    size = sum(int(np.size(leaf)) for leaf in leaves.values())
+    return [ParamGroup(name="(frozen)", leaves=list(leaves), size=size)] if leaves else []

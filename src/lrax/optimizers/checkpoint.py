@@ -19,6 +19,7 @@ from ..states.saving import (
     check_keys,
     check_number,
     check_version,
+    entries,
     load_leaves,
     plain_key,
     saved_leaves,
@@ -120,9 +121,11 @@ def saved(
 ) -> StateDict:
     """The state dict of an optimizer."""
     opt_state = saved_leaves(_by_weight(own))
-    parts = {path: i for i, part in enumerate(own.parts) for path in part.leaves}
-    for path, i in parts.items():
-        opt_state.setdefault("weights", {}).setdefault(path, {})["part"] = np.asarray(i, np.int32)
+    for i, part in enumerate(own.parts):
+        place = {"part": i} if part.group == i else {"part": i, "group": part.group}
+        place = {name: np.asarray(number, np.int32) for name, number in place.items()}
+        for path in part.leaves:
+            opt_state.setdefault("weights", {}).setdefault(path, {}).update(place)
     found = {
         "version": VERSION,
         "lr": {str(i): float(lr) for i, lr in enumerate(fetched(published.rates))},
@@ -144,25 +147,25 @@ def saved(
 def checked(
     state_dict: StateDict,
     own: Own,
-    fresh: Callable[[tuple[Part, ...]], Own] | None,
+    fresh: Callable[[tuple[Part, ...]], Own],
     learning: Learning | None,
     optimizer: StateDict,
     groups: int,
+    strict: bool,
 ) -> Checked:
     """A state dict for an optimizer that has learned `own`, and has learning rates for so many groups.
 
-    With `fresh`, which makes a beginning for other parts, it may be that of another optimizer.
+    `fresh` makes a beginning for other parts; if not `strict` it may be that of another optimizer.
     """
     check_version("state_dict", state_dict)
     if not own.parts and state_dict.get("opt_state"):
         raise ValueError(
             "register_trainable_weights(...) must be called before load_state_dict(...)."
         )
-    strict = fresh is None
     _check_keys(state_dict)
     different = differences(unwrap(state_dict["optimizer"]), optimizer)
     opt_state, members = _members(state_dict["opt_state"])
-    moved = _moved(members, own.parts)
+    moved = _moved({path: group for path, (_, group) in members.items()}, own.parts)
     different += moved
     if different and strict:
         raise ValueError(
@@ -172,15 +175,29 @@ def checked(
     if strict:
         check_keys("state_dict", state_dict, (*KEYS, *_more_keys(own, learning)))
     rates = _rates(state_dict["lr"], len(state_dict["lr"]) if moved else groups)
-    memory = None
-    if learning is not None and (strict or "plateaus" in state_dict):
-        memory = learning.from_numbers(unwrap(state_dict["plateaus"]))
-    if fresh is not None and moved:
-        own, opt_state = _regrouped(opt_state, members, own, fresh)
+    memory, line = _memory(state_dict, learning, bool(moved), strict)
+    different += line
+    parts = {path: part for path, (part, _) in members.items()}
+    if moved or parts != {path: i for i, part in enumerate(own.parts) for path in part.leaves}:
+        own, opt_state = _regrouped(opt_state, parts, own, fresh)
     loaded = _learned(state_dict, opt_state, own, different)
     if different:
         warn(f"The optimizer has changed, and goes on as it is here: {'; '.join(different)}.")
     return Checked(loaded, rates, memory, state_dict["lr_scheduler"])
+
+
+def _memory(
+    state_dict: StateDict, learning: Learning | None, moved: bool, strict: bool
+) -> tuple[Remembered | None, list[str]]:
+    """What was learned from metrics, if it was by the plateaus that there are here, and a line if not."""
+    found = unwrap(entries(state_dict.get("plateaus", {})))
+    here: Any = {} if learning is None else learning.memory.value
+    same = isinstance(found, dict) and not moved and found.keys() == here.keys()
+    if strict or same:
+        return (None if learning is None else learning.from_numbers(found)), []
+    if not (found or here):
+        return None, []
+    return None, ["plateaus of groups, which go on as they are here"]
 
 
 def _learned(
@@ -251,8 +268,8 @@ def _numbers(state_dict: StateDict, own: Own) -> tuple[list[Leaf], np.float32]:
     return counters, np.float32(norm)
 
 
-def _members(opt_state: Unchecked) -> tuple[dict[str, Any], dict[str, int]]:
-    """What belongs to weights and parts, and the part of each weight."""
+def _members(opt_state: Unchecked) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
+    """What belongs to weights and parts, and the part and the group of each weight."""
     if not isinstance(opt_state, dict):
         check_keys("opt_state", opt_state, ("weights", "parts"))
     check_keys("opt_state", opt_state, [k for k in ("weights", "parts") if k in opt_state])
@@ -264,14 +281,17 @@ def _members(opt_state: Unchecked) -> tuple[dict[str, Any], dict[str, int]]:
         where, entry = f"opt_state.weights.{path}", found[path]
         if not isinstance(entry, dict):
             check_keys(where, entry, ("part",))
-        members[path] = check_number(f"{where}.part", unwrap(entry.get("part")), low=0, whole=True)
-        weights[path] = {name: leaf for name, leaf in entry.items() if name != "part"}
+        place = [unwrap(entry.get(key, entry.get("part"))) for key in ("part", "group")]
+        for key, value in zip(("part", "group"), place, strict=True):
+            check_number(f"{where}.{key}", value, low=0, whole=True)
+        members[path] = place[0], place[1]
+        weights[path] = {k: leaf for k, leaf in entry.items() if k not in ("part", "group")}
     return {**opt_state, "weights": weights}, members
 
 
 def _moved(members: Mapping[str, int], parts: Sequence[Part]) -> list[str]:
-    """How the saved weights and their parts differ from those here."""
-    here = {path: i for i, part in enumerate(parts) for path in part.leaves}
+    """How the saved weights and their groups differ from those here."""
+    here = {path: part.group for part in parts for path in part.leaves}
     lines = []
     if new := [path for path in here if path not in members]:
         lines.append(f"opt_state lacks weights, which begin with fresh moments: {', '.join(new)}")
@@ -280,6 +300,8 @@ def _moved(members: Mapping[str, int], parts: Sequence[Part]) -> list[str]:
     both = {(members[path], here[path]) for path in here if path in members}
     if len(both) > min(len({a for a, _ in both}), len({b for _, b in both})):
         lines.append("opt_state has the weights grouped in another way")
+    elif not lines and any(a != b for a, b in both):
+        lines.append("opt_state has the groups in another order")
     return lines
 
 

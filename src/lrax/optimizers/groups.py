@@ -1,8 +1,10 @@
 """Parameter groups."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from .. import _checks
 from .._checks import is_traced
@@ -129,23 +131,35 @@ def betas_too(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def table(groups: list[ParamGroup]) -> str:
-    """The groups as a table."""
-    shown = [k for k in groups[0] if k not in ("params", "leaves", "betas")]
-    rows = [shown, *([_cell(group[key]) for key in shown] for group in groups)]
-    rows = [[*row, str(len(g["leaves"]))] for row, g in zip(rows[1:], groups, strict=True)]
-    rows.insert(0, [*shown, "leaves"])
+def table(groups: Sequence[Mapping[str, Any]], hidden: Container[str] = ()) -> str:
+    """The groups as a table: names, numbers of leaves and weights, and the hyper-parameters that are not `hidden`."""
+    first, rest = ("name", "leaves", "size"), ("params", "betas")
+    names = dict.fromkeys(key for group in groups for key in group)
+    more = [key for key in names if key not in (*first, *rest) and key not in hidden]
+    rows = [["group", "leaves", "weights", *more]]
+    for group in groups:
+        counts = [str(len(group["leaves"])), str(group["size"])]
+        cells = [_cell(group[key]) if key in group else "-" for key in more]
+        rows.append([_short(group["name"]), *counts, *cells])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    lines = []
+    for name, *cells in rows:
+        aligned = map(str.rjust, cells, widths[1:])
+        lines.append("  ".join([name.ljust(widths[0]), *aligned]))
     return "\n".join(lines)
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, View):
         value = value.value
-    if is_traced(value) or (not isinstance(value, float) and not hasattr(value, "dtype")):
-        return f"{value!s:.40}"
-    return f"{float(value):.6g}"
+    if is_traced(value) or np.ndim(value):
+        return _short(str(value))
+    return f"{float(value):.4g}"
 
 
 def check_own_bases(formulas: tuple[Formula, ...], groups: Sequence[Group]) -> None:

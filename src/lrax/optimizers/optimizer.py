@@ -16,7 +16,7 @@ from ..states.internals import refuse_foreign_trace, refuse_inside
 from ..states.placement import unchanged_by_errors
 from ..states.view import View
 from . import checkpoint
-from .arrangement import arranged, check_options, shown
+from .arrangement import arranged, check_options, frozen, shown
 from .following import Following
 from .groups import (
     Group,
@@ -141,9 +141,9 @@ class OptaxOptimizer(ShowsRates):
         self.skip_nonfinite = _checks.flag("skip_nonfinite", skip_nonfinite)
         self.auto_step = _checks.flag("auto_step", auto_step)
         self.log_grad_norm = _checks.flag("log_grad_norm", log_grad_norm)
-        self._patterns = patterns_of(groups)
+        self._patterns, self._complete = patterns_of(groups), lr is None and tx is not None
         check_options(self._recipe, self._patterns)
-        self._complete = lr is None and tx is not None
+        self._check_complete({name for pattern in self._patterns for name in pattern.options})
         norms = self.log_grad_norm or self.grad_clip_norm is not None
         counting = Counting(self.accumulate_steps, self.skip_nonfinite, norms)
         descends = self._complete or recipe.takes_lr
@@ -271,14 +271,9 @@ class OptaxOptimizer(ShowsRates):
         new = named_weights(params, training.weights)
         if not new:
             raise ValueError("params must hold at least one weight that is not registered yet.")
-        if lr is not None:
-            self._refuse_complete("a group's lr")
-        if weight_decay is not None and self._complete:
-            raise ValueError(
-                "weight_decay of a group needs lr=... in the optimizer: without it tx is used as it is."
-            )
         given = {"lr": lr, "weight_decay": weight_decay}
         options |= {name: value for name, value in given.items() if value is not None}
+        self._check_complete(options)
         listed = len(self.lr.base_lrs)
         if listed > 1 and len(self._groups) >= listed and lr is None:
             raise ValueError(
@@ -295,7 +290,8 @@ class OptaxOptimizer(ShowsRates):
         check_own_bases(self.lr.formulas, groups)
         training, following = self._training, self._following
         _, places, _ = following.planned(groups, self.lr)
-        update = training.regrouped(weights, groups, places)
+        parts = training.update.parts if added else ()
+        update = training.regrouped(weights, groups, places, parts)
         own = training.beginning(update, weights, training.own(), self._published.rates)
         following.regroup(groups, self._groups)
         training.weights, training.added = weights, (*training.added, *added)
@@ -366,9 +362,14 @@ class OptaxOptimizer(ShowsRates):
         refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.load_state_dict()")
         strict = _checks.flag("strict", strict)
         training, learning = self._training, self._following.learning
-        fresh, groups = None if strict else training.fresh, self._published.groups
         found = checkpoint.checked(
-            state_dict, training.own(), fresh, learning, self._described(), groups
+            state_dict,
+            training.own(),
+            training.fresh,
+            learning,
+            self._described(),
+            self._published.groups,
+            strict,
         )
         with unchanged_by_errors([] if learning is None else [learning.memory]):
             if learning is not None and found.memory is not None:
@@ -410,7 +411,10 @@ class OptaxOptimizer(ShowsRates):
         return f"{type(self).__name__}({', '.join(pairs)})"
 
     def __str__(self) -> str:
-        return f"{self!r}\n{table(self.param_groups)}" if self._training.weights else repr(self)
+        if not (weights := self._training.weights):
+            return repr(self)
+        groups = [*self.param_groups, *frozen(self._groups, weights)]
+        return f"{self!r}\n{table(groups, self._unknown)}"
 
 
 def _one_of(name: str, value: Any, other: str, same: Any) -> Any:

@@ -58,16 +58,15 @@ def _pattern(pair: Unchecked) -> Pattern:
 
 
 def _named(pattern: Any) -> tuple[str, Matches]:
-    if isinstance(pattern, re.Pattern):
-        pattern = pattern.pattern if pattern.flags == re.compile("").flags else pattern.search
     if isinstance(pattern, str):
         try:
-            search = re.compile(pattern).search
+            pattern = re.compile(pattern)
         except re.error as error:
             raise ValueError(
                 f"groups must have regular expressions, got {pattern!r}: {error}."
             ) from None
-        return pattern, lambda path, leaf: search(path) is not None
+    if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
+        return pattern.pattern, lambda path, leaf: pattern.search(path) is not None
     if not callable(pattern):
         raise TypeError(
             f"groups must have patterns that are regular expressions or functions of (path, leaf), got {pattern!r:.80}."
@@ -86,7 +85,9 @@ def sort(patterns: Sequence[Pattern], leaves: Mapping[str, Leaf]) -> list[list[s
             taken[i] = patterns[matching[0]].name
     for i, (pattern, paths) in enumerate(zip(patterns, found, strict=False)):
         if not paths:
-            why = f"{taken[i]!r} before it takes all of them" if i in taken else "matches nothing"
+            why = "matches nothing"
+            if i in taken:
+                why = f"gets none of its own, since {taken[i]!r} before it takes them"
             raise ValueError(
                 f"groups must have patterns that match a weight, but {pattern.name!r} {why}, got {_listed(leaves)}."
             )

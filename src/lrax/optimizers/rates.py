@@ -1,6 +1,6 @@
 """What an optimizer shows of its learning rates and other hyper-parameters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from .. import _checks
@@ -10,12 +10,14 @@ from ..states.node import GuardedNode
 from ..states.published import Published
 from .following import Following
 from .groups import Group
+from .recipe import Recipe
 
 
 class ShowsRates(GuardedNode):
     """The base of optimizers: what they use at present, and at any epoch."""
 
     _following: Following
+    _recipe: Recipe
     _complete: bool
     """Whether the transformation has a learning rate of its own, which nobody else knows."""
 
@@ -85,3 +87,20 @@ class ShowsRates(GuardedNode):
                 f"{what} is unknown: tx was given without lr=..., so the learning rate is inside it. "
                 "Pass a direction (optax.scale_by_adam()) and lr=... instead."
             )
+
+    @property
+    def _unknown(self) -> tuple[str, ...]:
+        """The hyper-parameters that are inside of a complete transformation, and of which nobody knows."""
+        if not self._complete:
+            return ()
+        return ("lr", "lr_scale", "weight_decay") if self._recipe.ours else ("lr", "lr_scale")
+
+    def _check_complete(self, options: Container[str]) -> None:
+        """Refuse options of a group that a complete transformation would not follow."""
+        found = [name for name in self._unknown if name in options]
+        if found == ["weight_decay"]:
+            raise ValueError(
+                "weight_decay of a group needs lr=... in the optimizer: without it tx is used as it is."
+            )
+        if found:
+            self._refuse_complete(f"{found[0]} of a group")

@@ -94,18 +94,18 @@ def _meant(name: str, values: Mapping[str, Any]) -> str:
             " The norm is that of the gradients of all groups together: give it to the optimizer."
         )
     close = difflib.get_close_matches(str(name), _known(values), n=1)
+    close = ["lr"] if name == "learning_rate" else close
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def _spread(
     options: Mapping[str, Unchecked], values: Mapping[str, Any]
 ) -> Iterator[tuple[str, Unchecked]]:
-    """The options one by one: the entries of betas have names of their own."""
-    for name, value in options.items():
-        if name == "betas" and "beta1" in values:
-            yield from zip(("beta1", "beta2"), betas_of(value), strict=True)
-        else:
-            yield name, value
+    """The options one by one: the entries of betas have names of their own, which say more."""
+    options = dict(options)
+    if "betas" in options and "beta1" in values:
+        yield from zip(("beta1", "beta2"), betas_of(options.pop("betas")), strict=True)
+    yield from options.items()
 
 
 # --- Arguments ------------------------------------------------------------------------------------

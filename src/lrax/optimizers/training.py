@@ -58,12 +58,12 @@ class Training(Node):
         weights: Mapping[str, Weight],
         groups: Sequence[Group],
         places: Places,
-        parts: tuple[Part, ...] | None = None,
+        parts: tuple[Part, ...] = (),
     ) -> Update:
-        """The update of these weights in other groups; nothing has changed yet."""
+        """The update of these weights in other groups, of which the first have these parts; nothing has changed yet."""
         leaves = {name: tuple(weight.leaf_names()) for name, weight in weights.items()}
-        if parts is None:
-            parts = tuple(Part(i, group.leaves) for i, group in enumerate(groups))
+        divided = {part.group for part in parts}
+        parts += tuple(Part(i, group.leaves) for i, group in enumerate(groups) if i not in divided)
         return dataclasses.replace(
             self.update, groups=tuple(groups), parts=parts, leaves=leaves, places=places
         )

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import lrax
-from helpers import assert_close, assert_same_bits, assert_trees_equal, slow_but, values_of
+from helpers import slow_but, values_of
 from network import START, gradient_of, loss_of, new_states
 
 STEPS, GAMMA, LR = 50, 0.98, 0.02
@@ -143,15 +143,16 @@ def optax_run(direction, lrs, values):
 @functools.cache
 def wanted():
     """Beside it what constant numbers would give."""
-    path = GAMMA ** np.arange(STEPS)
+    paths = np.array([GAMMA ** np.arange(STEPS), np.ones(STEPS)])
 
-    def run():
+    def run(values):
         return {
-            name: [optax_run(direction, rates(), first * p) for p in (path, np.ones(STEPS))]
+            name: optax_run(direction, rates(), first * values)
             for name, (_, _, first, direction) in PLACES.items()
         }
 
-    return jax.jit(run)()
+    both = jax.jit(jax.vmap(run))(jnp.asarray(paths))
+    return {n: [{k: v[i] for k, v in tree.items()} for i in (0, 1)] for n, tree in both.items()}
 
 
 def begun(name, kind):
@@ -182,19 +183,146 @@ def furthest(a, b):
     return max(float(jnp.abs(a[key] - b[key]).max()) for key in a) / largest
 
 
-@pytest.mark.parametrize("name", PLACES)
-@pytest.mark.parametrize("kind", slow_but(KINDS, "scheduler"))
-def test_the_weights_are_those_of_optax(name, kind):
-    right, constant = wanted()[name]
-    assert furthest(compiled_runs(kind)[name], right) <= 2e-6
-    assert furthest(constant, right) > 1e-4  # the schedule matters
+QUICK = [("scheduler", name) for name in PLACES]
+QUICK += [(kind, "AdamW weight_decay") for kind in ("function", "optax")]
 
 
-@pytest.mark.parametrize("name", slow_but(PLACES, "SGD nesterov momentum", "AdamW weight_decay"))
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_weights_are_those_of_optax_eagerly(name, kind):
+ALL = [(kind, name) for kind in KINDS for name in PLACES]
+
+
+@pytest.mark.parametrize("case", slow_but(ALL, *QUICK), ids=", ".join)
+def test_the_weights_are_those_of_optax(case):
+    kind, name = case
     scheduler, optimizer, states = begun(name, kind)
     for _ in range(STEPS):
         optimizer.step(gradient_of(values_of(states)))
         scheduler.step()
-    assert furthest(values_of(states), wanted()[name][0]) <= 2e-6
+    right, constant = wanted()[name]
+    assert furthest(values_of(states), right) <= 2e-6
+    assert furthest(constant, right) > 1e-4  # the schedule matters
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_weights_are_those_of_optax_in_one_program(name, kind):
+    assert furthest(compiled_runs(kind)[name], wanted()[name][0]) <= 2e-6
+
+
+# --- Beside torch ---------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(3)
+_M = RNG.normal(size=(12, 6))
+CURVES, TARGET, FIRST = _M.T @ _M / 12, RNG.normal(size=6), RNG.normal(size=6)
+
+
+def slope(w):
+    """The gradient of a quadratic form, of NumPy arrays in float64 and others in float32."""
+    return (w - TARGET) @ CURVES if isinstance(w, np.ndarray) else one_slope(w)
+
+
+@jax.jit
+def one_slope(w):
+    return (w - jnp.float32(TARGET)) @ jnp.float32(CURVES)
+
+
+def one_cycle(top, low, end, total=STEPS, share=0.3):
+    """What torch's OneCycleLR makes of a learning rate or momentum: to `low` at the peak, on to `end`."""
+    peak, found = share * total - 1, []
+    for t in range(total):
+        a, b, where = (top, low, t / peak) if t <= peak else (low, end, (t - peak) / (total - 1 - peak))
+        found.append(b + (a - b) / 2 * (np.cos(np.pi * where) + 1))
+    return np.array(found)
+
+
+LRS = one_cycle(0.1 / 25, 0.1, 0.1 / 25 / 1e4)
+MOMENTA = one_cycle(0.95, 0.85, 0.95)
+DECAYS = 0.3 * (1 + np.cos(np.pi * np.arange(STEPS) / STEPS)) / 2
+
+
+def torch_adamw():
+    """What torch writes down for AdamW, in float64."""
+    w, m, v = FIRST, 0.0, 0.0
+    for n in range(STEPS):
+        g, beta1, beta2 = slope(w), MOMENTA[n], 0.99
+        w = w * (1 - LRS[n] * DECAYS[n])
+        m = m + (g - m) * (1 - beta1)
+        v = beta2 * v + (1 - beta2) * g * g
+        denominator = np.sqrt(v) / np.sqrt(1 - beta2 ** (n + 1)) + 1e-8
+        w = w - LRS[n] / (1 - beta1 ** (n + 1)) * m / denominator
+    return w
+
+
+def torch_sgd(nesterov):
+    w, buffer = FIRST, None
+    for n in range(STEPS):
+        g, momentum = slope(w) + DECAYS[n] * w, MOMENTA[n]
+        buffer = g if buffer is None else momentum * buffer + g
+        w = w - LRS[n] * (g + momentum * buffer if nesterov else buffer)
+    return w
+
+
+def decaying():
+    return lrax.CosineAnnealingLR(0.3, T_max=STEPS)
+
+
+def cycle(**options):
+    return lrax.OneCycleLR(0.1, total_steps=STEPS, **options)
+
+
+def momentum_by_hand(epoch):
+    return jnp.float32(MOMENTA)[epoch]
+
+
+# name: (ours, what torch writes down, torch's own)
+TORCH = {
+    "AdamW, one cycle with momentum": (
+        lambda: lrax.AdamW(cycle(cycle_momentum=True), betas=(0.9, 0.99), weight_decay=decaying()),
+        torch_adamw,
+        lambda torch, w: torch.optim.AdamW([w], betas=(0.9, 0.99)),
+    ),
+    "SGD with one cycle": (
+        lambda: lrax.SGD(cycle(cycle_momentum=True), weight_decay=decaying()),
+        lambda: torch_sgd(False),
+        lambda torch, w: torch.optim.SGD([w], momentum=0.9),
+    ),
+    "SGD with a momentum of its own": (
+        lambda: lrax.SGD(cycle(), momentum=momentum_by_hand, weight_decay=decaying()),
+        lambda: torch_sgd(False),
+        lambda torch, w: torch.optim.SGD([w], momentum=0.9),
+    ),
+    "SGD with nesterov": (
+        lambda: lrax.SGD(cycle(cycle_momentum=True), weight_decay=decaying(), nesterov=True),
+        lambda: torch_sgd(True),
+        lambda torch, w: torch.optim.SGD([w], momentum=0.9, nesterov=True),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_the_weights_are_those_of_torch(name):
+    make, written_down, _ = TORCH[name]
+    state = brainstate.ParamState(jnp.float32(FIRST))
+    optimizer = make().register_trainable_weights({"w": state})
+    for _ in range(STEPS):
+        optimizer.step({"w": slope(state.value)})
+        optimizer.lr.step()
+    right = written_down()
+    assert np.abs(np.asarray(state.value, np.float64) - right).max() <= 1e-5 * np.abs(right).max()
+    assert np.abs(right - FIRST).max() > 0.1
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_what_is_written_down_is_torch(name):
+    torch = pytest.importorskip("torch")
+    _, written_down, make = TORCH[name]
+    w = torch.nn.Parameter(torch.tensor(FIRST))
+    optimizer = make(torch, w)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=STEPS)
+    for n in range(STEPS):
+        optimizer.param_groups[0]["weight_decay"] = DECAYS[n]
+        w.grad = torch.tensor(slope(w.detach().numpy()))
+        optimizer.step()
+        if n < STEPS - 1:
+            scheduler.step()
+    np.testing.assert_allclose(w.detach().numpy(), written_down(), rtol=1e-9)

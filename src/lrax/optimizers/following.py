@@ -57,8 +57,13 @@ class Following(Node):
     def used(self, index: int, group: Group) -> dict[str, Any]:
         """What is used of the hyper-parameters of a group: its learning rate, numbers, and what is published."""
         column, places = self.published.column, self.places.groups[index]
-        own = {"lr": column(index), **group.numbers(), **places}
-        own |= {name: column(place) for name, place in places.items()}
+        numbers = group.numbers()
+        own = {"lr": column(index)}
+        for name in group.values:
+            if name in places:
+                own[name] = column(places[name])
+            elif name in numbers:
+                own[name] = numbers[name]
         if self.clip_norm is not None:
             norm = self.places.clip_norm
             own["grad_clip_norm"] = self.clip_norm if norm is None else column(norm)

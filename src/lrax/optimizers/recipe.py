@@ -67,7 +67,7 @@ class Recipe:
                     f"{_meant(name, self.values)}"
                 )
             changed[name] = self._checked(name, value)
-        if self.ours:
+        if self.ours and options.keys() & {"momentum", "nesterov"}:  # else a cycle may drive it
             check_together(changed)
         return changed
 

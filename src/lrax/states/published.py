@@ -355,8 +355,9 @@ class Publishing(Node):
 
     @property
     def learning(self) -> list[Learns]:
-        """What learns from metrics on behalf of the followers."""
-        found = [f.plan.learning for f in self.followers if f.plan is not None]
+        """What learns from metrics on behalf of the followers that are still there."""
+        there = (f for f in self.followers if f.number is not None)
+        found = [f.plan.learning for f in there if f.plan is not None]
         return [learning for learning in found if learning is not None]
 
     def publish(self, columns: Callable[[Follower], Rates]) -> None:

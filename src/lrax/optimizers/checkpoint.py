@@ -264,7 +264,9 @@ def _numbers(state_dict: StateDict, own: Own) -> tuple[list[Leaf], np.float32]:
         np.int32(check_number(k, unwrap(state_dict.get(k, 0)), low=0, high=LAST_EPOCH, whole=True))
         for k, _ in zip(COUNTERS, own.counters, strict=False)
     ]
-    norm = check_number("grad_norm", unwrap(state_dict.get("grad_norm", 0.0)), low=0)
+    norm = unwrap(state_dict.get("grad_norm", 0.0))
+    if norm == norm:  # that of gradients with NaN is NaN
+        check_number("grad_norm", norm, low=0)
     return counters, np.float32(norm)
 
 

@@ -9,7 +9,7 @@ from .. import _checks
 from .._transfers import meant
 from .._types import Epochs, Number, Plain, Rates, RatesLike, Scalar, StateDict
 from ..formulas.description import described
-from ..formulas.evaluate import Scales, evaluate, is_concrete
+from ..formulas.evaluate import Scales, evaluate, evaluate_host, is_concrete
 from ..formulas.formula import Formula
 from ..formulas.schedule import Member, Schedule, checked_formulas, spread
 from ..states.clock import LAST_EPOCH, Clock
@@ -268,11 +268,7 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         """
         if self._on_host and epoch is None and self._step_on_host(metric):
             return
-        if self.publishing.automatic:
-            raise RuntimeError(
-                f"{type(self).__name__}.step() must be left to the optimizer, which has auto_step=True and steps its scheduler "
-                "once for each update. Leave this call out, or construct the optimizer without auto_step."
-            )
+        self.publishing.refuse_steps_by_hand(type(self))
         self._step(epoch, metric)
 
     def step_for_follower(self) -> None:
@@ -400,7 +396,10 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         now += now < LAST_EPOCH
         kind, followers = type(self), publishing.followers
         first, others = followers[0], followers[1:]
-        rates = first.at(now, formulas, kind)  # may raise: nothing is written yet
+        if first.plan is None:  # as mostly; it may raise, and nothing is written yet
+            rates = evaluate_host(formulas, first.bases, now, kind)
+        else:
+            rates = first.at(now, formulas, kind)
         more = [(f, f.at(now, formulas, kind)) for f in others] if others else ()
         if learning is not None and learned is not None:
             learning.memory.poke(learned)

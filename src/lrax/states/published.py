@@ -348,10 +348,13 @@ class Publishing(Node):
         """Who reads `published`."""
         return next(f for f in self.followers if f.published is published)
 
-    @property
-    def automatic(self) -> bool:
-        """Whether a follower steps the scheduler."""
-        return any(f.plan is not None and f.plan.automatic for f in self.followers)
+    def refuse_steps_by_hand(self, kind: type) -> None:
+        """Raise if a follower steps the scheduler of that class."""
+        if any(f.plan is not None and f.plan.automatic for f in self.followers):
+            raise RuntimeError(
+                f"{kind.__name__}.step() must be left to the optimizer, which has auto_step=True and steps its scheduler "
+                "once for each update. Leave this call out, or construct the optimizer without auto_step."
+            )
 
     @property
     def learning(self) -> list[Learns]:

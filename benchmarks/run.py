@@ -31,6 +31,7 @@ def main():
     for row in itertools.chain(
         host.rows(rounds),
         training.train_steps(rounds),
+        training.hyperparameters(rounds),
         training.peak_memory(),
         training.eager_steps(rounds),
         training.loops(rounds),

@@ -171,6 +171,42 @@ def train_steps(rounds: int) -> Iterator[Row]:
                 yield Row(what, times["brainstate"], times["braintools"], "braintools", 1)
 
 
+def four_groups(task, schedules):
+    """Four groups, with a scheduled weight decay and a scheduled beta1 if there are to be `schedules`."""
+    states = task.states()
+    scheduler = lrax.WarmupCosineSchedule(PEAK, warmup_steps=WARMUP, total_steps=TOTAL)
+    decay, beta1 = DECAY, 0.9
+    if schedules:
+        decay = lrax.CosineAnnealingLR(DECAY, T_max=TOTAL)
+        beta1 = lrax.LinearLR(0.9, start_factor=0.9, end_factor=1.0, total_iters=WARMUP)
+    patterns = ("^w0", "^b0", "^b")
+    groups = {pattern: {"lr_scale": 0.5 + 0.1 * i} for i, pattern in enumerate(patterns)}
+    optimizer = lrax.AdamW(lr=scheduler, betas=(beta1, 0.999), weight_decay=decay, groups=groups)
+    optimizer.register_trainable_weights(states)
+    return states, optimizer, scheduler
+
+
+def hyperparameters(rounds: int) -> Iterator[Row]:
+    """Two hyper-parameters that follow schedules, in four groups, beside numbers in their place."""
+    for layers, width in ((3, 128), (25, 32)):
+        task = Task(layers, width)
+        functions = {
+            f"{kind}, {where}": with_states(
+                task,
+                lambda task, kind=kind: four_groups(task, kind == "schedules"),
+                lrax.jit,
+                inside=where == "inside",
+            )
+            for kind in ("numbers", "schedules")
+            for where in ("inside", "outside")
+        }
+        found = interleaved(functions, rounds=rounds, calls=20, block=True)
+        for where in ("inside", "outside"):
+            what = f"train step, {2 * layers} States, 4 groups, 2 schedules, stepped {where}"
+            ours, numbers = found[f"schedules, {where}"], found[f"numbers, {where}"]
+            yield Row(what, ours, numbers, "numbers in their place", 1.05)
+
+
 def peak_memory() -> Iterator[Row]:
     """Bytes that a step holds at once, as XLA plans them."""
     task = Task(4, 1024)

@@ -230,7 +230,9 @@ def one_cycle(top, low, end, total=STEPS, share=0.3):
     """What torch's OneCycleLR makes of a learning rate or momentum: to `low` at the peak, on to `end`."""
     peak, found = share * total - 1, []
     for t in range(total):
-        a, b, where = (top, low, t / peak) if t <= peak else (low, end, (t - peak) / (total - 1 - peak))
+        a, b, where = (
+            (top, low, t / peak) if t <= peak else (low, end, (t - peak) / (total - 1 - peak))
+        )
         found.append(b + (a - b) / 2 * (np.cos(np.pi * where) + 1))
     return np.array(found)
 

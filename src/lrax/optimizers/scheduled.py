@@ -69,9 +69,15 @@ def check_range(name: str, schedule: Any) -> None:
 
 
 def _telling_epochs(schedule: Formula, far: bool) -> np.ndarray:
-    """The first epochs, those beside the whole numbers that it is made of, and if `far` ever fewer up to the last."""
+    """The first epochs, those beside the whole numbers that it is made of, and if `far` ever fewer up to the last.
+
+    And beside the sums of two, since what begins at a milestone ends later by its length.
+    """
+    numbers = {0, *_whole_numbers(schedule)}
+    if len(numbers) <= 64:
+        numbers = {a + b for a in numbers for b in numbers}
     few = np.geomspace(1024, LAST_EPOCH, 512 if far else 0).astype(np.int64)
-    near = [n + d for n in set(_whole_numbers(schedule)) for d in (-1, 0, 1)]
+    near = [n + d for n in numbers for d in (-1, 0, 1)]
     epochs = np.unique(np.concatenate([np.arange(1024), few, np.array(near, np.int64)]))
     return epochs[(epochs >= 0) & (epochs <= LAST_EPOCH)]
 

@@ -15,11 +15,9 @@ from helpers import (
     assert_trees_close,
     assert_trees_equal,
     compiled_programs,
-    global_norm,
     slow_but,
 )
 
-nn = brainstate.nn
 RNG = np.random.default_rng(3)
 X = jnp.asarray(RNG.normal(size=(16, 4)), jnp.float32)
 Y = jnp.asarray(RNG.normal(size=(16, 3)), jnp.float32)
@@ -192,34 +190,37 @@ WAYS = {"eager": lambda f: f, "lrax.jit": lrax.jit, "brainstate": brainstate.tra
 
 
 def trained(optimizer, states, steps, jit):
+    """So many updates; nothing is compiled after the first one."""
+
+    @jit
     def update():
         optimizer.step(gradient_of(values_of(states)))
         optimizer.lr_scheduler.step()
 
-    update = jit(update)
+    update()
     with compiled_programs() as programs:
-        for _ in range(steps):
+        for _ in range(steps - 1):
             update()
-    return programs
+    assert not programs
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.parametrize("name", slow_but(MAKERS, "AdamW"))
-def test_fifty_steps_are_those_of_optax_with_a_chain_for_each_group(name, frozen, way):
+CASES = [("AdamW", False, "eager"), ("AdamW", True, "lrax.jit"), ("SGD", True, "brainstate")]
+
+
+@pytest.mark.parametrize(
+    "case",
+    slow_but([(n, f, w) for n in MAKERS for f in (False, True) for w in WAYS], *CASES),
+    ids=str,
+)
+def test_fifty_steps_are_those_of_optax_with_a_chain_for_each_group(case):
+    name, frozen, way = case
     make, chain, own, own_chain, last, last_chain = MAKERS[name]
     largest = 0.5 if frozen else None
     states = new_states()
     scheduler = lrax.CosineAnnealingLR(0.05, T_max=40, eta_min=1e-3)
     given = {"groups": groups(own, frozen, last), "grad_clip_norm": largest}
     optimizer = make(lr=scheduler, **given).register_trainable_weights(states)
-    trained(optimizer, states, 1, WAYS[way])  # what is compiled once for a process
-    optimizer, states = None, new_states()
-    scheduler = lrax.CosineAnnealingLR(0.05, T_max=40, eta_min=1e-3)
-    optimizer = make(lr=scheduler, **given).register_trainable_weights(states)
-    programs = trained(optimizer, states, 50, WAYS[way])
-    assert len(programs) == 1
-
+    trained(optimizer, states, 50, WAYS[way])
     first, second, third, fourth = RATES
     third_chain = FROZEN if frozen else chain(third)
     chains = (own_chain(first), chain(second), third_chain, last_chain(fourth), chain(cosine(0.05)))
@@ -230,3 +231,101 @@ def test_fifty_steps_are_those_of_optax_with_a_chain_for_each_group(name, frozen
     if frozen:
         assert_trees_equal(states["embed"].value["weight"], START["embed"]["weight"])
         assert not np.array_equal(states["embed"].value["bias"], START["embed"]["bias"])
+
+
+# --- What the learning rate is ------------------------------------------------------------------------
+
+
+def warmup_cosine(t, base=0.05, start=0.004, end=0.002):
+    """4 epochs up, then down to the 20th."""
+    if t < 4:
+        return start + (base - start) * t / 4
+    return end + (base - end) * (1 + np.cos(np.pi * min((t - 4) / 16, 1))) / 2
+
+
+class HalfWay(lrax.LRScheduler):
+    def get_lr(self):
+        return [base / (1 + self.last_epoch.value) for base in self.base_lrs]
+
+
+# scheduler, options of the group, and its learning rate at an epoch
+SCALED = {
+    "a factor of eta_min and warmup start, too": (
+        lambda: lrax.WarmupCosineSchedule(0.05, 4, 20, 0.004, 0.002),
+        {"lr_scale": 0.3},
+        lambda t: 0.3 * warmup_cosine(t),
+    ),
+    "a base, which they do not follow": (
+        lambda: lrax.WarmupCosineSchedule(0.05, 4, 20, 0.004, 0.002),
+        {"lr": 0.03},
+        lambda t: warmup_cosine(t, base=0.03),
+    ),
+    "a base and a factor": (
+        lambda: lrax.WarmupCosineSchedule(0.05, 4, 20, 0.004, 0.002),
+        {"lr": 0.03, "lr_scale": 3.0},
+        lambda t: 3 * warmup_cosine(t, base=0.03),
+    ),
+    "a schedule and a factor": (
+        lambda: lrax.StepLR(0.1, 5),
+        {"lr": lrax.WarmupCosineSchedule(0.05, 4, 20, 0.004, 0.002), "lr_scale": 0.7},
+        lambda t: 0.7 * warmup_cosine(t),
+    ),
+    "a function of the epoch": (
+        lambda: lrax.StepLR(0.1, 5),
+        {"lr": lambda t: 0.5 / (t + 1)},
+        lambda t: 0.5 / (t + 1),
+    ),
+    "a schedule whose own clock has gone on": (
+        lambda: lrax.StepLR(0.1, 5),
+        {"lr": lrax.ExponentialLR(0.1, gamma=0.5, last_epoch=7)},
+        lambda t: 0.1 * 0.5**t,
+    ),
+    "a factor of a table": (
+        lambda: lrax.PiecewiseConstantSchedule(boundaries=[3, 9], values=[0.5, 0.1, 0.3]),
+        {"lr_scale": 0.7},
+        lambda t: 0.7 * (0.5 if t < 3 else 0.1 if t < 9 else 0.3),
+    ),
+    "a factor of get_lr()": (
+        lambda: HalfWay(0.1),
+        {"lr_scale": 0.7},
+        lambda t: 0.7 * 0.1 / (1 + t),
+    ),
+    "a factor of a function": (
+        lambda: lrax.LambdaLR(0.1, lr_lambda=lambda t: 1 / (t + 1)),
+        {"lr_scale": 0.7},
+        lambda t: 0.7 * 0.1 / (1 + t),
+    ),
+    "a factor of 0": (lambda: lrax.StepLR(0.1, 5), {"lr_scale": 0}, lambda t: 0.0),
+}
+
+
+@pytest.mark.parametrize("label", SCALED)
+def test_the_rate_of_a_group_at_every_epoch(label):
+    make, options, exact = SCALED[label]
+    scheduler, alone = make(), make()
+    weights = {key: brainstate.ParamState(jnp.ones(2)) for key in "ab"}
+    optimizer = lrax.SGD(lr=scheduler, groups={"b": options}).register_trainable_weights(weights)
+    step = lrax.jit(scheduler.step)
+    for t in range(25):
+        first, second = optimizer.get_last_lr()
+        assert first == alone.get_last_lr()[0]
+        assert abs(float(second) - exact(t)) <= np.spacing(np.float32(exact(t)))
+        if "get_lr" not in label:
+            assert_close(optimizer.lr_at(t), [first, second], rtol=1.2e-7)
+        (step if t % 2 else scheduler.step)()
+        alone.step()
+
+
+def test_a_plateau_of_a_group_has_the_metric_of_the_scheduler():
+    plateau = lrax.ReduceLROnPlateau(0.4, factor=0.5, patience=0)
+    weights = {key: brainstate.ParamState(jnp.ones(2)) for key in "abc"}
+    own = {"b": {"lr": plateau}, "c": {"lr": plateau, "lr_scale": 0.1}}
+    optimizer = lrax.SGD(lr=lrax.ExponentialLR(0.1, gamma=0.9), groups=own)
+    optimizer.register_trainable_weights(weights)
+    rates = []
+    for metric in (3.0, 2.0, 2.0, 2.0, 1.0, 1.0):
+        optimizer.lr.step(metric=metric)
+        rates.append(optimizer.get_last_lr())
+    reduced = np.float64([1, 1, 0.5, 0.25, 0.25, 0.125])
+    wanted = np.stack([0.1 * 0.9 ** np.arange(1, 7), 0.4 * reduced, 0.04 * reduced], axis=1)
+    assert_close(rates, wanted, rtol=2e-7)

@@ -8,6 +8,7 @@ from brainstate.graph import Node
 from .._types import Epochs, Rates, Scalar
 from ..formulas.evaluate import evaluate
 from ..formulas.formula import Formula
+from ..formulas.schedule import Member
 from ..schedulers.learning import Learning
 from ..schedulers.scheduler import LRScheduler
 from ..states.placement import held_states, move
@@ -128,15 +129,22 @@ class Following(Node):
     ) -> tuple[Plan, Places, list[str]]:
         """What is published for these groups, where, and a label for each plateau among the schedules."""
         more: list[Any] = []
+        known: dict[tuple[str, int], int] = {}
+        driven = scheduler.momentum_schedule() if self.driven else None
         labels = [(f"{i}.lr", g.schedule) for i, g in enumerate(groups) if g.schedule is not None]
 
         def place(label: str, name: str, schedule: Any) -> int:
-            more.append((within_range(name, schedule), schedule.base))
-            labels.append((label, schedule))
-            return len(groups) + len(more) - 1
+            if (
+                name,
+                id(schedule),
+            ) not in known:  # else several groups have it, and share its place
+                more.append((within_range(name, schedule), schedule.base))
+                labels.append((label, schedule))
+                known[name, id(schedule)] = len(groups) + len(more) - 1
+            return known[name, id(schedule)]
 
         places = [
-            {name: place(f"{i}.{name}", name, s) for name, s in self._schedules(group, scheduler)}
+            {name: place(f"{i}.{name}", name, s) for name, s in self._schedules(group, driven)}
             for i, group in enumerate(groups)
         ]
         norm = self.clip_norm
@@ -154,12 +162,12 @@ class Following(Node):
         found = [f"{label}.{i}" for label, f in labels for i, _ in enumerate(f.plateaus())]
         return plan, Places(tuple(places), norm_place), found
 
-    def _schedules(self, group: Group, scheduler: LRScheduler) -> Iterator[tuple[str, Any]]:
+    def _schedules(self, group: Group, driven: Member | None) -> Iterator[tuple[str, Any]]:
         for name, value in group.values.items():
             if isinstance(value, Formula):
                 yield name, value
             elif self.driven and name == self.momentum:
-                yield name, scheduler.momentum_schedule() or fixed_at(value or 0.0)
+                yield name, driven or fixed_at(value or 0.0)
 
     def _publish(
         self,

@@ -24,6 +24,18 @@ def complete():
     return lrax.OptaxOptimizer(optax.adam(1e-3)).register_trainable_weights({"w": weight(3)})
 
 
+def grouped(groups):
+    return lrax.AdamW(groups=groups).register_trainable_weights({"w": weight(3)})
+
+
+def cycle():
+    return lrax.OneCycleLR(total_steps=10, cycle_momentum=True)
+
+
+def prodigy():
+    return lrax.OptaxOptimizer(optax.contrib.prodigy, lr=lrax.WarmupScheduler(1.0, 5))
+
+
 class OwnInit(lrax.Formula):
     def __init__(self, rate):
         object.__setattr__(self, "rate", rate)
@@ -87,6 +99,33 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "setting it": (lambda: setattr(complete(), "current_lr", 0.1), "tx", "lr=..."),
     "mapping it": (lambda: complete().lr_apply(abs), "tx", "lr=..."),
     "a group with another": (lambda: complete().add_param_group({"b": weight(2)}, lr=0.1), "tx", "lr=..."),
+    "a pattern that matches nothing": (lambda: grouped({"biass": {"weight_decay": 0.0}}), "groups", "'biass' matches nothing", "'w'"),
+    "a pattern in the shadow of another": (lambda: grouped({"w": {"lr": 0.1}, "^w$": {"lr": 0.2}}), "groups", "since 'w' before it takes them"),
+    "an option of no optimizer": (lambda: grouped({"w": {"weight_decey": 0.0}}), "groups['w']", "Did you mean 'weight_decay'?"),
+    "a norm of one group": (lambda: grouped({"w": {"grad_clip_norm": 1.0}}), "groups['w']", "all groups together"),
+    "a frozen group with a rate": (lambda: grouped({"w": {"frozen": True, "lr": 0.1}}), "groups['w']", "frozen=True alone"),
+    "nothing to train": (lambda: grouped({"w": {"frozen": True}}), "groups", "all of them are frozen"),
+    "a pattern that answers with a number": (lambda: grouped([(lambda path, leaf: leaf.ndim, {"lr": 0.1})]), "groups", "(path, leaf) -> bool", "1"),
+    "a group's schedule of several": (lambda: grouped({"w": {"lr": lrax.StepLR([0.1, 0.2])}}), "lr", "one base_lr"),
+    "a momentum of 1": (lambda: lrax.SGD(momentum=lrax.ConstantLR(1.0)), "momentum", "[0, 1)", "ConstantLR"),
+    "a momentum of 1 later on": (lambda: lrax.SGD(momentum=lrax.WarmupScheduler(1.0, 5)), "momentum", "[0, 1)", "1 at epoch 5"),
+    "a clipping that ends at nothing": (lambda: lrax.SGD(grad_clip_norm=lrax.CosineAnnealingLR(1.0, 9)), "grad_clip_norm", "> 0", "0 at epoch 9"),
+    "a function that is negative": (lambda: lrax.SGD(weight_decay=lambda t: -0.1), "weight_decay", ">= 0", "-0.1", "max(0.0, value)"),
+    "a hyper-parameter that needs a metric": (lambda: [o := lrax.SGD(weight_decay=plateau()), o.lr.step()], "metric", "step(metric=...)"),
+    "a momentum of two schedules": (lambda: lrax.SGD(lr=cycle(), momentum=lrax.ConstantLR(0.9)), "momentum", "cycle_momentum", "OneCycleLR"),
+    "a momentum of nothing": (lambda: lrax.OptaxOptimizer(optax.sign_sgd, lr=cycle()), "cycle_momentum", "SGD, Adam, AdamW"),
+    "a cycle inside": (lambda: lrax.SequentialLR([cycle(), STEP], [3]), "cycle_momentum", "momentum=..."),
+    "a momentum upside down": (lambda: lrax.CyclicLR(base_momentum=0.9, max_momentum=0.8), "base_momentum", "max_momentum", "0.9 > 0.8"),
+    "automatic steps of a plateau": (lambda: lrax.SGD(lr=plateau(), auto_step=True), "auto_step", "step(metric=...)"),
+    "automatic steps of two": (lambda: [lrax.SGD(lr=STEP, auto_step=a) for a in (False, True)], "auto_step", "scheduler of its own"),
+    "automatic steps of another": (lambda: [lrax.SGD(lr=STEP, auto_step=a) for a in (True, False)], "auto_step", "scheduler of its own"),
+    "an argument of no factory": (lambda: lrax.OptaxOptimizer(optax.lion, lr=0.1, b3=0.9), "lion", "b3=0.9", "It has b1, b2"),
+    "optax's name of the rate": (lambda: lrax.OptaxOptimizer(optax.lion, learning_rate=0.1), "learning_rate", "passed as lr"),
+    "a decay that a factory has not": (lambda: lrax.OptaxOptimizer(optax.adam, lr=0.1, weight_decay=0.1), "weight_decay=0.1", "optax.add_decayed_weights"),
+    "a factory without a rate": (lambda: lrax.OptaxOptimizer(optax.lion), "tx", "lr=..."),
+    "a rate of 0 that gives NaN": (lambda: prodigy().register_trainable_weights({"w": weight(3)}), "lr", "NaN", "warmup_start_lr"),
+    "what is not counted": (lambda: optimizer().skipped, "skip_nonfinite=True"),
+    "what is not measured": (lambda: optimizer().grad_norm, "log_grad_norm=True", "grad_clip_norm"),
     "a cycle of another length": (lambda: setattr(lrax.CosineAnnealingWarmRestarts(T_mult=2), "T_i", 15), "T_i", "10, 20, 40", "15"),
     "beyond the cycle": (lambda: setattr(lrax.CosineAnnealingWarmRestarts(T_0=10), "T_cur", 10), "T_cur", "T_i = 10", "10"),
 }  # fmt: skip
@@ -95,9 +134,10 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistake(mistake):
     call, *fragments = MISTAKES[mistake]
-    with pytest.raises((ValueError, TypeError)) as caught:
+    kinds = (ValueError, TypeError, AttributeError)
+    with pytest.raises(kinds) as caught:
         call()
-    assert type(caught.value) in (ValueError, TypeError)
+    assert type(caught.value) in kinds
     missing = [text for text in fragments if text not in str(caught.value)]
     assert not missing, f"{missing} not in: {caught.value}"
 

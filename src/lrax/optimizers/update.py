@@ -50,7 +50,7 @@ class Counting:
     """The number of gradients that are averaged."""
 
     skips: bool = False
-    """Whether one with NaN or inf is left out."""
+    """Whether one with NaN or inf is left out, or with a norm that is."""
 
     norm: bool = False
     """Whether the global norm is kept."""
@@ -64,7 +64,7 @@ class Counting:
         """The counters, and what is kept beside the states, for a training that begins."""
         beside: dict[str, Any] = {}
         if self.every > 1:
-            beside["sums"] = {path: jnp.zeros_like(w) for path, w in widened(weights).items()}
+            beside["means"] = {path: jnp.zeros_like(w) for path, w in widened(weights).items()}
         if self.norm:
             beside["norm"] = np.float32(0)
         return [np.int32(0)] * (1 if self.always else 3), beside
@@ -241,7 +241,7 @@ class Update:
     ) -> tuple[dict[str, Leaf], Packed, Leaf]:
         (count, micro, skipped), states = unpack(opt, self.layouts)
         every, skips = self.counting.every, self.counting.skips
-        finite = _all_finite(gradients) if skips else np.bool_(True)
+        finite = jnp.isfinite(_norm(gradients)) if skips else np.bool_(True)
         last = micro + 1 >= every
 
         def left_out() -> tuple[dict[str, Leaf], Packed]:
@@ -249,17 +249,19 @@ class Update:
             return found, pack(more, states, self.layouts, opt.beside)
 
         def added() -> tuple[dict[str, Leaf], Packed]:
-            beside = {**opt.beside, "sums": summed()}
+            beside = {**opt.beside, "means": averaged()}
             return found, pack([count, micro + 1, skipped], states, self.layouts, beside)
 
-        def summed() -> dict[str, Leaf]:
-            return jax.tree.map(jnp.add, opt.beside["sums"], gradients)
+        def averaged() -> dict[str, Leaf]:
+            return jax.tree.map(
+                lambda mean, g: mean + (g - mean) / (micro + 1), opt.beside["means"], gradients
+            )
 
         def made() -> tuple[dict[str, Leaf], Packed]:
             mean, beside = gradients, dict(opt.beside)
             if every > 1:
-                mean = jax.tree.map(lambda s: s / every, summed())
-                beside["sums"] = jax.tree.map(jnp.zeros_like, mean)
+                mean = averaged()
+                beside["means"] = jax.tree.map(jnp.zeros_like, mean)
             ready = pack([count, np.int32(0), skipped], states, self.layouts, beside)
             return self._made(found, mean, ready, columns, extras)
 
@@ -267,12 +269,6 @@ class Update:
         which = jnp.where(finite, jnp.where(last, 0, 2), 1)
         new, opt = jax.lax.switch(which, branches)
         return new, opt, which == 0
-
-
-def _all_finite(gradients: dict[str, Leaf]) -> Leaf:
-    return functools.reduce(
-        jnp.logical_and, [jnp.all(jnp.isfinite(leaf)) for leaf in gradients.values()]
-    )
 
 
 def _norm(gradients: dict[str, Leaf]) -> Leaf:

@@ -89,8 +89,8 @@ def _by_weight(own: Own) -> dict[str, Any]:
         for (path, name), leaf in zip(_places(state, part), jax.tree.leaves(state), strict=True):
             place = parts[str(i)] if path is None else weights[path]
             place[name] = leaf
-    for path, leaf in own.beside.get("sums", {}).items():
-        weights[path]["sum"] = leaf
+    for path, leaf in own.beside.get("means", {}).items():
+        weights[path]["mean"] = leaf
     return {"weights": weights, "parts": parts}
 
 
@@ -104,8 +104,8 @@ def _from_weights(found: dict[str, Any], own: Own) -> Own:
         ]
         states.append(jax.tree.structure(state).unflatten(leaves))
     beside = dict(own.beside)
-    if "sums" in beside:
-        beside["sums"] = {path: found["weights"][path]["sum"] for path in beside["sums"]}
+    if "means" in beside:
+        beside["means"] = {path: found["weights"][path]["mean"] for path in beside["means"]}
     return own._replace(states=states, beside=beside)
 
 
@@ -204,7 +204,7 @@ def _learned(
     state_dict: StateDict, opt_state: dict[str, Any], own: Own, different: list[str]
 ) -> Own:
     """What a state dict says that an optimizer like `own` has learned."""
-    opt_state, restarts = _with_sums(opt_state, own, different)
+    opt_state, restarts = _with_means(opt_state, own, different)
     found = load_leaves("opt_state", _without_empty(opt_state), _by_weight(own))
     loaded = _from_weights(found, own)
     _check_signs(loaded.states)
@@ -216,22 +216,22 @@ def _learned(
     return loaded._replace(counters=counters)
 
 
-def _with_sums(
+def _with_means(
     opt_state: dict[str, Any], own: Own, different: list[str]
 ) -> tuple[dict[str, Any], bool]:
-    """Leaves with the sums of gradients that there are here, and whether they begin anew."""
-    sums, weights = own.beside.get("sums", {}), opt_state["weights"]
-    lacking = [path for path in sums if "sum" not in weights.get(path, {})]
+    """Leaves with the means of gradients that there are here, and whether they begin anew."""
+    means, weights = own.beside.get("means", {}), opt_state["weights"]
+    lacking = [path for path in means if "mean" not in weights.get(path, {})]
     restarts = bool(lacking) or any("accumulate_steps" in line for line in different)
     if not different:
         return opt_state, False
     weights = {
-        path: {k: v for k, v in leaf.items() if k != "sum" or (not restarts and sums)}
+        path: {k: v for k, v in leaf.items() if k != "mean" or (not restarts and means)}
         for path, leaf in weights.items()
     }
     if restarts:
-        for path, leaf in sums.items():
-            weights[path] = {**weights.get(path, {}), "sum": jnp.zeros_like(leaf)}
+        for path, leaf in means.items():
+            weights[path] = {**weights.get(path, {}), "mean": jnp.zeros_like(leaf)}
     return {**opt_state, "weights": weights}, restarts
 
 
@@ -341,7 +341,7 @@ def _regrouped(
         if path in members:
             found["weights"][path] = saved["weights"][path]
         else:
-            found["weights"][path].pop("sum", None)  # of other gradients than the rest
+            found["weights"][path].pop("mean", None)  # of other gradients than the rest
     return begin, found
 
 

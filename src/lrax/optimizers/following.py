@@ -206,7 +206,8 @@ class Following(Node):
         check_own_bases(scheduler.formulas, groups)
         if scheduler.momentum_schedule() is not None:
             self._check_momentum(type(scheduler).__name__, groups)
-        others = [f for f in scheduler.publishing.followers if f.published is not self.published]
+        followers = scheduler.publishing.followers
+        others = [f for f in followers if f.published is not self.published and not f.adapted]
         if any(f.plan is not None and f.plan.automatic for f in others):
             raise ValueError(
                 "scheduler must not be one that another optimizer steps (auto_step=True). Give each a scheduler of its own."

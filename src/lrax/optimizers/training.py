@@ -91,9 +91,13 @@ class Training(Node):
                 state = fresh_state(transform, own)
             states.append(state)
         counters, beside = update.counting.begin(leaves)
-        for key, kept in before.beside.items():
-            beside[key] = {**beside[key], **kept} if isinstance(kept, dict) else kept
-        return Own(before.counters if before.parts else counters, states, beside, update.parts)
+        if before.parts:
+            counters = [*before.counters]
+            if before.beside.get("means", {}).keys() != beside.get("means", {}).keys():
+                counters[1] = np.int32(0)  # other weights: their mean begins anew
+                before = before._replace(beside={**before.beside, "means": beside["means"]})
+            beside |= before.beside
+        return Own(counters, states, beside, update.parts)
 
     def fresh(self, parts: tuple[Part, ...]) -> Own:
         """What a training of the same groups in these parts begins with."""

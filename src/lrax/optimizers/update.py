@@ -50,7 +50,7 @@ class Counting:
     """The number of gradients that are averaged."""
 
     skips: bool = False
-    """Whether one with NaN or inf is left out."""
+    """Whether one with NaN or inf is left out, or with a norm that is."""
 
     norm: bool = False
     """Whether the global norm is kept."""
@@ -64,7 +64,7 @@ class Counting:
         """The counters, and what is kept beside the states, for a training that begins."""
         beside: dict[str, Any] = {}
         if self.every > 1:
-            beside["sums"] = {path: jnp.zeros_like(w) for path, w in widened(weights).items()}
+            beside["means"] = {path: jnp.zeros_like(w) for path, w in widened(weights).items()}
         if self.norm:
             beside["norm"] = np.float32(0)
         return [np.int32(0)] * (1 if self.always else 3), beside
@@ -240,39 +240,32 @@ class Update:
         extras: dict[str, Any],
     ) -> tuple[dict[str, Leaf], Packed, Leaf]:
         (count, micro, skipped), states = unpack(opt, self.layouts)
-        every, skips = self.counting.every, self.counting.skips
-        finite = _all_finite(gradients) if skips else np.bool_(True)
-        last = micro + 1 >= every
-
-        def left_out() -> tuple[dict[str, Leaf], Packed]:
-            more = [count, micro, jnp.minimum(skipped, LAST_EPOCH - 1) + 1]
-            return found, pack(more, states, self.layouts, opt.beside)
-
-        def added() -> tuple[dict[str, Leaf], Packed]:
-            beside = {**opt.beside, "sums": summed()}
-            return found, pack([count, micro + 1, skipped], states, self.layouts, beside)
-
-        def summed() -> dict[str, Leaf]:
-            return jax.tree.map(jnp.add, opt.beside["sums"], gradients)
-
-        def made() -> tuple[dict[str, Leaf], Packed]:
-            mean, beside = gradients, dict(opt.beside)
-            if every > 1:
-                mean = jax.tree.map(lambda s: s / every, summed())
-                beside["sums"] = jax.tree.map(jnp.zeros_like, mean)
-            ready = pack([count, np.int32(0), skipped], states, self.layouts, beside)
-            return self._made(found, mean, ready, columns, extras)
-
-        branches = [made, left_out] + ([added] if every > 1 else [])
-        which = jnp.where(finite, jnp.where(last, 0, 2), 1)
-        new, opt = jax.lax.switch(which, branches)
-        return new, opt, which == 0
+        finite = jnp.isfinite(_norm(gradients)) if self.counting.skips else jnp.bool_(True)
+        made = finite & (micro + 1 >= self.counting.every)
+        micro = jnp.where(finite, micro + 1, micro)
+        beside, mean = dict(opt.beside), gradients
+        if self.counting.every > 1:  # outside of the condition, where they keep their memory
+            before = beside.pop("means")
+            mean = {
+                path: _averaged(m, gradients[path], micro, finite) for path, m in before.items()
+            }
+        skipped = jnp.where(finite, skipped, jnp.minimum(skipped, LAST_EPOCH - 1) + 1)
+        counters = [count, jnp.where(made, 0, micro), skipped]
+        ready = pack(counters, states, self.layouts, beside)
+        new, opt = jax.lax.cond(
+            made,
+            lambda: self._made(found, mean, ready, columns, extras),
+            lambda: (found, ready),
+        )
+        if self.counting.every > 1:
+            means = {path: jnp.where(made, 0, m) for path, m in mean.items()}
+            opt = opt._replace(beside={**opt.beside, "means": means})
+        return new, opt, made
 
 
-def _all_finite(gradients: dict[str, Leaf]) -> Leaf:
-    return functools.reduce(
-        jnp.logical_and, [jnp.all(jnp.isfinite(leaf)) for leaf in gradients.values()]
-    )
+def _averaged(mean: Leaf, gradient: Leaf, count: Leaf, finite: Leaf) -> Leaf:
+    """The mean of so many gradients, by the formula of ``optax.MultiSteps``; as it was unless `finite`."""
+    return jnp.where(finite, mean + (gradient - mean) / count, mean)
 
 
 def _norm(gradients: dict[str, Leaf]) -> Leaf:

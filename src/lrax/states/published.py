@@ -244,6 +244,11 @@ class Follower(NamedTuple):
     plain: bool = True
     """Whether the host can work everything out from numbers."""
 
+    @property
+    def adapted(self) -> bool:
+        """Whether it hands on what it is told, and steps nothing."""
+        return self.published.listeners.any
+
     def asked(
         self, theirs: tuple[Formula, ...]
     ) -> tuple[tuple[Formula, ...], tuple[Number, ...], tuple[Number, ...] | None]:

@@ -129,16 +129,18 @@ class Following(Node):
         """What is published for these groups, where, and a label for each plateau among the schedules."""
         more: list[Any] = []
         labels = [(f"{i}.lr", g.schedule) for i, g in enumerate(groups) if g.schedule is not None]
+        made: dict[tuple[str, int], Formula] = {}
 
         def place(label: str, name: str, schedule: Any) -> int:
-            more.append((within_range(name, schedule), schedule.base))
+            formula = made.setdefault((name, id(schedule)), within_range(name, schedule))
+            more.append((formula, schedule.base))
             labels.append((label, schedule))
             return len(groups) + len(more) - 1
 
-        places = [
-            {name: place(f"{i}.{name}", name, s) for name, s in self._schedules(group, scheduler)}
-            for i, group in enumerate(groups)
-        ]
+        places: list[dict[str, int]] = [{} for _ in groups]
+        # By name, so that groups with one schedule are in a row, and it is evaluated once for them.
+        for i, name, schedule in sorted(self._schedules(groups, scheduler), key=lambda s: s[1]):
+            places[i][name] = place(f"{i}.{name}", name, schedule)
         norm = self.clip_norm
         by_schedule = isinstance(norm, Formula)
         norm_place = place("grad_clip_norm", "grad_clip_norm", norm) if by_schedule else None
@@ -154,12 +156,19 @@ class Following(Node):
         found = [f"{label}.{i}" for label, f in labels for i, _ in enumerate(f.plateaus())]
         return plan, Places(tuple(places), norm_place), found
 
-    def _schedules(self, group: Group, scheduler: LRScheduler) -> Iterator[tuple[str, Any]]:
-        for name, value in group.values.items():
-            if isinstance(value, Formula):
-                yield name, value
-            elif self.driven and name == self.momentum:
-                yield name, scheduler.momentum_schedule() or fixed_at(value or 0.0)
+    def _schedules(
+        self, groups: Sequence[Group], scheduler: LRScheduler
+    ) -> Iterator[tuple[int, str, Any]]:
+        """What follows a schedule: group, name and schedule, which is one object where it is the same."""
+        driving = scheduler.momentum_schedule()
+        fixed: dict[Any, Any] = {}
+        for i, group in enumerate(groups):
+            for name, value in group.values.items():
+                if isinstance(value, Formula):
+                    yield i, name, value
+                elif self.driven and name == self.momentum:
+                    own = driving or fixed.setdefault(id(value), fixed_at(value or 0.0))
+                    yield i, name, own
 
     def _publish(
         self,

@@ -3,6 +3,7 @@
 import copy
 import gc
 import json
+import re
 
 import brainstate
 import jax
@@ -146,20 +147,19 @@ REFUSED = {
     "grad_clip_value": lambda s: lrax.AdamW(grad_clip_value=s),
 }
 ENDS = {
-    "[0, 1)": (lrax.LinearLR(1.0, 0.5, 1.0, 7000), 7000),
+    "in [0, 1)": (lrax.LinearLR(1.0, 0.5, 1.0, 7000), 7000),
     "> 0": (lrax.LinearLR(1.0, 0.5, 0.0, 7000), 7000),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_schedule_with_an_end_out_of_range_is_refused(name):
-    which = "> 0" if "clip" in name else "[0, 1)"
+    which = "> 0" if "clip" in name else "in [0, 1)"
     schedule, epoch = ENDS[which]
     shown = {"betas[1]": "beta2"}.get(name, name)
-    with pytest.raises(ValueError) as caught:
+    begin = re.escape(f"{shown} must be a number {which}, got ")
+    with pytest.raises(ValueError, match=f"^{begin}[01] at epoch {epoch} of LinearLR"):
         REFUSED[name](schedule)
-    assert f"{shown} must be a number {'in ' if '[' in which else ''}{which}" in str(caught.value)
-    assert f"at epoch {epoch} of LinearLR" in str(caught.value)
     later = lrax.SequentialLR([lrax.ConstantLR(0.5, 1.0), schedule], milestones=[3000])
     with pytest.raises(ValueError, match=f"at epoch {epoch + 3000} of SequentialLR"):
         REFUSED[name](later)
@@ -203,7 +203,7 @@ def test_what_is_no_number_from_some_epoch_on_is_an_error_that_changes_nothing(b
     assert optimizer.hyperparams[0]["weight_decay"] == 0.5
 
 
-@pytest.mark.parametrize(("bad", "right"), [(-0.25, 0.0), (float("nan"), np.nan)])
+@pytest.mark.parametrize("bad, right", [(-0.25, 0.0), (float("nan"), np.nan)])
 def test_what_nobody_can_check_is_published(bad, right):
     weight_decay = lambda epoch: jnp.where(epoch == 1, bad, 0.5)  # noqa: E731
     optimizer = lrax.AdamW(halving(0.1), weight_decay=weight_decay)
@@ -364,7 +364,7 @@ def test_a_state_dict_of_other_schedules_is_refused():
     for optimizer in (saved, other):
         train(optimizer, registered(optimizer), 2)
     found, before = saved.state_dict(), contents(other)
-    with pytest.raises(ValueError, match="AdamW.eps.ExponentialLR.base_lr: saved 0.1, here 0.2"):
+    with pytest.raises(ValueError, match=r"AdamW.eps.ExponentialLR.base_lr: saved 0.1, here 0.2"):
         other.load_state_dict(found)
     assert_trees_equal(contents(other), before)
     saved.lr.step(6)

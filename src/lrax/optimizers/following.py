@@ -134,14 +134,12 @@ class Following(Node):
         labels = [(f"{i}.lr", g.schedule) for i, g in enumerate(groups) if g.schedule is not None]
 
         def place(label: str, name: str, schedule: Any) -> int:
-            if (
-                name,
-                id(schedule),
-            ) not in known:  # else several groups have it, and share its place
+            key = name, id(schedule)
+            if key not in known:  # else several groups have it, and share its place
                 more.append((within_range(name, schedule), schedule.base))
                 labels.append((label, schedule))
-                known[name, id(schedule)] = len(groups) + len(more) - 1
-            return known[name, id(schedule)]
+                known[key] = len(groups) + len(more) - 1
+            return known[key]
 
         places = [
             {name: place(f"{i}.{name}", name, s) for name, s in self._schedules(group, driven)}

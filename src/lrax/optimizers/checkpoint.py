@@ -174,12 +174,12 @@ def checked(
         )
     if strict:
         check_keys("state_dict", state_dict, (*KEYS, *_more_keys(own, learning)))
-    rates = _rates(state_dict["lr"], len(state_dict["lr"]) if moved else groups)
+    rates = _rates(state_dict["lr"], None if moved else groups)
     memory, line = _memory(state_dict, learning, bool(moved), strict)
     different += line
     parts = {path: part for path, (part, _) in members.items()}
     if moved or parts != {path: i for i, part in enumerate(own.parts) for path in part.leaves}:
-        own, opt_state = _regrouped(opt_state, parts, own, fresh)
+        own, opt_state = _regrouped(opt_state, parts, own, fresh, merge=bool(moved))
     loaded = _learned(state_dict, opt_state, own, different)
     if different:
         warn(f"The optimizer has changed, and goes on as it is here: {'; '.join(different)}.")
@@ -288,7 +288,10 @@ def _members(opt_state: Unchecked) -> tuple[dict[str, Any], dict[str, tuple[int,
             check_number(f"{where}.{key}", value, low=0, whole=True)
         members[path] = place[0], place[1]
         weights[path] = {k: leaf for k, leaf in entry.items() if k not in ("part", "group")}
-    return {**opt_state, "weights": weights}, members
+    shared = entries(opt_state.get("parts", {}))
+    if not isinstance(shared, dict):
+        check_keys("opt_state.parts", shared, ())
+    return {"weights": weights, "parts": shared}, members
 
 
 def _moved(members: Mapping[str, int], parts: Sequence[Part]) -> list[str]:
@@ -307,8 +310,10 @@ def _moved(members: Mapping[str, int], parts: Sequence[Part]) -> list[str]:
     return lines
 
 
-def _rates(saved: Unchecked, groups: int) -> np.ndarray:
-    rates = unwrap(saved)
+def _rates(saved: Unchecked, groups: int | None) -> np.ndarray:
+    """The saved learning rates, which must be so many; None: as many as there are."""
+    rates = entries(unwrap(saved))
+    groups = len(rates) if groups is None and isinstance(rates, dict) else groups or 0
     check_keys("lr", rates, map(str, range(groups)))
     lrs = [check_number(f"lr.{i}", rates[str(i)], low=0, high=LARGEST) for i in range(groups)]
     return np.array(lrs, np.float32)
@@ -319,22 +324,26 @@ def _regrouped(
     members: Mapping[str, int],
     own: Own,
     fresh: Callable[[tuple[Part, ...]], Own],
+    merge: bool,
 ) -> tuple[Own, dict[str, Any]]:
     """A beginning for the groups here, and what it takes of the saved leaves.
 
-    Weights of one group that were in several parts stay so if these are of different age.
+    Weights of one group that were in several parts stay so, if these are of different age or not to be merged.
     """
-    shared = saved.get("parts", {})
+    shared = saved["parts"]
+    begun = _by_weight(fresh(own.parts))["parts"]  # what there is beside the moments of weights
     cohorts: dict[tuple[int, int | None], list[str]] = {}
-    for part in own.parts:
+    for i, part in enumerate(own.parts):
         for path in part.leaves:
             before = members.get(path)
-            same = [k for g, k in cohorts if g == part.group and _equal(shared, k, before)]
+            known = [k for g, k in cohorts if g == part.group and merge]
+            same = [k for k in known if not begun[str(i)] or _equal(shared, k, before)]
             cohorts.setdefault((part.group, same[0] if same else before), []).append(path)
-    parts = tuple(Part(group, tuple(paths)) for (group, _), paths in cohorts.items())
+    pairs = cohorts.items() if merge else sorted(cohorts.items(), key=lambda pair: pair[0][1] or 0)
+    parts = tuple(Part(group, tuple(paths)) for (group, _), paths in pairs)
     begin = fresh(parts)
     found = _by_weight(begin)
-    for i, (_, before) in enumerate(cohorts):
+    for i, ((_, before), _) in enumerate(pairs):
         if before is not None:
             found["parts"][str(i)] = shared.get(str(before), {})
     for path in found["weights"]:

@@ -173,14 +173,20 @@ def checked(
         check_keys("state_dict", state_dict, (*KEYS, *_more_keys(own, learning)))
     rates = _rates(state_dict["lr"], len(state_dict["lr"]) if moved else groups)
     memory = None
-    if learning is not None and (strict or "plateaus" in state_dict):
-        memory = learning.from_numbers(unwrap(state_dict["plateaus"]))
+    plateaus = unwrap(state_dict.get("plateaus"))
+    if learning is not None and (strict or _are_of(plateaus, learning)):
+        memory = learning.from_numbers(plateaus)
     if fresh is not None and moved:
         own, opt_state = _regrouped(opt_state, members, own, fresh)
     loaded = _learned(state_dict, opt_state, own, different)
     if different:
         warn(f"The optimizer has changed, and goes on as it is here: {'; '.join(different)}.")
     return Checked(loaded, rates, memory, state_dict["lr_scheduler"])
+
+
+def _are_of(plateaus: Unchecked, learning: Learning) -> bool:
+    """Whether there are as many plateaus in a state dict as here."""
+    return isinstance(plateaus, dict) and plateaus.keys() == learning.memory.value.keys()
 
 
 def _learned(

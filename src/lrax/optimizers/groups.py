@@ -131,8 +131,11 @@ def betas_too(values: dict[str, Any]) -> dict[str, Any]:
 
 def table(groups: list[ParamGroup]) -> str:
     """The groups as a table."""
-    shown = [k for k in groups[0] if k not in ("params", "leaves", "betas")]
-    rows = [shown, *([_cell(group[key]) for key in shown] for group in groups)]
+    every = dict.fromkeys(
+        key for group in groups for key in group
+    )  # some may have what others lack
+    shown = [k for k in every if k not in ("params", "leaves", "betas")]
+    rows = [shown, *([_cell(group.get(key)) for key in shown] for group in groups)]
     rows = [[*row, str(len(g["leaves"]))] for row, g in zip(rows[1:], groups, strict=True)]
     rows.insert(0, [*shown, "leaves"])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

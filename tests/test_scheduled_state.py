@@ -372,3 +372,25 @@ def test_a_state_dict_of_other_schedules_is_refused():
         other.load_state_dict(saved.state_dict(), strict=False)
     assert_close(other.hyperparams[0]["eps"], 0.2 * 0.5**6)
     assert other.hyperparams[0]["weight_decay"] == 0.2
+
+
+def test_other_plateaus_begin_anew():
+    optimizer, _ = with_plateau()
+    other = lrax.AdamW(halving(0.1), betas=(plateau(0.8), 0.9), weight_decay=plateau())
+    registered(other)
+    for metric in METRICS[:6]:
+        optimizer.lr.step(metric=metric)
+    with pytest.warns(UserWarning, match=r"betas.0: saved 0.9, here ReduceLROnPlateau"):
+        other.load_state_dict(optimizer.state_dict(), strict=False)
+    used = other.hyperparams[0]
+    assert_close([used["beta1"], used["weight_decay"], used["lr"]], [0.8, 0.4, 0.1 * 0.5**6])
+
+
+@pytest.mark.parametrize("first, own", [(1.0, None), (None, 1.0)])
+def test_a_group_without_what_others_have_is_in_the_table(first, own):
+    optimizer = lrax.SGD(0.1, grad_clip_value=first, groups={"a": {"grad_clip_value": own}})
+    registered(optimizer)
+    head, *rows = str(optimizer).splitlines()[1:]
+    cells = [row[head.index("grad_clip_value") :].split()[0] for row in rows]
+    assert cells == [{1.0: "1", None: "None"}[value] for value in (first, own)]
+    assert ["grad_clip_value" in used for used in optimizer.hyperparams] == [first == 1, own == 1]

@@ -109,7 +109,7 @@ def assert_plain(tree, arrays=False):
             assert type(key) is str
             assert_plain(value, arrays or key == "opt_state")
     else:
-        allowed = (jax.Array, np.ndarray) if arrays else (int, float)
+        allowed = (jax.Array, np.ndarray, int) if arrays else (int, float)
         assert isinstance(tree, allowed), type(tree)
 
 

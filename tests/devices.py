@@ -42,6 +42,51 @@ def twins(jit, where):
     ]
 
 
+def counted(jit, where, everywhere):
+    """Two gradients for one update of two groups, one that is left out, and where all that is kept lives."""
+    first = np.random.default_rng(1).normal(size=(16, 8)).astype(np.float32)
+    params = {
+        "w": brainstate.ParamState(jax.device_put(first, where)),
+        "b": brainstate.ParamState(jax.device_put(first[:8, 0], where)),
+    }
+    groups = {"b": {"lr_scale": 0.5, "weight_decay": 0.0}}
+    counting = {"accumulate_steps": 2, "skip_nonfinite": True, "auto_step": True}
+    optimizer = lrax.AdamW(lr=lrax.StepLR(0.1, 2), grad_clip_norm=1.0, groups=groups, **counting)
+    optimizer.register_trainable_weights(params)
+
+    def step(factor):
+        optimizer.step({name: factor * jnp.sin(state.value) for name, state in params.items()})
+
+    programs, step = [], JITS[jit](step)
+    for factor in (1.0, 2.0, float("nan"), 3.0, 4.0, 5.0, 6.0):
+        with compiled_programs() as compiled:
+            step(jnp.float32(factor))
+        programs.append(len(compiled))
+        if factor == 3.0:  # in the middle
+            optimizer.load_state_dict(optimizer.state_dict())
+    value = optimizer.opt_state.value
+    kept = [leaf for leaf in jax.tree.leaves(value) if leaf.shape in ((16, 8), (8,))]
+    gather = jax.jit(lambda tree: tree, out_shardings=everywhere)
+    return {
+        "programs": programs,
+        "kept": len(kept),
+        "stay": all(leaf.sharding.is_equivalent_to(where, leaf.ndim) for leaf in kept),
+        "rows": {
+            name: mean.addressable_shards[0].data.shape[0]
+            for name, mean in value.beside["means"].items()
+        },
+        "counts": [
+            int(optimizer.step_count),
+            int(optimizer.skipped),
+            int(optimizer.lr.last_epoch.value),
+        ],
+        "params": {
+            name: np.asarray(gather(state.value)).tolist() for name, state in params.items()
+        },
+        "norm": float(optimizer.grad_norm),
+    }
+
+
 def train(weights, jit):
     """With weights that are "replicated" or "sharded"."""
     process, processes = jax.process_index(), jax.process_count()
@@ -147,6 +192,7 @@ def train(weights, jit):
         "averages stay": [leaf.sharding.is_equivalent_to(where, leaf.ndim) for leaf in inside],
         "updates": int(averaged.updates),
         "twins": twins(jit, where),
+        "counted": counted(jit, where, everywhere),
         "given away": all(part.is_deleted() for part in replaced),
     }
 

@@ -167,6 +167,26 @@ def test_after_an_exchange():
     assert (epoch(old), epoch(new)) == (8, 2)
 
 
+@jits
+def test_a_compiled_step_follows_an_exchange(jit):
+    """It is another program then, once for each scheduler: that of the first would step the first for ever."""
+    optimizer, _, first = make(accumulate_steps=2, skip_nonfinite=True)
+    second, g = lrax.StepLR(0.2, step_size=1, gamma=0.5), gradients(1)[0]
+    step = jit(optimizer.step)
+    programs = []
+    for scheduler in (first, second, first, second):
+        if optimizer.lr is not scheduler:
+            optimizer.add_scheduler(scheduler)
+        with compiled_programs() as compiled:
+            for _ in range(4):
+                step(g)
+        programs.append(len(compiled))
+        optimizer.load_state_dict(optimizer.state_dict())
+    assert (epoch(first), epoch(second)) == (4, 4)
+    assert_same_bits(optimizer.current_lr, np.float32(0.2 / 16))
+    assert programs == [1, 1, 0, 0]
+
+
 @pytest.mark.parametrize("copy_of", [copy.deepcopy, brainstate.graph.clone])
 def test_a_copy_steps_its_own(copy_of):
     optimizer, _, scheduler = make()

@@ -52,6 +52,11 @@ def assert_same_training(found, expected):
     assert found["updates"] == expected["updates"] == 12
     assert_same_bits(np.float32(found["lr"]), np.float32(expected["lr"]))
     assert found["epoch"] == expected["epoch"] == 8
+    found, expected = found["counted"], expected["counted"]
+    assert found["counts"] == expected["counts"] == [3, 1, 3]
+    assert_close(found["norm"], expected["norm"], rtol=1e-5)
+    for name, values in expected["params"].items():
+        assert_close(found["params"][name], values, rtol=1e-5, floor=1e-5)
 
 
 def assert_in_place(found, rows):
@@ -64,6 +69,11 @@ def assert_in_place(found, rows):
     assert len(found["scalars on the mesh"]) == 3  # clock, counts, updates
     assert all(found["scalars on the mesh"])
     assert found["twins"] == [[3.0], [4.0]]
+    counted = found["counted"]
+    assert counted["programs"] == [1] + [0] * 6
+    assert counted["kept"] == 6  # two moments and a mean of each weight
+    assert counted["stay"]
+    assert counted["rows"] == {"w": rows, "b": rows // 2}
 
 
 @pytest.mark.slow
@@ -90,6 +100,57 @@ def test_two_processes():
         assert_in_place(run, rows=4 if "sharded" in kind else 16)
         assert_same_training(run, one["replicated, lrax"])
     assert first == second
+
+
+def run(script):
+    """A program with four devices, in a process of its own."""
+    found = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
+        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+
+
+def test_accumulators_are_sharded_as_their_weights():
+    run("""
+        import brainstate, jax, jax.numpy as jnp, numpy as np, lrax
+        from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+
+        JITS = {"eager": lambda f: f, "lrax": lrax.jit, "brainstate": brainstate.transform.jit}
+        COUNTED = {"accumulate_steps": 2, "skip_nonfinite": True, "auto_step": True}
+        START = np.linspace(-1, 1, 32).reshape(8, 4).astype(np.float32)
+        FACTORS = 1.0, 2.0, np.nan, 3.0, 4.0, 5.0
+
+        def train(place, jit):
+            params = {n: brainstate.ParamState(place(v)) for n, v in (("w", START), ("b", START[:, 0]))}
+            optimizer = lrax.AdamW(lr=lrax.StepLR(0.1, 2), grad_clip_norm=1.0, groups={"b": {"lr": 0.05}}, **COUNTED)
+            optimizer.register_trainable_weights(params)
+            step = jit(lambda f: optimizer.step({n: f * jnp.sin(s.value) for n, s in params.items()}))
+            for factor in FACTORS:
+                step(jnp.float32(factor))
+            assert [int(optimizer.step_count), int(optimizer.skipped), int(optimizer.lr.last_epoch.value)] == [2, 1, 2]
+            return optimizer.opt_state.value, params
+
+        expected = {n: np.asarray(s.value) for n, s in train(jnp.array, lrax.jit)[1].items()}
+        for kind in (AxisType.Auto, AxisType.Explicit):
+            mesh = jax.make_mesh((4,), ("x",), axis_types=(kind,))
+            for spec in (P("x"), P()):
+                where = NamedSharding(mesh, spec)
+                for name, jit in JITS.items() if kind == AxisType.Auto and spec else [("lrax", lrax.jit)]:
+                    kept, params = train(lambda v: jax.device_put(v, where), jit)
+                    leaves = [leaf for leaf in jax.tree.leaves(kept) if leaf.shape in ((8, 4), (8,))]
+                    assert len(leaves) == 6, (kind, spec, name)
+                    for leaf in (*leaves, *(s.value for s in params.values())):
+                        assert leaf.sharding.is_equivalent_to(where, leaf.ndim), (kind, spec, name, leaf.sharding)
+                        assert leaf.addressable_shards[0].data.shape[0] == (2 if spec else 8)
+                    assert kept.counts.sharding.is_fully_replicated
+                    for n, s in params.items():
+                        np.testing.assert_allclose(np.asarray(s.value), expected[n], rtol=1e-5)
+    """)
 
 
 def test_sharded_moments_are_neither_gathered_nor_moved():
@@ -141,12 +202,4 @@ def test_sharded_moments_are_neither_gathered_nor_moved():
         assert np.array_equal(weight.value, twin_weight.value)
         assert np.array_equal(optimizer.get_last_lr(), twin.get_last_lr())
     """
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
-        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
+    run(script)

@@ -165,6 +165,8 @@ class OptaxOptimizer(ShowsRates):
         if not isinstance(scheduler, LRScheduler):
             raise TypeError(f"scheduler must be an lrax scheduler, got {scheduler!r}.")
         self._following.follow(scheduler, self._groups)
+        if self.auto_step:
+            self._training.mark(self._following.follower.number)
         places, training = self._following.places, self._training
         if places != training.update.places:  # it drives the momentum from now on
             parts = training.update.parts

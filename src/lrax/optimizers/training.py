@@ -24,6 +24,14 @@ from .update import Counting, Part, Places, Update
 from .weights import Weight, as_registered, gradient_of, put_beside
 
 
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Stepped:
+    """Which scheduler the optimizer steps, in the structure of its State: a compiled step is of one of them."""
+
+    number: int | None
+
+
 class Training(Node):
     """The weights of an optimizer, their groups, and one State of all that is learned beside them."""
 
@@ -38,6 +46,7 @@ class Training(Node):
         self.update = Update(
             recipe, (default(recipe),), (), (), {}, Places(({},)), clip_norm, counting, descends
         )
+        self.stepped: Stepped | None = None
         self.state = brainstate.LongTermState(pack([np.int32(0)], [], [], {}))
 
     @property
@@ -108,7 +117,7 @@ class Training(Node):
         """From now on update so, from there; our numbers go where the weights live."""
         self.update = dataclasses.replace(update, layouts=tuple(map(layout_of, own.states)))
         put = self.put() or (lambda number: number)
-        packed = pack(own.counters, own.states, self.update.layouts, own.beside)
+        packed = pack(own.counters, own.states, self.update.layouts, self._marked(own.beside))
         self.state.value = jax.tree.map(put, packed)
 
     def load(self, own: Own) -> None:
@@ -116,8 +125,17 @@ class Training(Node):
         if own.parts != self.update.parts:
             self.install(dataclasses.replace(self.update, parts=own.parts), own)
             return
-        opt = pack(own.counters, own.states, self.update.layouts, own.beside)
+        opt = pack(own.counters, own.states, self.update.layouts, self._marked(own.beside))
         self.state.value = jax.tree.map(place, opt, self.state.value)
+
+    def mark(self, number: int | None) -> None:
+        """From now on a step has the scheduler of this number stepped."""
+        self.stepped = Stepped(number)
+        opt = self.state.value
+        self.state.value = opt._replace(beside=self._marked(opt.beside))
+
+    def _marked(self, beside: dict[str, Any]) -> dict[str, Any]:
+        return beside if self.stepped is None else {**beside, "stepped": self.stepped}
 
     def put(self) -> Callable[[Leaf], Leaf] | None:
         """What puts numbers where the weights live; None if they have not been put anywhere."""

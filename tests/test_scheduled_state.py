@@ -392,5 +392,5 @@ def test_a_group_without_what_others_have_is_in_the_table(first, own):
     registered(optimizer)
     head, *rows = str(optimizer).splitlines()[1:]
     cells = [row[head.index("grad_clip_value") :].split()[0] for row in rows]
-    assert cells == [{1.0: "1", None: "None"}[value] for value in (first, own)]
+    assert cells == [{1.0: "1", None: "-"}[value] for value in (first, own)]
     assert ["grad_clip_value" in used for used in optimizer.hyperparams] == [first == 1, own == 1]

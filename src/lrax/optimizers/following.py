@@ -1,6 +1,6 @@
 """How an optimizer follows a scheduler: what it has published, for which groups, and where."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from brainstate.graph import Node
@@ -35,8 +35,6 @@ class Following(Node):
         """Whether the momentum has been a scheduler's affair: it stays a scheduled one."""
         self.learning: Learning | None = None
         """What learns from metrics in schedules of the optimizer's own."""
-        self.labels: tuple[str, ...] = ()
-        """For each of its plateaus, whose it is."""
         self.published = Published(1)
 
     @property
@@ -127,17 +125,17 @@ class Following(Node):
     def planned(
         self, groups: Sequence[Group], scheduler: LRScheduler
     ) -> tuple[Plan, Places, list[str]]:
-        """What is published for these groups, where, and a label for each plateau among the schedules."""
+        """What is published for these groups, where, and a name for each plateau among the schedules."""
         more: list[Any] = []
         known: dict[tuple[str, int], int] = {}
         driven = scheduler.momentum_schedule() if self.driven else None
-        labels = [(f"{i}.lr", g.schedule) for i, g in enumerate(groups) if g.schedule is not None]
+        named = [(f"{i}.lr", g.schedule) for i, g in enumerate(groups) if g.schedule is not None]
 
         def place(label: str, name: str, schedule: Any) -> int:
             key = name, id(schedule)
             if key not in known:  # else several groups have it, and share its place
                 more.append((within_range(name, schedule), schedule.base))
-                labels.append((label, schedule))
+                named.append((label, schedule))
                 known[key] = len(groups) + len(more) - 1
             return known[key]
 
@@ -157,7 +155,7 @@ class Following(Node):
             tuple(more),
             automatic=self.automatic,
         )
-        found = [f"{label}.{i}" for label, f in labels for i, _ in enumerate(f.plateaus())]
+        found = [f"{label}.{i}" for label, f in named for i, _ in enumerate(f.plateaus())]
         return plan, Places(tuple(places), norm_place), found
 
     def _schedules(self, group: Group, driven: Member | None) -> Iterator[tuple[str, Any]]:
@@ -173,29 +171,28 @@ class Following(Node):
         groups: Sequence[Group],
         tell: Callable[[Published, Plan], None],
     ) -> None:
-        plan, self.places, labels = self.planned(groups, scheduler)
-        learning = self._learning_of(plan, labels)
+        plan, self.places, names = self.planned(groups, scheduler)
+        learning = self._learning_of(plan, names)
         if self.automatic and learning is not None:
             raise ValueError(
                 "auto_step=True must have no schedule that needs a metric, but a hyper-parameter has a plateau. "
                 "Call scheduler.step(metric=...) yourself."
             )
         tell(self.published, plan._replace(learning=learning))
-        self.learning, self.labels = learning, tuple(labels)
+        self.learning = learning
         scheduler.publish()
 
-    def _learning_of(self, plan: Plan, labels: Sequence[str]) -> Learning | None:
-        """What learns from metrics in a plan; it remembers what was known under the same labels."""
+    def _learning_of(self, plan: Plan, names: Sequence[str]) -> Learning | None:
+        """What learns from metrics in a plan; it remembers what was known under the same names."""
         formulas = [*(f for f in plan.schedules if f is not None), *(f for f, _ in plan.more)]
         plateaus = [found for formula in formulas for found in formula.plateaus()]
-        if not plateaus or (self.learning is not None and tuple(labels) == self.labels):
-            return self.learning if plateaus else None
-        learning = Learning(plateaus)
-        known: Mapping[str, Any] = {} if self.learning is None else self.learning.memory.value
-        before = dict(zip(self.labels, known.values(), strict=True))
-        kept = {str(i): before[label] for i, label in enumerate(labels) if label in before}
-        if kept:
-            learning.memory.value = {**learning.memory.value, **kept}
+        if not plateaus or self.learning is None:
+            return Learning(plateaus, names) if plateaus else None
+        if self.learning.names == tuple(names):
+            return self.learning
+        learning, before = Learning(plateaus, names), self.learning.memory.value
+        kept = {name: before[name] for name in names if name in before}
+        learning.memory.value = {**learning.memory.value, **kept}
         return learning
 
     # --- Checks -------------------------------------------------------------------------------

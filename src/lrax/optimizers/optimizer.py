@@ -85,7 +85,7 @@ class OptaxOptimizer(ShowsRates):
     accumulate_steps : int, default 1
         Number of gradients that are averaged for one update, >= 1.
     skip_nonfinite : bool, default False
-        Leave out a gradient with NaN or inf, or with a norm that is, and count it in ``skipped``.
+        Leave out a gradient with NaN or inf, and count it in ``skipped``.
     auto_step : bool, default False
         Step the scheduler once for each update.
     log_grad_norm : bool, default False
@@ -203,7 +203,7 @@ class OptaxOptimizer(ShowsRates):
 
     @property
     def skipped(self) -> View:
-        """Number of gradients that were left out since they, or their norm, were not finite."""
+        """Number of gradients with NaN or inf that were left out."""
         if not self.skip_nonfinite:
             raise AttributeError("skipped is counted with skip_nonfinite=True only.")
         return View(lambda: counter(self.opt_state.value, 2))

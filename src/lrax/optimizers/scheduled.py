@@ -76,9 +76,9 @@ def _telling_epochs(schedule: Formula, far: bool) -> np.ndarray:
     numbers = {0, *_whole_numbers(schedule)}
     if len(numbers) <= 64:
         numbers = {a + b for a in numbers for b in numbers}
-    few = np.geomspace(1024, LAST_EPOCH, 512 if far else 0).astype(np.int64)
+    few = [*range(1024), *np.geomspace(1024, LAST_EPOCH, 512)] if far else [0]
     near = [n + d for n in numbers for d in (-1, 0, 1)]
-    epochs = np.unique(np.concatenate([np.arange(1024), few, np.array(near, np.int64)]))
+    epochs = np.unique(np.array([*few, *near], np.int64))
     return epochs[(epochs >= 0) & (epochs <= LAST_EPOCH)]
 
 

@@ -50,7 +50,7 @@ class Counting:
     """The number of gradients that are averaged."""
 
     skips: bool = False
-    """Whether one with NaN or inf is left out, or with a norm that is."""
+    """Whether one with NaN or inf is left out."""
 
     norm: bool = False
     """Whether the global norm is kept."""
@@ -240,7 +240,7 @@ class Update:
         extras: dict[str, Any],
     ) -> tuple[dict[str, Leaf], Packed, Leaf]:
         (count, micro, skipped), states = unpack(opt, self.layouts)
-        finite = jnp.isfinite(_norm(gradients)) if self.counting.skips else jnp.bool_(True)
+        finite = _all_finite(gradients) if self.counting.skips else jnp.bool_(True)
         made = finite & (micro + 1 >= self.counting.every)
         micro = jnp.where(finite, micro + 1, micro)
         beside, mean = dict(opt.beside), gradients
@@ -266,6 +266,11 @@ class Update:
 def _averaged(mean: Leaf, gradient: Leaf, count: Leaf, finite: Leaf) -> Leaf:
     """The mean of so many gradients, by the formula of ``optax.MultiSteps``; as it was unless `finite`."""
     return jnp.where(finite, mean + (gradient - mean) / count, mean)
+
+
+def _all_finite(gradients: dict[str, Leaf]) -> Leaf:
+    every = (jnp.all(jnp.isfinite(leaf)) for leaf in gradients.values())
+    return functools.reduce(jnp.logical_and, every)
 
 
 def _norm(gradients: dict[str, Leaf]) -> Leaf:

@@ -1,6 +1,6 @@
 """What a scheduler learns from metrics: the plateaus in its formulas, and what they remember."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from brainstate.graph import Node
@@ -19,8 +19,12 @@ class Learning(Node):
     _bound: tuple[Any, tuple[Formula, ...]] = (None, ())
     """The formulas with the last numbers of reductions that the host has seen filled in."""
 
-    def __init__(self, plateaus: Iterable[tuple[Plateau, Number]]) -> None:
-        self._plateaus = tuple((str(i), *found) for i, found in enumerate(plateaus))
+    def __init__(
+        self, plateaus: Sequence[tuple[Plateau, Number]], names: Sequence[str] | None = None
+    ) -> None:
+        self.names = tuple(map(str, range(len(plateaus))) if names is None else names)
+        named = zip(self.names, plateaus, strict=True)
+        self._plateaus = tuple((name, *found) for name, found in named)
         self.memory = Memory({key: plateau.memory() for key, plateau, _ in self._plateaus})
 
     def observe(self, metric: Scalar, now: Value) -> None:

@@ -19,7 +19,14 @@ from .checkpoint import Own
 from .groups import Group
 from .packing import layout_of, pack, unpack
 from .recipe import Recipe
-from .transformations import check_weights, fits, fresh_state, refuse_descent, refuse_kept, refuse_nan
+from .transformations import (
+    check_weights,
+    fits,
+    fresh_state,
+    refuse_descent,
+    refuse_kept,
+    refuse_nan,
+)
 from .update import OBJECTIVES, Counting, Part, Places, Update
 from .weights import Weight, as_registered, gradient_of, put_beside
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from .._checks import is_known
@@ -105,7 +104,7 @@ def refuse_kept(
         states = [jax.tree.leaves(transform(value).init(small)) for value in (0.5, 0.25)]
     except Exception:  # a tx that wants other weights cannot be tried out
         return
-    if any(np.any(np.asarray(a) != np.asarray(b)) for a, b in zip(*states, strict=True)):
+    if any(bool(jnp.any(a != b)) for a, b in zip(*states, strict=True)):  # keys cannot be fetched
         raise ValueError(
             f"{name} must be read by tx at every update, but this one keeps what it has at first. Pass the factory itself, "
             f"not optax.inject_hyperparams(factory); or, if it is the factory that reads it once (optax.rprop), what "

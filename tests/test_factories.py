@@ -175,7 +175,8 @@ def of_optax(name):
     if "learning_rate" not in parameters(factory):
         tx = optax.chain(factory(), optax.scale_by_schedule(lambda count: -schedule(count)))
         return lambda t: tx
-    injected = optax.inject_hyperparams(factory)
+    others = [p for p in parameters(factory) if p != "learning_rate"]  # which it would round
+    injected = optax.inject_hyperparams(factory, static_args=others)
     for make in (factory, injected):
         if read_at(lambda rate, make=make: make(learning_rate=rate)) == [0, 1]:
             tx = make(learning_rate=schedule)

@@ -19,8 +19,15 @@ from .checkpoint import Own
 from .groups import Group
 from .packing import layout_of, pack, unpack
 from .recipe import Recipe
-from .transformations import check_weights, fits, fresh_state, refuse_descent, refuse_nan
-from .update import Counting, Part, Places, Update
+from .transformations import (
+    check_weights,
+    fits,
+    fresh_state,
+    refuse_descent,
+    refuse_kept,
+    refuse_nan,
+)
+from .update import OBJECTIVES, Counting, Part, Places, Update
 from .weights import Weight, as_registered, gradient_of, put_beside
 
 
@@ -166,11 +173,16 @@ class Training(Node):
         if "grad" in changed:
             names = self.update.trained_states
             changed["grad"] = {n: gradient_of(changed["grad"], n, self.weights) for n in names}
-        if callable(value_fn := changed.get("value_fn")):
-            changed["value_fn"] = lambda values, *args, **more: value_fn(
-                as_registered(values, self.weights), *args, **more
-            )
+        for name in OBJECTIVES:
+            if callable(objective := changed.get(name)):
+                changed[name] = self._of_registered(objective)
         return changed
+
+    def _of_registered(self, objective: Function) -> Function:
+        """A function of weights by name, from one of a tree like the registered one."""
+        return lambda values, *args, **more: objective(
+            as_registered(values, self.weights), *args, **more
+        )
 
     def _compiled_update(self) -> Function:
         """The update as a program of its own, which knows nothing of this optimizer."""
@@ -181,12 +193,14 @@ class Training(Node):
 
 def _try_out(update: Update, group: int, weights: Mapping[str, Leaf], first_lrs: Rates) -> None:
     """Refuse a transformation of the user's that would not do what is meant."""
-    columns = update.any_columns
 
     def at(lr: float) -> optax.GradientTransformation:
-        columns[group] = lr
-        return update.transform(group, columns)
+        return update.with_column(group, group, lr)
 
+    if update.recipe.foreign:
+        read = {"lr": group} if update.recipe.takes_lr else {}
+        for name, place in {**read, **update.places.groups[group]}.items():
+            refuse_kept(name, lambda x, place=place: update.with_column(group, place, x), weights)
     if update.recipe.takes_lr:
         refuse_nan(at, weights, first_lrs[min(group, len(first_lrs) - 1)])
     elif update.recipe.foreign and not update.descends:

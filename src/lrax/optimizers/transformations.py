@@ -84,7 +84,7 @@ def refuse_descent(tx: optax.GradientTransformation, weights: PyTree) -> None:
     try:
         state = tx.init(small)
         for _ in range(3):  # a schedule may begin at 0
-            updates, state = tx.update(grads, state, small)
+            updates, state = tx.update(grads, state, small, **_sum_of(small))
             total += sum(float(jnp.sum(leaf)) for leaf in jax.tree.leaves(updates))
     except Exception:  # a tx that wants more than gradients cannot be tried out
         return
@@ -95,18 +95,49 @@ def refuse_descent(tx: optax.GradientTransformation, weights: PyTree) -> None:
         )
 
 
+def refuse_kept(
+    name: str, transform: Callable[[float], optax.GradientTransformation], weights: PyTree
+) -> None:
+    """Refuse a transformation whose state begins with what a schedule gives, and keeps it."""
+    small = _small(weights)
+    try:
+        states = [jax.tree.leaves(transform(value).init(small)) for value in (0.5, 0.25)]
+    except Exception:  # a tx that wants other weights cannot be tried out
+        return
+    if any(bool(jnp.any(a != b)) for a, b in zip(*states, strict=True)):  # keys cannot be fetched
+        raise ValueError(
+            f"{name} must be read by tx at every update, but this one keeps what it has at first. Pass the factory itself, "
+            f"not optax.inject_hyperparams(factory); or, if it is the factory that reads it once (optax.rprop), what "
+            f"it makes of a number, without {name}."
+        )
+
+
 def refuse_nan(
     transform: Callable[[float], optax.GradientTransformation], weights: PyTree, rate: Scalar
 ) -> None:
     """Refuse a first learning rate of 0 with which a transformation gives NaN, and with others not."""
     if not is_known(rate) or float(fetched(rate)) != 0:
         return
-    small = jax.tree.map(lambda w: jnp.ones((1,) * jnp.ndim(w), jnp.result_type(w)), weights)
+    small = _small(weights)
     if _gives_nan(transform(0.0), small) and not _gives_nan(transform(1e-3), small):
         raise ValueError(
             "lr must not begin at 0 with this tx, which would give NaN. Begin the warmup above 0, for example with "
             "warmup_start_lr=1e-6."
         )
+
+
+def _small(weights: PyTree) -> PyTree:
+    return jax.tree.map(lambda w: jnp.ones((1,) * jnp.ndim(w), jnp.result_type(w)), weights)
+
+
+def _sum_of(weights: PyTree) -> dict[str, Any]:
+    """What some transformations want beside gradients of ones."""
+
+    def value_fn(tree: PyTree) -> Leaf:
+        return sum((jnp.sum(jnp.real(leaf)) for leaf in jax.tree.leaves(tree)), jnp.float32(1))
+
+    grad = jax.tree.map(jnp.ones_like, weights)
+    return {"value": value_fn(weights), "grad": grad, "value_fn": value_fn}
 
 
 def _gives_nan(transform: optax.GradientTransformation, weights: PyTree) -> bool:
@@ -115,7 +146,7 @@ def _gives_nan(transform: optax.GradientTransformation, weights: PyTree) -> bool
     try:
         state = transform.init(weights)
         for _ in range(2):
-            updates, state = transform.update(grads, state, weights)
+            updates, state = transform.update(grads, state, weights, **_sum_of(weights))
             weights = optax.apply_updates(weights, updates)
     except Exception:  # a tx that wants more than gradients cannot be tried out
         return False

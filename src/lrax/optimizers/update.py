@@ -10,12 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._types import Leaf, PyTree, Rates
+from .._types import Function, Leaf, PyTree, Rates
 from ..states.clock import LAST_EPOCH
 from .groups import Group
 from .packing import Layout, Packed, pack, unpack
 from .recipe import OUTSIDE, Recipe
 from .weights import as_gradient, widened
+
+OBJECTIVES = ("value_fn", "obj_fn")
+"""The arguments of an optax update that are functions of the weights."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +128,14 @@ class Update:
             arguments["learning_rate"] = columns[group]
         return optax.with_extra_args_support(self.recipe.build(**arguments))
 
+    def with_column(
+        self, group: int, place: int, value: float
+    ) -> optax.GradientTransformationExtraArgs:
+        """The transformation of a group with one published number that is known, as an array like those of a step."""
+        columns = self.any_columns
+        columns[place] = value
+        return self.transform(group, jnp.asarray(columns))
+
     def __call__(
         self,
         grads: PyTree,
@@ -174,12 +185,17 @@ class Update:
         extras = dict(extra_args)
         if isinstance(extras.get("grad"), dict):
             extras["grad"] = self.flat(extras["grad"])
-        if callable(value_fn := extras.get("value_fn")):
-            found = self.flat(values)
-            extras["value_fn"] = lambda own, *args, **more: value_fn(
-                self._in_states(values, {**found, **own}), *args, **more
-            )
+        for name in OBJECTIVES:
+            if callable(objective := extras.get(name)):
+                extras[name] = self._of_leaves(objective, values)
         return extras
+
+    def _of_leaves(self, objective: Function, values: dict[str, PyTree]) -> Function:
+        """A function of the leaves of one group, where the others are as they were."""
+        found = self.flat(values)
+        return lambda own, *args, **more: objective(
+            self._in_states(values, {**found, **own}), *args, **more
+        )
 
     # --- One update -----------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ class SGD(OptaxOptimizer):
     lr : float or LRScheduler, default 1e-3
         Learning rate, >= 0, or the scheduler that gives it.
     momentum : float, default 0.0
-        Share of the last update that is kept, in [0, 1). A number here may be a scheduler, too.
+        Share of the last update that is kept, in [0, 1). Any number may be a scheduler, too.
     weight_decay : float, default 0.0
         Share of the weight that is added to the gradient (coupled), >= 0.
     nesterov : bool, default False
@@ -111,7 +111,7 @@ class Adam(OptaxOptimizer):
     lr : float or LRScheduler, default 1e-3
         Learning rate, >= 0, or the scheduler that gives it.
     betas : tuple of float, default (0.9, 0.999)
-        Decay rates of the two moments, in [0, 1). A number here may be a scheduler, too.
+        Decay rates of the two moments, in [0, 1). Any number may be a scheduler, too.
     beta1, beta2 : float, optional
         Other names for the entries of `betas`.
     eps : float, default 1e-8
@@ -206,14 +206,14 @@ class AdamW(OptaxOptimizer):
         m = beta1 * m + (1 - beta1) * g             m, v = 0, 0 at first
         v = beta2 * v + (1 - beta2) * g ** 2
         u = m / (1 - beta1 ** n) / (sqrt(v / (1 - beta2 ** n)) + eps)
-        w = w - lr * (u + weight_decay * w)
+        w = w - lr(t) * (u + weight_decay(t) * w)               t: the epoch of `lr`
 
     Parameters
     ----------
     lr : float or LRScheduler, default 1e-3
         Learning rate, >= 0, or the scheduler that gives it.
     betas : tuple of float, default (0.9, 0.999)
-        Decay rates of the two moments, in [0, 1). A number here may be a scheduler, too.
+        Decay rates of the two moments, in [0, 1). Any number may be a scheduler, too.
     eps : float, default 1e-8
         Added to the denominator, >= 0.
     weight_decay : float, default 0.01

@@ -135,8 +135,9 @@ def nested(tree: PyTree) -> StateDict:
 
 
 def copied(leaf: Leaf) -> Leaf:
-    """Another array with the same numbers, or another key."""
-    return _like(jnp.copy(key_numbers(leaf)), leaf)
+    """Another array with the same numbers, or another key; not weakly typed, which no step would give back."""
+    numbers = key_numbers(leaf)
+    return _like(jnp.array(numbers, jnp.result_type(numbers)), leaf)
 
 
 def _like(numbers: Leaf, old: Leaf) -> Leaf:

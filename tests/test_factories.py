@@ -117,9 +117,9 @@ def schedule(count):
     return jnp.asarray(RATES)[count]
 
 
-def table():
-    """The same learning rates, as a scheduler."""
-    return lrax.LambdaLR(1.0, lambda epoch: jnp.asarray(RATES)[jnp.minimum(epoch, STEPS - 1)])
+def scheduler():
+    """The same learning rates, of our own."""
+    return lrax.CosineAnnealingLR(0.05, T_max=25, eta_min=0.005)
 
 
 class Own:
@@ -129,7 +129,7 @@ class Own:
         self.name = name
         weights = begin_of(name)
         self.states = {k: brainstate.ParamState(w.astype(dtype)) for k, w in weights.items()}
-        self.scheduler = table()
+        self.scheduler = scheduler()
         arguments = {"lr": self.scheduler, **ARGUMENTS.get(name, {}), **more}
         self.optimizer = lrax.OptaxOptimizer(factory or FOUND[name], **arguments)
         self.optimizer.register_trainable_weights(self.states)

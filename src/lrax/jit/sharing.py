@@ -106,6 +106,8 @@ def _buffers(leaf: Leaf) -> set[Any]:
     if not isinstance(leaf, jax.Array):
         return set()
     try:
+        # It would wait for what computes the array, which may call a Python function, but keep the GIL from it.
+        leaf.block_until_ready()
         return {leaf.unsafe_buffer_pointer()}
     except (ValueError, RuntimeError, NotImplementedError):
         pass  # it is gone, or on several devices

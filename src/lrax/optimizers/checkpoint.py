@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from .._transfers import fetched
 from .._types import Leaf, PyTree, Remembered, StateDict, Unchecked
@@ -373,6 +374,8 @@ _SQUARES = ("nu", "nu_max", "sum_of_squares")
 
 def _check_signs(states: list[PyTree]) -> None:
     """What optax counts, and squares, is never less than 0."""
+    signed = lambda node: isinstance(node, optax.ScaleBySM3State)  # noqa: E731 (its nu is no square)
+    states = jax.tree.map(lambda n: n.mu if signed(n) else n, states, is_leaf=signed)
     for keys, leaf in jax.tree_util.tree_flatten_with_path(states)[0]:
         fields = [key.name for key in keys if isinstance(key, jax.tree_util.GetAttrKey)]
         name = ".".join(["opt_state", *map(str, map(plain_key, keys))])

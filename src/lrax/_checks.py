@@ -77,19 +77,25 @@ def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
         remedy = ""
         if isinstance(value, type):
             remedy = f"Construct it: {value.__name__}(...)."
-        elif hasattr(value, "param_groups"):
+        elif hasattr(type(value), "param_groups"):
             remedy = "The optimizer takes the scheduler: SGD(lr=StepLR(0.1, step_size=30))."
+        elif isinstance(value, dict) or _is_model(value):
+            remedy = "Weights are registered: optimizer.register_trainable_weights(model.states(brainstate.ParamState))."
         elif kind == "Quantity":
             remedy = "A learning rate has no unit: strip it first."
-        elif callable(value) and not hasattr(value, "get_lr"):
+        elif callable(value) and not hasattr(type(value), "get_lr"):
             remedy = "A function of the epoch becomes a scheduler as LambdaLR(1.0, function)."
-        elif hasattr(value, "get_lr"):
+        elif hasattr(type(value), "get_lr"):
             remedy = "Pass a number here; combine schedulers with SequentialLR or ChainedScheduler."
         raise _fail(TypeError, name, f"{requirement} (not {kind})", value, remedy)
     try:
         return value if isinstance(value, int) else float(value)
     except OverflowError:  # a fraction
         return math.inf if value > 0 else -math.inf  # pyright: ignore[reportOperatorIssue]
+
+
+def _is_model(value: Unchecked) -> bool:
+    return hasattr(type(value), "states") and not hasattr(type(value), "get_lr")
 
 
 def _finite(number: float) -> bool:

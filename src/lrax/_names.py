@@ -98,6 +98,11 @@ def check_keywords(kind: Any, given: dict[str, Any]) -> None:
         raise unknown_keyword(kind, name, given[name])
 
 
+def other_names(argument: str) -> list[str]:
+    """What one of our arguments is called elsewhere."""
+    return _ARGUMENTS.get(argument, "").split()
+
+
 def unknown_keyword(kind: Any, name: str, value: Any) -> TypeError:
     """The error of a constructor that has no such keyword."""
     meant = [ours for ours, theirs in _ARGUMENTS.items() if name in theirs.split()]

@@ -181,7 +181,8 @@ class _Host:
             if isinstance(number, numbers.Real) and not isinstance(number, np.generic):
                 return float(number)
         raise TypeError(
-            f"A function of the epoch must return one number, got {value!r:.80} at epoch {t}."
+            f"A function of the epoch must return one number, got {value!r:.80} at epoch {t}. "
+            "A number that is traced goes beside it: LambdaLR(base_lr=number, lr_lambda=function)."
         )
 
 

@@ -54,8 +54,12 @@ def check_options(recipe: Recipe, patterns: Iterable[Pattern]) -> None:
 
 
 def _group(recipe: Recipe, pattern: Pattern, leaves: Sequence[str]) -> Group:
-    where = f"groups[{pattern.name!r}]"
-    return group_of(where, pattern.name, tuple(leaves), recipe, pattern.options)
+    where = f"groups[{pattern.name!r:.60}]"
+    try:
+        return group_of(where, pattern.name, tuple(leaves), recipe, pattern.options)
+    except (TypeError, ValueError) as error:
+        named = str(error).startswith(where)
+        raise type(error)(str(error) if named else f"{where}: {error}") from None
 
 
 def shown(group: Group, weights: Mapping[str, Weight], views: Mapping[str, View]) -> ParamGroup:

@@ -117,6 +117,7 @@ def saved(
     own: Own,
     published: Published,
     learning: Learning | None,
+    driven: bool,
     optimizer: StateDict,
     scheduler: StateDict,
 ) -> StateDict:
@@ -139,6 +140,8 @@ def saved(
         found["grad_norm"] = float(fetched(own.beside["norm"]))
     if learning is not None:
         found["plateaus"] = learning.as_numbers()
+    if driven:
+        found["driven_momentum"] = 1
     return found
 
 
@@ -166,6 +169,8 @@ def checked(
     _check_keys(state_dict)
     different = differences(unwrap(state_dict["optimizer"]), optimizer)
     opt_state, members = _members(state_dict["opt_state"])
+    if different and not strict:
+        members = _fitting(members, opt_state, own)
     moved = _moved({path: group for path, (_, group) in members.items()}, own.parts)
     different += moved
     if different and strict:
@@ -174,7 +179,8 @@ def checked(
             "saved arguments, or pass strict=False to go on with these."
         )
     if strict:
-        check_keys("state_dict", state_dict, (*KEYS, *_more_keys(own, learning)))
+        known = {k: v for k, v in state_dict.items() if k != "driven_momentum"}
+        check_keys("state_dict", known, (*KEYS, *_more_keys(own, learning)))
     rates = _rates(state_dict["lr"], None if moved else groups)
     memory, line = _memory(state_dict, learning, bool(moved), strict)
     different += line
@@ -247,6 +253,11 @@ def _without_empty(opt_state: dict[str, Any]) -> dict[str, Any]:
     return {kind: entries for kind, entries in found.items() if entries != {}}
 
 
+def was_driven(state_dict: Unchecked) -> bool:
+    """Whether a scheduler has driven the momentum, so that it is a scheduled one."""
+    return isinstance(state_dict, dict) and unwrap(state_dict.get("driven_momentum", 0)) == 1
+
+
 def _more_keys(own: Own, learning: Learning | None) -> list[str]:
     """The keys that there are for some optimizers only."""
     more = [name for name, _ in zip(COUNTERS[1:], own.counters[1:], strict=False)]
@@ -255,7 +266,7 @@ def _more_keys(own: Own, learning: Learning | None) -> list[str]:
 
 
 def _check_keys(state_dict: StateDict) -> None:
-    optional = {*COUNTERS[1:], "grad_norm", "plateaus"}
+    optional = {*COUNTERS[1:], "grad_norm", "plateaus", "driven_momentum"}
     check_keys("state_dict", {k: v for k, v in state_dict.items() if k not in optional}, KEYS)
 
 
@@ -293,6 +304,24 @@ def _members(opt_state: Unchecked) -> tuple[dict[str, Any], dict[str, tuple[int,
     if not isinstance(shared, dict):
         check_keys("opt_state.parts", shared, ())
     return {"weights": weights, "parts": shared}, members
+
+
+def _fitting(
+    members: Mapping[str, tuple[int, int]], opt_state: dict[str, Any], own: Own
+) -> dict[str, tuple[int, int]]:
+    """Those of the saved weights that have moments of the kinds that they have here."""
+    here, shared = _by_weight(own), entries(opt_state.get("parts", {}))
+    parts = {path: i for i, part in enumerate(own.parts) for path in part.leaves}
+
+    def fits(path: str) -> bool:
+        if path not in parts:
+            return True
+        kinds = opt_state["weights"][path].keys() ^ here["weights"][path].keys()
+        saved = shared.get(str(members[path][0]), {}) if isinstance(shared, dict) else {}
+        own_part = here["parts"][str(parts[path])]
+        return kinds <= {"mean"} and saved.keys() == own_part.keys()
+
+    return {path: member for path, member in members.items() if fits(path)}
 
 
 def _moved(members: Mapping[str, int], parts: Sequence[Part]) -> list[str]:

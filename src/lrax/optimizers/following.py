@@ -102,6 +102,16 @@ class Following(Node):
             raise
         self.scheduler = scheduler
 
+    def drive(self, driven: bool, groups: Sequence[Group]) -> bool:
+        """From now on the momentum is a scheduled one, or no longer; whether that is new."""
+        if driven == self.driven or (driven and self.momentum is None):
+            return False
+        if not driven and self.scheduler.momentum_schedule() is not None:
+            return False
+        self.driven = driven
+        self.regroup(groups, groups)
+        return True
+
     def regroup(self, groups: Sequence[Group], before: Sequence[Group]) -> None:
         """There are other groups than those `before`; an error changes nothing."""
         change = self.scheduler.publishing.change
@@ -132,7 +142,8 @@ class Following(Node):
         named = [(f"{i}.lr", g.schedule) for i, g in enumerate(groups) if g.schedule is not None]
 
         def place(label: str, name: str, schedule: Any) -> int:
-            key = name, id(schedule)
+            # A driven momentum has a place in each group, whether one schedule drives it or numbers stand in.
+            key = (label if self.driven and name == self.momentum else name), id(schedule)
             if key not in known:  # else several groups have it, and share its place
                 more.append((within_range(name, schedule), schedule.base))
                 named.append((label, schedule))
@@ -198,9 +209,7 @@ class Following(Node):
     # --- Checks -------------------------------------------------------------------------------
 
     def _check(self, scheduler: LRScheduler, groups: Sequence[Group]) -> None:
-        check_own_bases(scheduler.formulas, groups)
-        if scheduler.momentum_schedule() is not None:
-            self._check_momentum(type(scheduler).__name__, groups)
+        self.check_groups(scheduler, groups)
         followers = scheduler.publishing.followers
         others = [f for f in followers if f.published is not self.published and not f.adapted]
         if any(f.plan is not None and f.plan.automatic for f in others):
@@ -217,6 +226,12 @@ class Following(Node):
                 f"auto_step=True must have a scheduler that needs no metric, got {scheduler!r:.80}. "
                 "Call its step(metric=...) yourself."
             )
+
+    def check_groups(self, scheduler: LRScheduler, groups: Sequence[Group]) -> None:
+        """Refuse groups that could not follow the scheduler."""
+        check_own_bases(scheduler.formulas, groups)
+        if scheduler.momentum_schedule() is not None:
+            self._check_momentum(type(scheduler).__name__, groups)
 
     def _check_momentum(self, kind: str, groups: Sequence[Group]) -> None:
         name = self.momentum

@@ -89,7 +89,8 @@ def group_of(
         lr = None if schedule else _checks.non_negative("lr", options["lr"])
     if "lr_scale" in options:
         scale = _checks.non_negative("lr_scale", options["lr_scale"])
-    own = tuple(k for k in values if values[k] is not recipe.values[k])
+    before = recipe.values
+    own = tuple(k for k in values if k not in before or values[k] is not before[k])
     return Group(name, leaves, values, lr, schedule, scale, own)
 
 

@@ -22,7 +22,6 @@ from .groups import (
     Group,
     ParamGroup,
     check_list_of_rates,
-    check_own_bases,
     group_of,
     table,
 )
@@ -167,11 +166,8 @@ class OptaxOptimizer(ShowsRates):
         self._following.follow(scheduler, self._groups)
         if self.auto_step:
             self._training.mark(self._following.follower.number)
-        places, training = self._following.places, self._training
-        if places != training.update.places:  # it drives the momentum from now on
-            parts = training.update.parts
-            update = training.regrouped(training.weights, self._groups, places, parts)
-            training.install(update, training.beginning(update, training.weights, training.own()))
+        if self._following.places != self._training.update.places:
+            self._training.replace(self._following.places)  # it drives the momentum from now on
         self._put_rates_beside_weights()
 
     # --- Weights ------------------------------------------------------------------------------
@@ -289,7 +285,7 @@ class OptaxOptimizer(ShowsRates):
 
     def _begin(self, weights: dict[str, Weight], groups: tuple[Group, ...], *added: Group) -> None:
         """Other weights, in other groups; an error changes nothing."""
-        check_own_bases(self.lr.formulas, groups)
+        self._following.check_groups(self.lr, groups)
         training, following = self._training, self._following
         _, places, _ = following.planned(groups, self.lr)
         parts = training.update.parts if added else ()
@@ -326,9 +322,8 @@ class OptaxOptimizer(ShowsRates):
             raise ValueError("register_trainable_weights(...) must be called before step(...).")
         refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.step()")
         check_list_of_rates(self.lr.base_lrs, self._groups)
-        made = self._training.step(grads, self._published.columns, extra_args)
-        if self.auto_step:
-            self._step_scheduler(made)
+        first = self._step_scheduler if self.auto_step else None
+        self._training.step(grads, self._published.columns, extra_args, first)
 
     def update(self, grads: PyTree, **extra_args: Any) -> None:
         """The same as ``step()``."""
@@ -349,6 +344,7 @@ class OptaxOptimizer(ShowsRates):
             self._training.own(),
             self._published,
             self._following.learning,
+            self._following.driven,
             self._described(),
             self.lr.state_dict(),
         )
@@ -363,6 +359,20 @@ class OptaxOptimizer(ShowsRates):
         """
         refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.load_state_dict()")
         strict = _checks.flag("strict", strict)
+        training, following = self._training, self._following
+        before = training.update, training.own()
+        drives = following.drive(checkpoint.was_driven(state_dict), self._groups)
+        try:
+            if drives:
+                training.replace(following.places)
+            self._load(state_dict, strict)
+        except Exception:
+            if drives:
+                following.drive(False, self._groups)
+                training.install(*before)
+            raise
+
+    def _load(self, state_dict: StateDict, strict: bool) -> None:
         training, learning = self._training, self._following.learning
         found = checkpoint.checked(
             state_dict,

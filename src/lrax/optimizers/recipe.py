@@ -3,13 +3,14 @@
 import dataclasses
 import difflib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import optax
+from brainstate.graph import Node
 
 from .. import _checks
-from .._names import unknown_keyword
+from .._names import other_names, unknown_keyword
 from .._types import Function, Scalar, Unchecked
 from ..schedulers.scheduler import LRScheduler
 from .scheduled import as_schedule, check_range
@@ -60,11 +61,11 @@ class Recipe:
     def with_options(self, where: str, options: Mapping[str, Unchecked]) -> dict[str, Any]:
         """Its arguments, with those of a group that has some of its own."""
         changed = dict(self.values)
+        known = [*self.values] if self.ours else [*self.values, *_arguments_of(self.build)]
         for name, value in _spread(options, self.values):
-            if name not in self.values:
+            if name not in known:
                 raise ValueError(
-                    f"{where} must have options of {', '.join(_known(self.values))}, got {name!r}."
-                    f"{_meant(name, self.values)}"
+                    f"{where} must have options of {', '.join(_known(known))}, got {name!r}.{_meant(name, known)}"
                 )
             changed[name] = self._checked(name, value)
         if self.ours and options.keys() & {"momentum", "nesterov"}:  # else a cycle may drive it
@@ -83,19 +84,20 @@ OUTSIDE = ("grad_clip_value",)
 _GROUP_OPTIONS = ("lr", "lr_scale", "frozen")
 
 
-def _known(values: Mapping[str, Any]) -> list[str]:
-    more = ["betas"] if "beta1" in values else []
-    return [*_GROUP_OPTIONS, *more, *values]
+def _known(names: Collection[str]) -> list[str]:
+    return list(dict.fromkeys([*_GROUP_OPTIONS, *(["betas"] if "beta1" in names else []), *names]))
 
 
-def _meant(name: str, values: Mapping[str, Any]) -> str:
+def _meant(name: str, names: Collection[str]) -> str:
     if name in ("grad_clip_norm", "clip_norm"):
         return (
             " The norm is that of the gradients of all groups together: give it to the optimizer."
         )
-    close = difflib.get_close_matches(str(name), _known(values), n=1)
-    close = ["lr"] if name == "learning_rate" else close
-    return f" Did you mean {close[0]!r}?" if close else ""
+    if name == "frozen":
+        return " Weights are frozen by leaving them out, or by a pattern in groups=..."
+    found = [ours for ours in _known(names) if name in other_names(ours)]
+    found = found or difflib.get_close_matches(str(name), _known(names), n=1)
+    return f" Did you mean {found[0]!r}?" if found else ""
 
 
 def _spread(
@@ -226,7 +228,7 @@ def around(tx: optax.GradientTransformation) -> Build:
 
 def is_factory(tx: Unchecked) -> bool:
     """Whether it is a function that makes a transformation."""
-    return callable(tx) and not isinstance(tx, (type, tuple, optax.MultiSteps, LRScheduler))
+    return callable(tx) and not isinstance(tx, (type, tuple, optax.MultiSteps, Node))
 
 
 def from_factory(factory: Build, arguments: Mapping[str, Unchecked], with_lr: bool) -> Recipe:
@@ -238,7 +240,7 @@ def from_factory(factory: Build, arguments: Mapping[str, Unchecked], with_lr: bo
             f"learning_rate must be passed as lr, got learning_rate={arguments['learning_rate']!r:.80}."
         )
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    known = [p for p in parameters if p != "learning_rate"]
+    known = _arguments_of(factory)
     for given in arguments:
         if given not in parameters and not takes_any:
             raise TypeError(_no_argument(name, given, arguments[given], known))
@@ -260,6 +262,11 @@ def from_factory(factory: Build, arguments: Mapping[str, Unchecked], with_lr: bo
 def name_of(factory: Any) -> str:
     """What a factory is called in errors and descriptions."""
     return getattr(factory, "__name__", None) or name_of(getattr(factory, "func", type(factory)))
+
+
+def _arguments_of(factory: Build) -> list[str]:
+    """What can be passed by name, beside the learning rate."""
+    return [name for name in _parameters(factory) if name != "learning_rate"]
 
 
 def _parameters(factory: Build) -> Mapping[str, inspect.Parameter]:

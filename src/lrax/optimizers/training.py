@@ -120,6 +120,11 @@ class Training(Node):
         update = dataclasses.replace(self.update, parts=parts)
         return self.beginning(update, self.weights, Own([], [], {}, ()))
 
+    def replace(self, places: Places) -> None:
+        """What the groups have published is elsewhere, and may be more."""
+        update = self.regrouped(self.weights, self.groups, places, self.update.parts)
+        self.install(update, self.beginning(update, self.weights, self.own()))
+
     def install(self, update: Update, own: Own) -> None:
         """From now on update so, from there; our numbers go where the weights live."""
         self.update = dataclasses.replace(update, layouts=tuple(map(layout_of, own.states)))
@@ -150,8 +155,14 @@ class Training(Node):
 
     # --- Updating -------------------------------------------------------------------------------
 
-    def step(self, grads: PyTree, columns: Rates, extra_args: dict[str, Any]) -> Leaf | None:
-        """Update the weights; whether there was an update: None is always."""
+    def step(
+        self,
+        grads: PyTree,
+        columns: Rates,
+        extra_args: dict[str, Any],
+        first: Callable[[Leaf | None], None] | None,
+    ) -> None:
+        """Update the weights, but `first` do what may fail; it is told whether there is an update: None is always."""
         names = self.update.trained_states
         found = {name: gradient_of(grads, name, self.weights) for name in names}
         values = {name: self.weights[name].state.value for name in names}
@@ -162,10 +173,12 @@ class Training(Node):
             update = self._compiled_update()
             own = given(own)
         values, opt, columns = own
-        new, self.state.value, made = update(found, values, opt, columns, extra_args)
+        new, opt, made = update(found, values, opt, columns, extra_args)
+        if first is not None:
+            first(made)
+        self.state.value = opt
         for name in names:
             self.weights[name].state.value = new[name]
-        return made
 
     def _by_name(self, extra_args: dict[str, Any]) -> dict[str, Any]:
         """Arguments for optax, where trees like the registered one are such by the names of the weights."""

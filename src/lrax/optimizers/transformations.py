@@ -21,7 +21,8 @@ def checked_transformation(tx: Any) -> optax.GradientTransformation:
         )
     if isinstance(tx, tuple) and hasattr(tx, "init") and hasattr(tx, "update"):
         return tx  # pyright: ignore[reportReturnType]
-    raise TypeError(f"tx must be an optax.GradientTransformation, got {tx!r}.")
+    remedy = " Pass the function itself: optax.lion." if isinstance(tx, str) else ""
+    raise TypeError(f"tx must be an optax.GradientTransformation, got {tx!r:.200}.{remedy}")
 
 
 def fits(transform: optax.GradientTransformation, weights: PyTree, state: PyTree) -> bool:

@@ -49,9 +49,22 @@ def named_weights(tree: PyTree, known: dict[str, Weight]) -> dict[str, Weight]:
             raise ValueError(
                 f"There is another weight named {name!r}, so that their gradients could not be told apart. {_ONE_DICT}"
             )
+        _check_paths(Weight(path, state), {**known, **new})
         seen.add(id(state))
         new[name] = Weight(path, state)
     return new
+
+
+def _check_paths(weight: Weight, others: dict[str, Weight]) -> None:
+    """Each leaf must have a path of its own."""
+    taken = [path for other in others.values() for path in other.leaf_names()]
+    own = weight.leaf_names()
+    for i, path in enumerate(own):
+        if path in taken or path in own[:i]:
+            raise ValueError(
+                f"There is another weight named {path!r}, so that the two could not be told apart. "
+                "Rename a key: a dot in one looks like a level of the tree."
+            )
 
 
 def _parts(path: Iterable[Any]) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 import functools
 
+import brainstate
 import jax
 import jax.numpy as jnp
 import numpy as np

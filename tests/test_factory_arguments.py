@@ -2,6 +2,7 @@
 
 import functools
 
+import brainstate
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -193,18 +194,25 @@ def test_the_evaluation_weights_of_schedule_free_are_those_of_optax(factory):
     assert_same(contrib.schedule_free_eval_params(own, actual), expected, tolerance=1e-5)
 
 
-def test_an_objective_is_given_all_weights_whatever_their_groups():
-    groups = {"^b$": {"lr_scale": 0.5}}
-    optimizer, states = begun(contrib.sophia, lr=0.01, groups=groups)
+def test_an_objective_is_given_all_weights_as_registered_whatever_their_groups():
+    layer = brainstate.ParamState({"weight": jnp.ones((2, 3)), "bias": jnp.ones(3)})
+    optimizer = lrax.OptaxOptimizer(contrib.sophia, lr=0.01, groups={"bias": {"lr_scale": 0.5}})
+    optimizer.register_trainable_weights({"net": {"layer": layer}})
     seen = []
 
     def objective(weights):
-        seen.append(set(weights))
-        return sum(jnp.sum((w - 0.5) ** 4) for w in weights.values())
+        seen.append(jax.tree.map(jnp.shape, weights))
+        return sum(jnp.sum((w - 0.5) ** 4) for w in jax.tree.leaves(weights))
 
-    optimizer.step(jax.grad(objective)(values_of(states)), obj_fn=objective)
+    optimizer.step(jax.grad(objective)({"net": {"layer": layer.value}}), obj_fn=objective)
     assert len(seen) > 2
-    assert all(names == set(START) for names in seen)
+    wanted = {"net": {"layer": {"weight": (2, 3), "bias": (3,)}}}
+    assert all(shapes == wanted for shapes in seen)
+    moments = [
+        leaf for leaf in jax.tree.leaves(optimizer.optax_states()) if np.shape(leaf)[-1:] == (3,)
+    ]
+    assert len(moments) == 4  # also the curvature, which is 0 if the objective is of other weights
+    assert all(np.all(leaf != 0) for leaf in moments)
 
 
 def from_zero(start):

@@ -216,3 +216,32 @@ def test_the_norm_is_kept_where_it_is_asked_for():
         mean.step({name: gradients(i)[name] for name in "ab"})
     wanted = jax.tree.map(lambda a, b: (a + b) / 2, gradients(0), gradients(1))
     assert_close(mean.grad_norm, global_norm({name: wanted[name] for name in "ab"}))
+
+
+OTHER_MOMENTS = {
+    "no momentum": (lambda: lrax.SGD(0.1, momentum=0.9), lambda: lrax.SGD(0.1)),
+    "a momentum": (lambda: lrax.SGD(0.1), lambda: lrax.SGD(0.1, momentum=0.9)),
+    "none of one group": (
+        lambda: lrax.SGD(0.1, momentum=0.9),
+        lambda: lrax.SGD(0.1, momentum=0.9, groups={"b": {"momentum": 0.0}}),
+    ),
+    "the largest": (lambda: lrax.Adam(0.1), lambda: lrax.Adam(0.1, amsgrad=True)),
+}
+
+
+@pytest.mark.parametrize("old, new", OTHER_MOMENTS.values(), ids=OTHER_MOMENTS)
+def test_moments_of_another_kind_begin_fresh(old, new):
+    made = []
+    for make in (old, new, new):
+        weights = {name: brainstate.ParamState(jnp.ones(2)) for name in "ab"}
+        made.append(make().register_trainable_weights(weights))
+    saved, loaded, fresh = made
+    saved.step({name: jnp.ones(2) for name in "ab"})
+    with pytest.raises(ValueError, match="saved"):
+        loaded.load_state_dict(saved.state_dict())
+    with pytest.warns(UserWarning, match="fresh moments"):
+        loaded.load_state_dict(saved.state_dict(), strict=False)
+    fresh.step({name: jnp.ones(2) for name in "ab"})
+    loaded.step({name: jnp.ones(2) for name in "ab"})
+    assert int(loaded.step_count) == 2
+    np.testing.assert_array_equal(loaded.param_states["b"].value, fresh.param_states["b"].value)

@@ -28,23 +28,13 @@ from ..states.saving import (
     unwrap,
     warn,
 )
+from .by_weight import Own, by_weight, from_weights
 from .groups import Group
 from .update import Part
 
 KEYS = ("version", "step_count", "lr", "optimizer", "opt_state", "lr_scheduler")
 
 COUNTERS = ("step_count", "micro_step", "skipped")
-
-
-class Own(NamedTuple):
-    """What an optimizer has learned."""
-
-    counters: list[Leaf]
-    states: list[PyTree]
-    """The optax state of each part."""
-
-    beside: dict[str, Any]
-    parts: tuple[Part, ...]
 
 
 class Checked(NamedTuple):
@@ -67,49 +57,6 @@ def described(kind: str, arguments: dict[str, Any], groups: Sequence[Group]) -> 
     return found
 
 
-# --- By weight ------------------------------------------------------------------------------------
-
-
-def _places(state: PyTree, part: Part) -> list[tuple[str | None, str]]:
-    """For each leaf of an optax state whose it is (None: of all weights), and its name there."""
-    found = []
-    for keys, _ in jax.tree_util.tree_flatten_with_path(state)[0]:
-        names = [plain_key(key) for key in keys]
-        dicts = [isinstance(key, jax.tree_util.DictKey) for key in keys]
-        own = [i for i, name in enumerate(names) if dicts[i] and name in part.leaves]
-        path = names.pop(own[-1]) if own else None
-        found.append((path, ".".join(map(str, names))))
-    return found
-
-
-def _by_weight(own: Own) -> dict[str, Any]:
-    """The leaves of all states in a dict of what belongs to each weight, and to each part."""
-    weights: dict[str, Any] = {path: {} for part in own.parts for path in part.leaves}
-    parts: dict[str, Any] = {str(i): {} for i, _ in enumerate(own.parts)}
-    for i, (state, part) in enumerate(zip(own.states, own.parts, strict=True)):
-        for (path, name), leaf in zip(_places(state, part), jax.tree.leaves(state), strict=True):
-            place = parts[str(i)] if path is None else weights[path]
-            place[name] = leaf
-    for path, leaf in own.beside.get("means", {}).items():
-        weights[path]["mean"] = leaf
-    return {"weights": weights, "parts": parts}
-
-
-def _from_weights(found: dict[str, Any], own: Own) -> Own:
-    """What :func:`_by_weight` was given, with these leaves."""
-    states = []
-    for i, (state, part) in enumerate(zip(own.states, own.parts, strict=True)):
-        leaves = [
-            found["parts"][str(i)][name] if path is None else found["weights"][path][name]
-            for path, name in _places(state, part)
-        ]
-        states.append(jax.tree.structure(state).unflatten(leaves))
-    beside = dict(own.beside)
-    if "means" in beside:
-        beside["means"] = {path: found["weights"][path]["mean"] for path in beside["means"]}
-    return own._replace(states=states, beside=beside)
-
-
 # --- Saving ---------------------------------------------------------------------------------------
 
 
@@ -122,7 +69,7 @@ def saved(
     scheduler: StateDict,
 ) -> StateDict:
     """The state dict of an optimizer."""
-    opt_state = saved_leaves(_by_weight(own))
+    opt_state = saved_leaves(by_weight(own))
     for i, part in enumerate(own.parts):
         place = {"part": i} if part.group == i else {"part": i, "group": part.group}
         place = {name: np.asarray(number, np.int32) for name, number in place.items()}
@@ -169,7 +116,7 @@ def checked(
     _check_keys(state_dict)
     different = differences(unwrap(state_dict["optimizer"]), optimizer)
     opt_state, members = _members(state_dict["opt_state"])
-    if different and not strict:
+    if not strict and any(name in line for name in _DECIDE_MOMENTS for line in different):
         members = _fitting(members, opt_state, own)
     moved = _moved({path: group for path, (_, group) in members.items()}, own.parts)
     different += moved
@@ -212,8 +159,8 @@ def _learned(
 ) -> Own:
     """What a state dict says that an optimizer like `own` has learned."""
     opt_state, restarts = _with_means(opt_state, own, different)
-    found = load_leaves("opt_state", _without_empty(opt_state), _by_weight(own))
-    loaded = _from_weights(found, own)
+    found = load_leaves("opt_state", _without_empty(opt_state), by_weight(own))
+    loaded = from_weights(found, own)
     _check_signs(loaded.states)
     counters, norm = _numbers(state_dict, own)
     if restarts and len(counters) > 1:
@@ -306,11 +253,15 @@ def _members(opt_state: Unchecked) -> tuple[dict[str, Any], dict[str, tuple[int,
     return {"weights": weights, "parts": shared}, members
 
 
+_DECIDE_MOMENTS = ("momentum", "amsgrad")
+"""The hyper-parameters with which a weight has moments of other kinds."""
+
+
 def _fitting(
     members: Mapping[str, tuple[int, int]], opt_state: dict[str, Any], own: Own
 ) -> dict[str, tuple[int, int]]:
     """Those of the saved weights that have moments of the kinds that they have here."""
-    here, shared = _by_weight(own), entries(opt_state.get("parts", {}))
+    here, shared = by_weight(own), entries(opt_state.get("parts", {}))
     parts = {path: i for i, part in enumerate(own.parts) for path in part.leaves}
 
     def fits(path: str) -> bool:
@@ -361,7 +312,7 @@ def _regrouped(
     Weights of one group that were in several parts stay so, if these are of different age or not to be merged.
     """
     shared = saved["parts"]
-    begun = _by_weight(fresh(own.parts))["parts"]  # what there is beside the moments of weights
+    begun = by_weight(fresh(own.parts))["parts"]  # what there is beside the moments of weights
     cohorts: dict[tuple[int, int | None], list[str]] = {}
     for i, part in enumerate(own.parts):
         for path in part.leaves:
@@ -372,7 +323,7 @@ def _regrouped(
     pairs = cohorts.items() if merge else sorted(cohorts.items(), key=lambda pair: pair[0][1] or 0)
     parts = tuple(Part(group, tuple(paths)) for (group, _), paths in pairs)
     begin = fresh(parts)
-    found = _by_weight(begin)
+    found = by_weight(begin)
     for i, ((_, before), _) in enumerate(pairs):
         if before is not None:
             found["parts"][str(i)] = shared.get(str(before), {})

@@ -86,7 +86,7 @@ class OptaxOptimizer(ShowsRates):
     skip_nonfinite : bool, default False
         Leave out a gradient with NaN or inf, and count it in ``skipped``.
     auto_step : bool, default False
-        Step the scheduler once for each update.
+        Step the scheduler, which must be its own, once for each update; nobody else may.
     log_grad_norm : bool, default False
         Keep the norm of the gradients in ``grad_norm`` also if nothing is clipped by it.
     **arguments

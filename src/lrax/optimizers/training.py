@@ -15,7 +15,7 @@ from .._types import Function, Leaf, PyTree, Rates
 from ..states.internals import tracing
 from ..states.placement import given, place
 from .arrangement import default, leaves_of
-from .checkpoint import Own
+from .by_weight import Own
 from .groups import Group
 from .packing import layout_of, pack, unpack
 from .recipe import Recipe

@@ -1,0 +1,103 @@
+"""A momentum that a scheduler drives: saved, exchanged and grouped without another program or other numbers."""
+
+import brainstate
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lrax
+from helpers import assert_trees_equal, compiled_programs
+
+G = {"a": jnp.float32([0.5, -1.0, 2.0]), "b": jnp.float32([1.0, 0.25])}
+OPTIMIZERS = {"SGD": lrax.SGD, "AdamW": lrax.AdamW, "Adam": lrax.Adam}
+
+
+def cycle():
+    return lrax.OneCycleLR(max_lr=0.1, total_steps=10, cycle_momentum=True)
+
+
+def plain():
+    return lrax.CosineAnnealingLR(0.1, T_max=10)
+
+
+def begin(kind, scheduler, **options):
+    weights = {name: brainstate.ParamState(jnp.ones_like(g)) for name, g in G.items()}
+    return OPTIMIZERS[kind](scheduler, **options).register_trainable_weights(weights)
+
+
+def train(optimizer, steps):
+    for _ in range(steps):
+        optimizer.step(G)
+        optimizer.lr.step()
+
+
+def values(optimizer):
+    return {name: state.value for name, state in optimizer.param_states.items()}
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_a_run_whose_cycle_was_exchanged_is_resumed_without_one(kind):
+    old, new = begin(kind, cycle()), begin(kind, plain())
+    train(old, 3)
+    plain().attach_optimizer(old)
+    train(old, 2)
+    new.load_state_dict(old.state_dict())
+    for name, state in new.param_states.items():
+        state.value = jnp.copy(old.param_states[name].value)
+    train(old, 4)
+    train(new, 4)
+    assert_trees_equal(values(new), values(old))
+    assert_trees_equal(new.opt_state.value, old.opt_state.value)
+    assert new.hyperparams == old.hyperparams
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_a_load_that_fails_leaves_the_momentum_a_number(kind):
+    old, new = begin(kind, cycle()), begin(kind, plain())
+    plain().attach_optimizer(old)
+    before = new.hyperparams, repr(new.opt_state.value)
+    with pytest.raises(ValueError, match="lr lacks"):
+        new.load_state_dict({**old.state_dict(), "lr": {}})
+    assert (new.hyperparams, repr(new.opt_state.value)) == before
+    assert type(new.hyperparams[0].get("momentum", 0.9)) is float
+    train(new, 1)
+
+
+@pytest.mark.parametrize("jit", [lrax.jit, brainstate.transform.jit])
+@pytest.mark.parametrize("groups", [{"a": {"lr_scale": 0.1}}, {"a": {"momentum": 0.5}}])
+def test_exchanges_compile_nothing_with_groups(jit, groups):
+    optimizer = begin("SGD", cycle(), momentum=0.9, groups=groups)
+    step = jit(lambda: optimizer.step(G))
+    step()
+    others = [plain(), cycle(), lrax.StepLR(0.1)]
+    for other in others:
+        other.attach_optimizer(optimizer)
+        with compiled_programs() as compiled:
+            step()
+            other.step()
+            step()
+        assert not compiled
+    own = groups["a"].get("momentum", 0.9)
+    np.testing.assert_allclose([h["momentum"] for h in optimizer.hyperparams], [0.9, own], 1e-7)
+
+
+def test_a_schedule_beside_a_cycle_is_refused_wherever_it_comes_in():
+    own = {"momentum": lambda t: 0.3}
+    with pytest.raises(ValueError, match="momentum must have one schedule"):
+        begin("SGD", cycle(), momentum=0.9, groups={"a": own})
+    optimizer = begin("SGD", cycle(), momentum=0.9)
+    with pytest.raises(ValueError, match="momentum must have one schedule"):
+        optimizer.add_param_group({"c": brainstate.ParamState(jnp.ones(2))}, **own)
+    assert len(optimizer.param_groups) == 1
+    train(optimizer, 1)
+
+
+def test_an_automatic_step_that_fails_updates_nothing():
+    optimizer = begin("AdamW", plain(), weight_decay=lambda t: 0.2 - 0.1 * t, auto_step=True)
+    for _ in range(2):
+        optimizer.step(G)
+    before = values(optimizer), optimizer.opt_state.value
+    with pytest.raises(ValueError, match="weight_decay must be >= 0"):
+        optimizer.step(G)
+    assert_trees_equal((values(optimizer), optimizer.opt_state.value), before)
+    assert (int(optimizer.step_count), optimizer.lr.last_epoch.value) == (2, 2)

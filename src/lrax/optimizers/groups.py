@@ -61,10 +61,6 @@ class Group:
     def clips(self) -> bool:
         return self.values.get("grad_clip_value") is not None
 
-    def scheduled(self) -> dict[str, Member]:
-        """The hyper-parameters that follow a schedule."""
-        return {name: value for name, value in self.values.items() if isinstance(value, Member)}
-
     def numbers(self) -> dict[str, Any]:
         """The hyper-parameters that are numbers."""
         found = self.values.items()

@@ -272,6 +272,7 @@ REFUSED = {
     "lr_scale is a scheduler": ({"bias": {"lr_scale": lrax.StepLR(0.1)}}, "lr_scale must be a finite"),
     "beta1 = 1": ({"bias": {"betas": (1.0, 0.9)}}, r"betas\[0\] must be a number in \[0, 1\)"),
     "a schedule out of range": ({"bias": {"beta2": lrax.StepLR(1.5)}}, r"beta2 must be .* got 1.5 at epoch 0"),
+    "betas out of range": ({"bias": {"betas": (0.9, lrax.StepLR(1.5))}}, r"beta2 must be .* got 1.5 at epoch 0"),
     "eps < 0": ({"bias": {"eps": -1.0}}, "eps must be a finite number >= 0"),
     "clipped at 0": ({"bias": {"grad_clip_value": 0.0}}, "grad_clip_value must be"),
 }  # fmt: skip

@@ -13,8 +13,8 @@ from ..formulas.formula import Formula, identity
 from ..formulas.schedule import Member, spread
 from ..schedulers.get_lr import FromGetLR
 from ..states.view import View
-from .recipe import Recipe
-from .scheduled import as_schedule, check_range
+from .recipe import Recipe, check_scheduled, is_number, is_zero
+from .scheduled import as_schedule
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,8 +54,7 @@ class Group:
     @property
     def decays(self) -> bool:
         """Whether there is a weight decay of ours."""
-        value = self.values.get("weight_decay", 0.0)
-        return not isinstance(value, (int, float)) or value != 0
+        return not is_zero(self.values.get("weight_decay", 0.0))
 
     @property
     def clips(self) -> bool:
@@ -64,11 +63,7 @@ class Group:
     def numbers(self) -> dict[str, Any]:
         """The hyper-parameters that are numbers."""
         found = self.values.items()
-        return {name: v for name, v in found if is_traced(v) or _is_number(v)}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return {name: v for name, v in found if is_traced(v) or is_number(v)}
 
 
 def group_of(
@@ -76,17 +71,15 @@ def group_of(
 ) -> Group:
     """A group with checked options of its own."""
     rest = {k: v for k, v in options.items() if k not in ("lr", "lr_scale")}
-    values = recipe.with_options(where, rest)
-    for key in rest:
-        check_range(key, values.get(key))
+    values, before = recipe.with_options(where, rest), recipe.values
+    own = tuple(k for k in values if k not in before or values[k] is not before[k])
+    check_scheduled({name: values[name] for name in own})
     lr = scale = schedule = None
     if "lr" in options:
         schedule = as_schedule("lr", options["lr"])
         lr = None if schedule else _checks.non_negative("lr", options["lr"])
     if "lr_scale" in options:
         scale = _checks.non_negative("lr_scale", options["lr_scale"])
-    before = recipe.values
-    own = tuple(k for k in values if k not in before or values[k] is not before[k])
     return Group(name, leaves, values, lr, schedule, scale, own)
 
 

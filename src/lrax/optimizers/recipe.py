@@ -154,7 +154,7 @@ def betas_of(betas: Unchecked, **single: Hyperparameter | None) -> tuple[Any, An
 def check_together(values: Mapping[str, Any]) -> None:
     """Refuse arguments of ours that do not go together."""
     momentum = values.get("momentum")
-    if values.get("nesterov") and _is_zero(momentum):
+    if values.get("nesterov") and is_zero(momentum):
         raise ValueError(f"nesterov=True needs momentum > 0, got momentum={momentum}.")
 
 
@@ -177,7 +177,7 @@ def recipe_of(
     if tx is None:
         return Recipe(plain_adam, {"weight_decay": number})
     build = around(checked_transformation(tx))
-    if lr is None and not _is_zero(number):
+    if lr is None and not is_zero(number):
         raise ValueError(
             "weight_decay needs lr=...: without it tx is used as it is, so build the decay into tx "
             "(optax.adamw, optax.add_decayed_weights)."
@@ -188,17 +188,21 @@ def recipe_of(
 # --- Ours -----------------------------------------------------------------------------------------
 
 
-def _is_zero(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_zero(value: Any) -> bool:
     """Whether it is known, and for good: a scheduled number may be 0 at times."""
-    return isinstance(value, (int, float)) and value == 0
+    return is_number(value) and value == 0
 
 
 def decay(weight_decay: Any) -> optax.GradientTransformation:
-    return optax.identity() if _is_zero(weight_decay) else optax.add_decayed_weights(weight_decay)
+    return optax.identity() if is_zero(weight_decay) else optax.add_decayed_weights(weight_decay)
 
 
 def sgd(momentum: Any, weight_decay: Any, nesterov: bool) -> optax.GradientTransformation:
-    if _is_zero(momentum):
+    if is_zero(momentum):
         return decay(weight_decay)
     return optax.chain(decay(weight_decay), optax.trace(momentum, nesterov))
 
@@ -298,8 +302,7 @@ def theirs(factory: Build, name: str, value: Unchecked) -> Any:
     """An argument of a factory: a schedule, or what it was. A function is one where a number would be expected."""
     parameter = _parameters(factory).get(name)
     default = None if parameter is None else parameter.default
-    number = isinstance(default, (int, float)) and not isinstance(default, bool)
-    schedulable = number or name in _CHECKS
+    schedulable = is_number(default) or name in _CHECKS
     if isinstance(value, LRScheduler) or (schedulable and callable(value)):
         return as_schedule(name, value)
     if name == "weight_decay" and value is not None:

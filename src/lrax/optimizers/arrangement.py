@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import brainstate
 import jax
 import numpy as np
 
@@ -62,22 +63,31 @@ def _group(recipe: Recipe, pattern: Pattern, leaves: Sequence[str]) -> Group:
         raise type(error)(str(error) if named else f"{where}: {error}") from None
 
 
-def shown(group: Group, weights: Mapping[str, Weight], views: Mapping[str, View]) -> ParamGroup:
+def sizes_of(weights: Mapping[str, Weight]) -> dict[str, int]:
+    """The number of weights in each leaf, by path."""
+    return {path: int(np.size(leaf)) for path, leaf in leaves_of(weights).items()}
+
+
+def shown(
+    group: Group,
+    states: Mapping[str, brainstate.State],
+    sizes: Mapping[str, int],
+    views: Mapping[str, View],
+) -> ParamGroup:
     """A group as a user sees it; the views are of the learning rate and of what follows a schedule."""
-    leaves = leaves_of(weights)
     own = {**group.numbers(), **views}
     return ParamGroup(
-        params={n: w.state for n, w in weights.items() if {*w.leaf_names()} & {*group.leaves}},
+        params=states,
         **betas_too({name: own[name] for name in ("lr", *group.values) if name in own}),
         name=group.name,
         leaves=list(group.leaves),
-        size=sum(int(np.size(leaves[path])) for path in group.leaves),
+        size=sum(sizes[path] for path in group.leaves),
     )
 
 
-def frozen(groups: Sequence[Group], weights: Mapping[str, Weight]) -> list[ParamGroup]:
+def frozen(groups: Sequence[Group], sizes: Mapping[str, int]) -> list[ParamGroup]:
     """What is in no group, to be shown beside the groups, if there is any."""
     trained = {path for group in groups for path in group.leaves}
-    leaves = {path: leaf for path, leaf in leaves_of(weights).items() if path not in trained}
-    size = sum(int(np.size(leaf)) for leaf in leaves.values())
-    return [ParamGroup(name="(frozen)", leaves=list(leaves), size=size)] if leaves else []
+    leaves = [path for path in sizes if path not in trained]
+    size = sum(sizes[path] for path in leaves)
+    return [ParamGroup(name="(frozen)", leaves=leaves, size=size)] if leaves else []

@@ -16,7 +16,7 @@ from ..states.internals import refuse_foreign_trace, refuse_inside
 from ..states.placement import unchanged_by_errors
 from ..states.view import View
 from . import checkpoint
-from .arrangement import arranged, check_options, frozen, shown
+from .arrangement import arranged, check_options, frozen, shown, sizes_of
 from .following import Following
 from .groups import (
     Group,
@@ -185,11 +185,12 @@ class OptaxOptimizer(ShowsRates):
     @property
     def param_groups(self) -> list[ParamGroup]:
         """The parameter groups: what no pattern matches, the patterns in order, then those that were added."""
-        weights, following = self._training.weights, self._following
+        training, following = self._training, self._following
+        sizes = sizes_of(training.weights)
         check = lambda: self._refuse_complete("the learning rate")  # noqa: E731
         return [
-            shown(group, weights, following.views(i, check))
-            for i, group in enumerate(self._groups if weights else ())
+            shown(group, training.states_of(group), sizes, following.views(i, check))
+            for i, group in enumerate(self._groups if sizes else ())
         ]
 
     @property
@@ -295,10 +296,6 @@ class OptaxOptimizer(ShowsRates):
         training.weights, training.added = weights, (*training.added, *added)
         training.install(update, own)
         self._put_rates_beside_weights()
-
-    @property
-    def _groups(self) -> tuple[Group, ...]:
-        return self._training.groups
 
     def _put_rates_beside_weights(self) -> None:
         """The learning rates, and what the scheduler holds."""
@@ -425,7 +422,7 @@ class OptaxOptimizer(ShowsRates):
     def __str__(self) -> str:
         if not (weights := self._training.weights):
             return repr(self)
-        groups = [*self.param_groups, *frozen(self._groups, weights)]
+        groups = [*self.param_groups, *frozen(self._groups, sizes_of(weights))]
         return f"{self!r}\n{table(groups, self._unknown)}"
 
 

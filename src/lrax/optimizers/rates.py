@@ -11,19 +11,21 @@ from ..states.published import Published
 from .following import Following
 from .groups import Group
 from .recipe import Recipe
+from .training import Training
 
 
 class ShowsRates(GuardedNode):
     """The base of optimizers: what they use at present, and at any epoch."""
 
     _following: Following
+    _training: Training
     _recipe: Recipe
     _complete: bool
     """Whether the transformation has a learning rate of its own, which nobody else knows."""
 
     @property
     def _groups(self) -> tuple[Group, ...]:
-        raise NotImplementedError
+        return self._training.groups
 
     @property
     def lr(self) -> LRScheduler:

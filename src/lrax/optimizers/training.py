@@ -61,6 +61,11 @@ class Training(Node):
         """The groups; without weights the one that they would be in."""
         return self.update.groups
 
+    def states_of(self, group: Group) -> dict[str, brainstate.State]:
+        """The weights with a leaf in a group, by name."""
+        own, paths = {*group.leaves}, self.update.leaves
+        return {n: w.state for n, w in self.weights.items() if not own.isdisjoint(paths[n])}
+
     def own(self) -> Own:
         """What has been learned."""
         with meant():

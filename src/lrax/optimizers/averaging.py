@@ -37,6 +37,7 @@ from ..states.saving import (
     warn,
 )
 from ..states.view import View
+from .scheduled import as_schedule
 from .weights import Weight, named_weights, put_beside, widened
 
 
@@ -62,7 +63,8 @@ def _share_of(decay: Unchecked) -> _Share:
     if decay is None:
         return _Share(None)
     if isinstance(decay, LRScheduler):
-        decay = _only_piece(decay)
+        _refuse_learning(decay)
+        decay = as_schedule("decay", decay)
     elif not callable(decay) or isinstance(decay, type):
         decay = _checks.non_negative("decay", decay)
     share = _Share(decay)
@@ -76,20 +78,12 @@ def _share_of(decay: Unchecked) -> _Share:
     return share
 
 
-def _only_piece(scheduler: LRScheduler) -> Member:
-    """A scheduler without its clock, if it has one value at an epoch."""
+def _refuse_learning(scheduler: LRScheduler) -> None:
     if scheduler.learning is not None:
         raise TypeError(
             f"decay must be a function of the epoch, which a scheduler that learns from metrics is not, got {scheduler!r:.80}. "
             "Pass a number, or a scheduler such as CosineAnnealingLR(0.99, T_max=1000, eta_min=1.0)."
         )
-    (piece, _), *others = scheduler.pieces()
-    if others:
-        raise ValueError(
-            f"decay must have one value, but is a scheduler with a list of {1 + len(others)}, got {scheduler!r:.80}. "
-            "Make an AveragedWeights for each parameter group, or pass a scheduler with one base_lr."
-        )
-    return piece
 
 
 def _checked_clock(scheduler: Unchecked, share: _Share) -> LRScheduler | None:

@@ -261,16 +261,15 @@ def _fitting(
     members: Mapping[str, tuple[int, int]], opt_state: dict[str, Any], own: Own
 ) -> dict[str, tuple[int, int]]:
     """Those of the saved weights that have moments of the kinds that they have here."""
-    here, shared = by_weight(own), entries(opt_state.get("parts", {}))
+    here, shared = by_weight(own), opt_state["parts"]
     parts = {path: i for i, part in enumerate(own.parts) for path in part.leaves}
 
     def fits(path: str) -> bool:
         if path not in parts:
             return True
         kinds = opt_state["weights"][path].keys() ^ here["weights"][path].keys()
-        saved = shared.get(str(members[path][0]), {}) if isinstance(shared, dict) else {}
-        own_part = here["parts"][str(parts[path])]
-        return kinds <= {"mean"} and saved.keys() == own_part.keys()
+        saved = shared.get(str(members[path][0]), {})
+        return kinds <= {"mean"} and saved.keys() == here["parts"][str(parts[path])].keys()
 
     return {path: member for path, member in members.items() if fits(path)}
 
@@ -312,7 +311,7 @@ def _regrouped(
     Weights of one group that were in several parts stay so, if these are of different age or not to be merged.
     """
     shared = saved["parts"]
-    begun = by_weight(fresh(own.parts))["parts"]  # what there is beside the moments of weights
+    begun = by_weight(own)["parts"]  # what there is beside the moments of weights
     cohorts: dict[tuple[int, int | None], list[str]] = {}
     for i, part in enumerate(own.parts):
         for path in part.leaves:

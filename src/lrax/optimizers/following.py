@@ -212,7 +212,7 @@ class Following(Node):
         self.check_groups(scheduler, groups)
         followers = scheduler.publishing.followers
         others = [f for f in followers if f.published is not self.published and not f.adapted]
-        if any(f.plan is not None and f.plan.automatic for f in others):
+        if any(follower.automatic for follower in others):
             raise ValueError(
                 "scheduler must not be one that another optimizer steps (auto_step=True). Give each a scheduler of its own."
             )

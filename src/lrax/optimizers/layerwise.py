@@ -2,18 +2,16 @@
 
 import operator
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from .. import _checks
 from .._types import Leaf, Number, PyTree, Scalar, Unchecked
-from .weights import named_weights
-
-Pattern: TypeAlias = Callable[[str, Leaf], bool]
-"""Whether a leaf, at its path, belongs to a group."""
+from .arrangement import leaves_of
+from .patterns import Matches
+from .weights import named_weights, some
 
 _BOTTOM = re.compile(
     r"emb|embed.*|stem|patch.*|pos|position.*|cls|tok|tokens?|wte|wpe", re.IGNORECASE
@@ -43,7 +41,7 @@ def layerwise_lr_decay(
     *,
     layer: Callable[[str, Any], int] | None = None,
     no_decay: str | re.Pattern[str] | Callable[[str, Any], bool] | None = None,
-) -> list[tuple[Pattern, dict[str, Any]]]:
+) -> list[tuple[Matches, dict[str, Any]]]:
     """Parameter groups whose learning rates fall from the top of a network to its bottom.
 
     For fine-tuning: what is near the data was learned well before, and is changed the least. Of L
@@ -109,7 +107,7 @@ def layerwise_lr_decay(
     H. Bao et al., "BEiT: BERT Pre-Training of Image Transformers", https://arxiv.org/abs/2106.08254
     """
     decay = _checks.real("decay", decay, low=0, high=1, open_low=True)
-    leaves = dict(_leaves(params))
+    leaves = leaves_of(named_weights(params, {}))
     if not leaves:
         raise ValueError(
             f"params must hold at least one weight in a brainstate.State, got {params!r:.80}."
@@ -118,7 +116,7 @@ def layerwise_lr_decay(
     layers = _numbered(leaves) if layer is None else _numbered_by(layer, leaves)
     distinct = sorted(set(layers.values()))
     top = distinct[-1]
-    found: list[tuple[Pattern, dict[str, Any]]] = []
+    found: list[tuple[Matches, dict[str, Any]]] = []
     for rank, one in enumerate(distinct):
         below = len(distinct) - 1 - rank if layer is None else top.number - one.number
         options = {"lr_scale": _power(decay, below)}
@@ -131,16 +129,11 @@ def layerwise_lr_decay(
     return found
 
 
-def _leaves(params: PyTree) -> Iterator[tuple[str, Leaf]]:
-    for weight in named_weights(params, {}).values():
-        yield from zip(weight.leaf_names(), jax.tree.leaves(weight.state.value), strict=True)
-
-
 def _power(decay: Number, exponent: int) -> Number:
     return decay**exponent if _checks.is_traced(decay) else float(decay) ** exponent
 
 
-def _pattern(name: str, paths: frozenset[str]) -> Pattern:
+def _pattern(name: str, paths: frozenset[str]) -> Matches:
     def pattern(path: str, leaf: Leaf) -> bool:
         return path in paths
 
@@ -153,7 +146,7 @@ def _numbered(leaves: dict[str, Leaf]) -> dict[str, _Layer]:
     layers = {path: _layer_of(path) for path in leaves}
     if all(layer.place != 1 for layer in layers.values()):
         raise ValueError(
-            f"params must have layers with a number in their path, such as 'layers.0.weight', but has {_some(leaves)}. "
+            f"params must have layers with a number in their path, such as 'layers.0.weight', but has {some(leaves)}. "
             "Pass layer=..., a function of path and leaf that gives the number."
         )
     return layers
@@ -199,13 +192,13 @@ def _exempt(no_decay: Unchecked, leaves: dict[str, Leaf]) -> frozenset[str]:
     found = frozenset(path for path, leaf in leaves.items() if matches(path, leaf))
     if not found:
         raise ValueError(
-            f"no_decay must match some of the weights, got {no_decay!r:.80}, but there are {_some(leaves)}. "
+            f"no_decay must match some of the weights, got {no_decay!r:.80}, but there are {some(leaves)}. "
             "Leave it out if all of them decay."
         )
     return found
 
 
-def _matcher(no_decay: Unchecked) -> Callable[[str, Leaf], bool]:
+def _matcher(no_decay: Unchecked) -> Matches:
     if isinstance(no_decay, (str, re.Pattern)):
         try:
             search = re.compile(no_decay).search
@@ -229,8 +222,3 @@ def _matcher(no_decay: Unchecked) -> Callable[[str, Leaf], bool]:
         return bool(answer)
 
     return checked
-
-
-def _some(leaves: dict[str, Leaf]) -> str:
-    shown = ", ".join(map(repr, [*leaves][:5]))
-    return f"{shown}, ..." if len(leaves) > 5 else shown

@@ -28,7 +28,8 @@ def as_schedule(name: str, value: Unchecked) -> Member | None:
         member, *others = (member for member, _ in value.pieces())
         if others:
             raise ValueError(
-                f"{name} must be a scheduler with one base_lr, got {value!r:.80}. Give each group its own."
+                f"{name} must be a scheduler with one base_lr, not a list of {1 + len(others)}, got {value!r:.80}. "
+                "Make one for each parameter group."
             )
         return member
     if callable(value) and not isinstance(value, type):

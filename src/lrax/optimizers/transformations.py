@@ -76,9 +76,7 @@ def check_weights(
 
 def refuse_descent(tx: optax.GradientTransformation, weights: PyTree) -> None:
     """Refuse a `tx` that already descends: scaled by minus the learning rate it would ascend."""
-    small = jax.tree.map(
-        lambda leaf: jnp.zeros((1,) * jnp.ndim(leaf), jnp.result_type(leaf)), weights
-    )
+    small = _small(jnp.zeros, weights)
     tx = optax.with_extra_args_support(tx)
     grads = jax.tree.map(jnp.ones_like, small)
     total = 0.0
@@ -100,7 +98,7 @@ def refuse_kept(
     name: str, transform: Callable[[float], optax.GradientTransformation], weights: PyTree
 ) -> None:
     """Refuse a transformation whose state begins with what a schedule gives, and keeps it."""
-    small = _small(weights)
+    small = _small(jnp.ones, weights)
     try:
         states = [jax.tree.leaves(transform(value).init(small)) for value in (0.5, 0.25)]
     except Exception:  # a tx that wants other weights cannot be tried out
@@ -119,7 +117,7 @@ def refuse_nan(
     """Refuse a first learning rate of 0 with which a transformation gives NaN, and with others not."""
     if not is_known(rate) or float(fetched(rate)) != 0:
         return
-    small = _small(weights)
+    small = _small(jnp.ones, weights)
     if _gives_nan(transform(0.0), small) and not _gives_nan(transform(1e-3), small):
         raise ValueError(
             "lr must not begin at 0 with this tx, which would give NaN. Begin the warmup above 0, for example with "
@@ -127,8 +125,9 @@ def refuse_nan(
         )
 
 
-def _small(weights: PyTree) -> PyTree:
-    return jax.tree.map(lambda w: jnp.ones((1,) * jnp.ndim(w), jnp.result_type(w)), weights)
+def _small(filled: Callable[..., Leaf], weights: PyTree) -> PyTree:
+    """One number for each weight, to try a transformation out."""
+    return jax.tree.map(lambda w: filled((1,) * jnp.ndim(w), jnp.result_type(w)), weights)
 
 
 def _sum_of(weights: PyTree) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def gradient_of(grads: PyTree, name: str, weights: dict[str, Weight]) -> PyTree:
     found = dict.fromkeys(_name(map(plain_key, keys[: len(path)])) for keys, _ in leaves)
     raise ValueError(
         f"grads must hold a gradient for every registered weight, but {name!r} is missing: "
-        f"registered are {_some(weights)}; grads has {_some(found) or 'nothing'}. {_ONE_DICT}"
+        f"registered are {some(weights)}; grads has {some(found) or 'nothing'}. {_ONE_DICT}"
     )
 
 
@@ -128,7 +128,7 @@ def _entry(tree: PyTree, key: Any) -> PyTree:
     return getattr(tree, key) if by_name else tree[key]
 
 
-def _some(names: Iterable[str]) -> str:
+def some(names: Iterable[str]) -> str:
     first = [repr(name) for name in itertools.islice(names, 6)]
     return ", ".join([*first[:5], "..."] if len(first) > 5 else first)
 

@@ -216,7 +216,8 @@ class Plan(NamedTuple):
     @property
     def as_the_scheduler(self) -> bool:
         """Whether there is nothing beside the scheduler's own learning rates."""
-        return self.scales is None and not self.more and not any(self.schedules)
+        more = self.scales or self.more or any(self.schedules)
+        return not (more or self.automatic)
 
     def formulas(self, theirs: tuple[Formula, ...], groups: int) -> tuple[Formula, ...]:
         """The formula of each group, and of what is behind, for a scheduler with formulas of `theirs`."""
@@ -245,6 +246,11 @@ class Follower(NamedTuple):
     """Whether the host can work everything out from numbers."""
 
     @property
+    def automatic(self) -> bool:
+        """Whether it steps the scheduler, and nobody else may."""
+        return self.plan is not None and self.plan.automatic
+
+    @property
     def adapted(self) -> bool:
         """Whether it hands on what it is told, and steps nothing."""
         return self.published.listeners.any
@@ -264,8 +270,6 @@ class Follower(NamedTuple):
 
     def at(self, now: int, theirs: tuple[Formula, ...], kind: type) -> np.ndarray:
         """All that it has published at an epoch, where the plan is plain."""
-        if self.plan is None:
-            return evaluate_host(theirs, self.bases, now, kind)
         formulas, bases, scales = self.asked(theirs)
         return evaluate_host(formulas, bases, now, kind, scales)
 
@@ -330,7 +334,7 @@ class Publishing(Node):
         bases = self._bases_of(plan.bases)
         published.resize(len(bases), len(plan.more))
         bases += tuple(base for _, base in plan.more)
-        own = None if plan.as_the_scheduler and not plan.automatic else plan
+        own = None if plan.as_the_scheduler else plan
         return Follower(published, bases, number, own, own is None or plan.plain)
 
     def release(self, published: Published) -> bool:
@@ -355,7 +359,7 @@ class Publishing(Node):
 
     def refuse_steps_by_hand(self, kind: type) -> None:
         """Raise if a follower steps the scheduler of that class."""
-        if any(f.plan is not None and f.plan.automatic for f in self.followers):
+        if any(follower.automatic for follower in self.followers):
             raise RuntimeError(
                 f"{kind.__name__}.step() must be left to the optimizer, which has auto_step=True and steps its scheduler "
                 "once for each update. Leave this call out, or construct the optimizer without auto_step."

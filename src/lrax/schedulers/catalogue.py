@@ -18,11 +18,12 @@ from .decay import (
     MultiStepLR,
     PolynomialLR,
     StepLR,
+    TokenPowerLR,
 )
-from .piecewise import LambdaLR, PiecewiseConstantSchedule
+from .piecewise import LambdaLR, PiecewiseConstantSchedule, PiecewiseSchedule
 from .plateau import ReduceLROnPlateau
 from .scheduler import LRScheduler
-from .warmup import WarmupCosineSchedule, WarmupScheduler
+from .warmup import InverseSqrtLR, WarmupCosineSchedule, WarmupScheduler, WSDSchedule
 
 __all__ = [
     "ChainedScheduler",
@@ -32,16 +33,20 @@ __all__ = [
     "CyclicLR",
     "ExponentialDecayLR",
     "ExponentialLR",
+    "InverseSqrtLR",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
     "MultiStepLR",
     "OneCycleLR",
     "PiecewiseConstantSchedule",
+    "PiecewiseSchedule",
     "PolynomialLR",
     "ReduceLROnPlateau",
     "SequentialLR",
     "StepLR",
+    "TokenPowerLR",
+    "WSDSchedule",
     "WarmupCosineSchedule",
     "WarmupScheduler",
     "from_config",

@@ -7,6 +7,8 @@ from .. import _checks
 from .._types import Plain
 from ..formulas.description import constructed
 from ..formulas.formula import Formula
+from .algebra import maximum, minimum
+from .combine import MaximumLR, MinimumLR, ProductLR, SumLR
 from .compose import ChainedScheduler, SequentialLR
 from .cosine import CosineAnnealingLR, CosineAnnealingWarmRestarts
 from .cyclic import CyclicLR, OneCycleLR
@@ -20,9 +22,11 @@ from .decay import (
     StepLR,
     TokenPowerLR,
 )
+from .ends import WithCooldownLR, WithWarmupLR
 from .piecewise import LambdaLR, PiecewiseConstantSchedule, PiecewiseSchedule
 from .plateau import ReduceLROnPlateau
 from .scheduler import LRScheduler
+from .shift import DelayLR, RepeatLR, StretchLR
 from .warmup import InverseSqrtLR, WarmupCosineSchedule, WarmupScheduler, WSDSchedule
 
 __all__ = [
@@ -31,28 +35,41 @@ __all__ = [
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
     "CyclicLR",
+    "DelayLR",
     "ExponentialDecayLR",
     "ExponentialLR",
     "InverseSqrtLR",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
+    "MaximumLR",
+    "MinimumLR",
     "MultiStepLR",
     "OneCycleLR",
     "PiecewiseConstantSchedule",
     "PiecewiseSchedule",
     "PolynomialLR",
+    "ProductLR",
     "ReduceLROnPlateau",
+    "RepeatLR",
     "SequentialLR",
     "StepLR",
+    "StretchLR",
+    "SumLR",
     "TokenPowerLR",
     "WSDSchedule",
     "WarmupCosineSchedule",
     "WarmupScheduler",
+    "WithCooldownLR",
+    "WithWarmupLR",
     "from_config",
+    "maximum",
+    "minimum",
 ]
 
-CLASSES: dict[str, Any] = {name: globals()[name] for name in __all__ if name != "from_config"}
+CLASSES: dict[str, Any] = {
+    name: globals()[name] for name in __all__ if isinstance(globals().get(name), type)
+}
 
 
 def from_config(

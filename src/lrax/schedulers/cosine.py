@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 import itertools
+from collections.abc import Iterator
 
 from .. import _checks
 from .._types import Number, RatesLike, Scalar, Value
 from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.evaluate import is_concrete, traced_integers
 from ..formulas.formula import Formula
+from ..formulas.phases import way
 from ..formulas.pieces import powered, ramp
 from ..formulas.shapes import half_cosine
 from ..states.view import View
@@ -28,11 +30,15 @@ class _Cosine(Formula):
         if not _checks.is_traced(self.exponent) and self.exponent == 1:  # as mostly
             return ramp(x, base, self.eta_min, t, self.T_max, "cosine")
         done = x.minimum(t, self.T_max)
-        kept, lost = (
-            half_cosine(x, (self.T_max - done) / self.T_max),
-            half_cosine(x, done / self.T_max),
-        )
+        kept = half_cosine(x, (self.T_max - done) / self.T_max)
+        lost = half_cosine(x, done / self.T_max)
         return powered(x, base, self.eta_min, kept, lost, self.exponent)
+
+    def constant_from(self, base: Number) -> Number | None:
+        return self.T_max
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return way(base, self.eta_min) if t < self.T_max else "stable"
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -143,6 +149,14 @@ class _WarmRestarts(Formula):
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         t_cur, t_i = self.cycle(t, x)
         return ramp(x, base, self.eta_min, t_cur, t_i, "cosine")
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        if self.T_mult == 1:
+            return itertools.count(self.T_0, self.T_0)
+        return iter(self.starts[1:])
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return way(base, self.eta_min)
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):

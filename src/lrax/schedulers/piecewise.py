@@ -1,15 +1,17 @@
 """Schedules given by values or by a function."""
 
+import bisect
 import dataclasses
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from .. import _checks
 from .._types import Function, Number, RatesLike, Value
 from ..formulas import shapes
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
+from ..formulas.phases import way
 from ..formulas.pieces import check_scalable, ramp, ratio
 from ..formulas.schedule import Member
 from ..formulas.shapes import Shape
@@ -23,6 +25,15 @@ class _PiecewiseConstant(Formula):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return x.steps(self.boundaries, t, self.values) * ratio(x, base, self.values[0])
+
+    def constant_from(self, base: Number) -> Number | None:
+        return max(self.boundaries, default=0)
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        return iter(self.boundaries)
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return "stable"
 
     def check_base(self, base: Number) -> None:
         check_scalable(base, self.values[0])
@@ -124,6 +135,17 @@ class _Piecewise(Formula):
         tables = self.first, self.last, self.starts, self.lengths
         first, last, start, length = (x.steps(self.epochs, t, table) for table in tables)
         return base * ramp(x, first, last, t - start, length, self.interpolation)
+
+    def constant_from(self, base: Number) -> Number | None:
+        return self.epochs[-1]
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        return iter(self.epochs)
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        piece = bisect.bisect_right(self.epochs, t)
+        first, last = self.first[piece], self.last[piece]
+        return "stable" if first == last else way(first, last)
 
 
 class PiecewiseSchedule(LRScheduler):

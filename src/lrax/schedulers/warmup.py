@@ -1,6 +1,7 @@
 """Warmup, alone and followed by a decay."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 from .. import _checks
@@ -8,6 +9,7 @@ from .._types import Number, RatesLike, Value
 from ..formulas import shapes
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
+from ..formulas.phases import way
 from ..formulas.pieces import powered, ramp
 from ..formulas.shapes import Shape
 from .scheduler import LRScheduler
@@ -20,6 +22,12 @@ class _Warmup(Formula):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return ramp(x, self.warmup_start_lr, base, t, self.warmup_epochs)
+
+    def constant_from(self, base: Number) -> Number | None:
+        return self.warmup_epochs
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return way(self.warmup_start_lr, base) if t < self.warmup_epochs else "stable"
 
 
 class WarmupScheduler(LRScheduler):
@@ -97,6 +105,17 @@ class _WarmupCosine(Formula):
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         decay_steps = self.total_steps - self.warmup_steps
         return _rise_and_fall(self, t, base, x, decay_steps, "linear", "cosine")
+
+    def constant_from(self, base: Number) -> Number | None:
+        return self.total_steps
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        return iter((self.warmup_steps, self.total_steps))
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        if t < self.warmup_steps:
+            return way(self.warmup_start_lr, base)
+        return way(base, self.eta_min) if t < self.total_steps else "stable"
 
 
 def _rise_and_fall(
@@ -219,6 +238,20 @@ class _WarmupStableDecay(Formula):
         lr = _rise_and_fall(self, t, base, x, length, self.warmup, self.decay)
         stable = (t >= self.warmup_steps) & (t < self.total_steps - length)
         return x.where(stable, base, lr)
+
+    def constant_from(self, base: Number) -> Number | None:
+        return self.total_steps
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        begin = self.total_steps - self.decay_length()
+        return iter((self.warmup_steps, begin, self.total_steps))
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        if t < self.warmup_steps:
+            return way(self.warmup_start_lr, base)
+        if not self.total_steps - self.decay_length() <= t < self.total_steps:
+            return "stable"
+        return way(base, self.eta_min)
 
     def check_base(self, base: Number) -> None:
         shapes.check_ends("warmup", self.warmup, base_lr=base, warmup_start_lr=self.warmup_start_lr)
@@ -348,6 +381,13 @@ class _InverseSqrt(Formula):
         kept, lost = tau / (tau + since), since / (tau + since)
         fall = powered(x, base, self.eta_min, kept, lost, self.power)
         return x.where(t < self.warmup_steps, rise, fall)
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        return iter((self.warmup_steps,))
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        rises = t < self.warmup_steps
+        return way(self.warmup_start_lr, base) if rises else way(base, self.eta_min)
 
 
 class InverseSqrtLR(LRScheduler):

@@ -12,6 +12,7 @@ import pytest
 
 import lrax
 from exact import BOUND, LAST_EPOCH, fall, mp, ulps, way
+from helpers import slow_but
 from lrax import formulas
 
 NAMES = ["linear", "cosine", "1-sqrt", "square", "power", "exponential", "log", "rex", "tanh", "constant", "harmonic"]  # fmt: skip
@@ -34,15 +35,15 @@ class Ramp(lrax.Formula):
 def epochs_around(length):
     rng = np.random.default_rng(0)
     some = [0, 1, 2, 3, length // 2, *(length - d for d in (3, 2, 1, 0)), length + 1, LAST_EPOCH]
-    near = [int(10**k) for k in np.linspace(0, 9, 10)]
-    some += [*near, *(length - n for n in near), *rng.integers(0, min(length, LAST_EPOCH) + 1, 30)]
+    near = [int(10**k) for k in np.linspace(0, 9, 6)]
+    some += [*near, *(length - n for n in near), *rng.integers(0, min(length, LAST_EPOCH) + 1, 12)]
     return np.unique([t for t in some if 0 <= t <= LAST_EPOCH])
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", slow_but(SHAPES, *NAMES), ids=str)
 def test_within_half_an_ulp_of_the_formula(shape):
     ends = [pair for pair in ENDS if shape != "harmonic" or 0 not in pair]
-    lengths = (1, 7, 1000, 10**9 + 7, 2**52 - 1)
+    lengths = (1, 1000, 10**9 + 7, 2**52 - 1)
     ways = [(start, end, length) for length in lengths for start, end in ends]
     schedulers = [lrax.LRScheduler(1.0, formula=Ramp(*w, shape)) for w in ways]
     epochs = np.unique(np.concatenate(list(map(epochs_around, lengths))))
@@ -58,7 +59,7 @@ def test_within_half_an_ulp_of_the_formula(shape):
             assert off[worst] <= BOUND, (start, end, length, t[worst], got[worst], off[worst])
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", slow_but(SHAPES, *NAMES), ids=str)
 def test_ends_are_exact_and_the_way_between_is_monotone(shape):
     for start, end in ENDS[:2]:
         for length in (1, 41, 47, 2**24 + 1):
@@ -70,7 +71,7 @@ def test_ends_are_exact_and_the_way_between_is_monotone(shape):
                 assert (np.diff(lr) * np.sign(end - start) >= 0).all()
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", slow_but(SHAPES, *NAMES), ids=str)
 def test_gradients_are_finite(shape):
     def at(start, t):
         return lrax.LRScheduler(1.0, formula=Ramp(start, 1e-3, 10, shape))(t)

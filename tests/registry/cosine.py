@@ -192,7 +192,7 @@ WARM_RESTARTS = Entry(
         "restarts, equal": args(base_lr=0.1, T_0=47, eta_min=1e-4),
         "restarts, tripled": args(base_lr=0.1, T_0=1, T_mult=3, eta_min=1e-3),
         "restarts, half as long again": args(
-            base_lr=0.1, T_0=7, T_mult=1.5, eta_min=1e-3, cycle_decay=0.9, warmup_steps=3
+            base_lr=0.1, T_0=11, T_mult=1.5, eta_min=1e-3, cycle_decay=0.9, warmup_steps=3
         ),
         "restarts, a few": args(
             base_lr=0.1,

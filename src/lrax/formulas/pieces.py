@@ -90,6 +90,11 @@ def check_scalable(base: Number, own: Number) -> None:
         )
 
 
+def scaled(x: Arithmetic, rate: Value, base: Value, own: Value) -> Value:
+    """A learning rate at base learning rate `own`, for a group with `base`."""
+    return rate if base is own else x.minimum(rate, MOST) * ratio(x, base, own)
+
+
 def ratio(x: Arithmetic, base: Value, own: Value) -> Value:
     """``base / own``, finite: how far a group's base learning rate scales a schedule; 1 where `own` is 0."""
     if base is own:  # as mostly

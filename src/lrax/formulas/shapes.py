@@ -85,7 +85,7 @@ def height(x: Arithmetic, shape: Shape, up: Value, down: Value, low: Value, high
 
 def checked(name: str, value: Any) -> Shape:
     """A shape out of what a user has passed."""
-    if callable(value) and not isinstance(value, type):
+    if callable(value) and not (isinstance(value, type) or hasattr(type(value), "get_lr")):
         return _checked_function(name, value)
     if isinstance(value, str) and value in NAMES:
         return value

@@ -11,7 +11,7 @@ from ..formulas import shapes
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Learner, earlier
 from ..formulas.phases import merged
-from ..formulas.pieces import MOST, ramp, ratio
+from ..formulas.pieces import ramp, ratio
 from ..formulas.shapes import Shape
 from .scheduler import LRScheduler
 from .shift import Around, bases_of, members_of
@@ -26,10 +26,9 @@ class _WithWarmup(Around):
 
     def around(self, t: Value, x: Arithmetic) -> Value:
         if not self.running:
-            lr = x.minimum(self.at(x.maximum(t - self.steps, 0), x), MOST)
+            lr = self.at(x.maximum(t - self.steps, 0), x)
             return ramp(x, self.start_lr, lr, t, self.steps, self.shape)
-        first = x.minimum(self.at(x.minimum(t, 0), x), MOST)
-        lr = x.minimum(self.at(t, x), MOST)
+        first, lr = self.at(x.minimum(t, 0), x), self.at(t, x)
         factor = ratio(x, ramp(x, self.start_lr, first, t, self.steps, self.shape), first)
         return x.where(t < self.steps, lr * factor, lr)
 
@@ -56,7 +55,8 @@ class _WithWarmup(Around):
 class WithWarmupLR(LRScheduler):
     """A schedule with a rise in front: ``a.with_warmup(steps, shape, start_lr)``.
 
-    In front of anything: the schedule begins after the rise. With ``running=True`` it runs meanwhile.
+    In front of anything: the schedule begins after the rise. With ``running=True`` it runs
+    meanwhile.
 
     At epoch t, which is after t calls of ``step()``, with a = scheduler.lr::
 
@@ -66,8 +66,9 @@ class WithWarmupLR(LRScheduler):
         lr(t) = a(t) * (start_lr + (a(0) - start_lr) * rise(t / steps)) / a(0)      t < steps
                 a(t)                                                                t >= steps
 
-    where ``rise(p)`` is the mirror in time of the fall that `shape` names. Its base learning rate is that of `scheduler`; a parameter group with one of its own, g, gets
-    lr(t) * g / base_lr. There is one clock, this scheduler's own.
+    where ``rise(p)`` is the mirror in time of the fall that `shape` names. Its base learning rate
+    is that of `scheduler`; a parameter group with one of its own, g, gets lr(t) * g / base_lr.
+    There is one clock, this scheduler's own.
 
     Parameters
     ----------
@@ -134,7 +135,7 @@ class _WithCooldown(Around):
     eta_min: Number
 
     def around(self, t: Value, x: Arithmetic) -> Value:
-        lr = x.minimum(self.at(x.minimum(t, self.start), x), MOST)
+        lr = self.at(x.minimum(t, self.start), x)
         down = ramp(x, lr, self.eta_min, t - self.start, self.steps, self.shape)
         return x.where(t < self.start, lr, down)
 
@@ -157,8 +158,9 @@ class _WithCooldown(Around):
 class WithCooldownLR(LRScheduler):
     """A schedule that comes to an end: ``a.with_cooldown(start, steps, shape, eta_min)``.
 
-    To end a training that was to go on for ever, from any of its checkpoints: it begins at the epoch
-    of the schedule, and ``attach_optimizer`` or ``optimizer.add_scheduler`` puts it in its place.
+    To end a training that was to go on for ever, from any of its checkpoints: it begins at the
+    epoch of the schedule, and ``attach_optimizer`` or ``optimizer.add_scheduler`` puts it in its
+    place.
 
     At epoch t, which is after t calls of ``step()``, with a = scheduler.lr::
 
@@ -166,9 +168,9 @@ class WithCooldownLR(LRScheduler):
                 eta_min + (a(start) - eta_min) * fall((t - start) / steps)        t < start + steps
                 eta_min                                                           t >= start + steps
 
-    where ``fall(p)`` is what `shape` names. A plateau inside learns no more from `start` on.
-    Its base learning rate is that of `scheduler`; a parameter group with one of its own, g, gets
-    lr(t) * g / base_lr. There is one clock, this scheduler's own.
+    where ``fall(p)`` is what `shape` names. A plateau inside learns no more from `start` on. Its
+    base learning rate is that of `scheduler`; a parameter group with one of its own, g, gets lr(t)
+    * g / base_lr. There is one clock, this scheduler's own.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from .. import _checks
 from .._types import Number, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula, Learner, earlier
-from ..formulas.pieces import MOST, check_scalable, growth, ratio
+from ..formulas.pieces import MOST, check_scalable, growth, scaled
 from ..formulas.schedule import Member
 from .scheduler import LRScheduler
 
@@ -27,12 +27,12 @@ class Around(Formula):
         """The learning rate at the scheduler's own base learning rate."""
 
     def at(self, t: Value, x: Arithmetic) -> Value:
-        """The learning rate of the scheduler inside."""
-        return self.scheduler.raw(t, self.scheduler.base, x)
+        """The learning rate of the scheduler inside, finite."""
+        rate = self.scheduler.raw(t, self.scheduler.base, x)
+        return rate if isinstance(self.scheduler.formula, Around) else x.minimum(rate, MOST)
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        # Infinity times 0 would be NaN.
-        return x.minimum(self.around(t, x), MOST) * ratio(x, base, self.scheduler.base)
+        return scaled(x, self.around(t, x), base, self.scheduler.base)
 
     def check_base(self, base: Number) -> None:
         check_scalable(base, self.scheduler.base)
@@ -161,15 +161,16 @@ class _Stretch(Around):
 class StretchLR(LRScheduler):
     """A schedule that takes longer: ``a.stretch(factor)``.
 
-    For the same schedule over more epochs, or with steps in place of epochs: ``factor=steps_per_epoch``.
+    For the same schedule over more epochs, or with steps in place of epochs:
+    ``factor=steps_per_epoch``.
 
     At epoch t, which is after t calls of ``step()``, with a = scheduler.lr::
 
         lr(t) = a(t / factor)
 
     The quotient is rounded correctly, and so no boundary comes early or late. A user's function is
-    given fractional epochs. Its base learning rate is that of `scheduler`; a parameter group with one of its own, g, gets
-    lr(t) * g / base_lr. There is one clock, this scheduler's own.
+    given fractional epochs. Its base learning rate is that of `scheduler`; a parameter group with
+    one of its own, g, gets lr(t) * g / base_lr. There is one clock, this scheduler's own.
 
     Parameters
     ----------
@@ -218,7 +219,7 @@ class _Repeat(Around):
         position = t - cycle * self.period
         if self.limit is not None:
             position = x.minimum(position, self.period)
-        return x.minimum(self.at(position, x), MOST) * growth(x, self.decay, cycle)
+        return x.minimum(self.at(position, x) * growth(x, self.decay, cycle), MOST)
 
     def constant_from(self, base: Number) -> Number | None:
         if self.inner_end() == 0 and self.decay == 1:
@@ -241,7 +242,8 @@ class _Repeat(Around):
 class RepeatLR(LRScheduler):
     """A schedule again and again: ``a.repeat(period, decay, limit)``.
 
-    For restarts of any schedule. Of a cosine, CosineAnnealingWarmRestarts has cycles that grow, too.
+    For restarts of any schedule. Of a cosine, CosineAnnealingWarmRestarts has cycles that grow,
+    too.
 
     At epoch t, which is after t calls of ``step()``, with a = scheduler.lr::
 

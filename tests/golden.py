@@ -32,6 +32,7 @@ FUNCTIONS = {
     "inverse_sqrt": lambda t: (t + 1.0) ** -0.5,
     "inverse": lambda c: 1.0 / c,
     "three_quarters": lambda t: 0.75**t,
+    "nearer_to_one": lambda t: (t + 0.5) / (t + 1),
     "ramp_8": lambda t: t / 8 if t < 8 else 1.0,
 }
 """A function among the arguments is stored by its name here."""

@@ -51,7 +51,7 @@ def test_eager_steps(key):
     assert_close(eager_results(key), expected(case), *TOLERANCE[case.library])
 
 
-@cases(lambda case: case.metrics is None)
+@cases(lambda case: case.metrics is None and case.name != "MultiplicativeLR")
 def test_pure_call(key):
     case = CASES[key]
     rates = case.build()(np.arange(len(case.values)))
@@ -92,5 +92,5 @@ def test_differences_are_real_and_documented(listed):
 
 def test_files_are_complete():
     counts = {lib: sum(c.library == lib for c in CASES.values()) for lib in TOLERANCE}
-    assert counts == {"torch": 140, "braintools": 77, "optax": 36}
+    assert counts == {"torch": 143, "braintools": 77, "optax": 38}
     assert sum(len(case.values) for case in CASES.values()) > 13_000

@@ -3,7 +3,7 @@
 import lrax
 from golden import BELOW_ZERO, FLAT_NEGATIVE, LOST, RIPPLE, STALLS, Difference, case, same_as
 from registry.entry import Entry
-from registry.rows import CHOICE, NON_NEGATIVE, POSITIVE, RATES, WHOLE, refuse
+from registry.rows import CHOICE, COUNT, NON_NEGATIVE, POSITIVE, RATES, WHOLE, refuse
 
 NEGATIVE = "the relative threshold is a part of |best|, so that negative metrics work"
 FLAT = (4, 8, 12, 16, 20, 24, 28)
@@ -54,6 +54,7 @@ PLATEAU = Entry(
         "plateau of two groups": lambda: lrax.ReduceLROnPlateau(
             [0.1, 0.02], "max", 0.5, 1, 1e-3, "abs", 2, min_lr=[1e-3, 0.01], eps=[1e-8, 1e-9]
         ),
+        "plateau of means": lambda: lrax.ReduceLROnPlateau(0.1, patience=1, accumulation_size=3),
     },
     refuses={
         "base_lr": RATES,
@@ -65,6 +66,7 @@ PLATEAU = Entry(
         "cooldown": WHOLE,
         "min_lr": RATES,
         "eps": RATES,
+        "accumulation_size": COUNT,
     },
     exact=None,
     end=None,
@@ -115,6 +117,8 @@ PLATEAU = Entry(
                 case(metrics=RIPPLE, factor=0.5, patience=3, rtol=0.1),
                 case(metrics=RIPPLE, factor=0.5, patience=3, rtol=0.0, atol=0.2),
                 case(metrics=FLAT_NEGATIVE, factor=0.5, patience=3),
+                case(metrics=RIPPLE, factor=0.5, patience=2, accumulation_size=3),
+                case(metrics=STALLS, factor=0.5, patience=1, cooldown=1, accumulation_size=2),
             ],
         )
     },

@@ -24,6 +24,7 @@ from .decay import (
 from .ends import WithCooldownLR, WithWarmupLR
 from .piecewise import LambdaLR, PiecewiseConstantSchedule
 from .plateau import ReduceLROnPlateau
+from .product import MultiplicativeLR
 from .scheduler import LRScheduler
 from .shift import DelayLR, RepeatLR, StretchLR
 from .warmup import WarmupCosineSchedule, WarmupScheduler
@@ -43,6 +44,7 @@ __all__ = [
     "MaximumLR",
     "MinimumLR",
     "MultiStepLR",
+    "MultiplicativeLR",
     "OneCycleLR",
     "PiecewiseConstantSchedule",
     "PolynomialLR",

@@ -8,6 +8,7 @@ fractional epochs, so that boundaries are decided by exact arithmetic. Textbook 
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -33,10 +34,14 @@ class Spec:
     kwargs: dict[str, Any]
 
     def build(self, **changed: Any) -> Any:
-        kwargs = {**self.kwargs, **changed}
-        if "schedulers" in kwargs:
-            kwargs["schedulers"] = [member.build() for member in kwargs["schedulers"]]
+        kwargs = {k: built(value) for k, value in {**self.kwargs, **changed}.items()}
         return getattr(lrax, self.name)(**kwargs)
+
+    @property
+    def members(self) -> list["Spec"]:
+        """Those that it is made of; none of a simple one."""
+        found = [*self.kwargs.get("schedulers", ()), self.kwargs.get("scheduler")]
+        return [member for member in found if isinstance(member, Spec)]
 
     def changed(self, **kwargs: Any) -> "Spec":
         return Spec(self.name, {**self.kwargs, **kwargs})
@@ -51,6 +56,13 @@ class Spec:
         return f"{self.name}({', '.join(f'{k}={shown(v)}' for k, v in self.kwargs.items())})"
 
     __repr__ = __str__
+
+
+def built(value: Any) -> Any:
+    """An argument, with the members in it constructed."""
+    if isinstance(value, list):
+        return [built(entry) for entry in value]
+    return value.build() if isinstance(value, Spec) else value
 
 
 def spec(name: str, **kwargs: Any) -> Spec:
@@ -78,6 +90,48 @@ def between(shape: Callable, start: Any, end: Any, done: Any, length: Any) -> An
     """From `start` to `end` in `length` epochs; in no epochs at all, `end` at once."""
     start, end, done, length = map(number, (start, end, done, length))
     return end if done >= length else shape(start, end, done / length)
+
+
+def fall(shape: Any, p: Any, high: Any, low: Any) -> Any:
+    """The share of the height that is left when the fraction `p` of a fall is done: its formula, written out."""
+    if callable(shape):
+        return shape(p)
+    name, k = shape if isinstance(shape, tuple) else (shape, None)
+    k = mp.mpf(k if k is not None else {"exponential": 0.5, "tanh": 3}.get(name, 2))
+    match name:
+        case "linear":
+            return 1 - p
+        case "cosine":
+            return (1 + mp.cos(mp.pi * p)) / 2
+        case "1-sqrt":
+            return 1 - mp.sqrt(p)
+        case "square":
+            return 1 - p**2
+        case "power":
+            return (1 - p) ** k
+        case "exponential":
+            return (k**p - k) / (1 - k)
+        case "log":
+            return 1 - mp.log(1 + p * (mp.e - 1))
+        case "rex":
+            return (1 - p) / (1 - p / 2)
+        case "tanh":
+            return (1 - mp.tanh(k * (2 * p - 1)) / mp.tanh(k)) / 2
+        case "constant":
+            return mp.mpf(p < 1)
+        case "harmonic":
+            return (1 / (p / low + (1 - p) / high) - low) / (high - low)
+    raise LookupError(name)
+
+
+def way(shape: Any, start: Any, end: Any, t: Any, length: Any) -> Any:
+    """From `start` to `end` along a shape; in no epochs at all, `end` at once."""
+    start, end = number(start), number(end)
+    if t >= length:
+        return end
+    p, high, low = number(t) / length, max(start, end), min(start, end)
+    left = fall(shape, p if start > end else 1 - p, high, low)
+    return low + (high - low) * left
 
 
 def repeated(last: int, size: int, *within: int) -> set[int]:
@@ -110,8 +164,13 @@ def value(spec: Spec, t: int | Fraction) -> Any:
 
 
 def base(spec: Spec) -> Any:
-    """The base learning rate, which a chain divides by: of a composite, that of its first member."""
-    found = spec.kwargs[entry_of(spec).base]
+    """The base learning rate, which a chain divides by: of a composite, that of its first member, or of all combined."""
+    entry = entry_of(spec)
+    found = spec.kwargs[entry.base]
+    if entry.combined is not None:
+        return functools.reduce(
+            entry.combined, [base(m) if isinstance(m, Spec) else number(m) for m in found]
+        )
     first = found[0] if isinstance(found, list) else found
     return base(first) if isinstance(first, Spec) else number(first)
 

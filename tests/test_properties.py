@@ -41,7 +41,7 @@ sequential = COMPOSITES["SequentialLR"]
 simple = st.one_of(*SIMPLE.values())
 composed = st.recursive(
     simple, lambda m: st.one_of(*(compose(m) for compose in COMPOSITES.values())), max_leaves=6
-).filter(lambda s: "schedulers" in s.kwargs)
+).filter(lambda s: s.members)
 STRATEGIES = {
     **SIMPLE,
     **{name: compose(simple) for name, compose in COMPOSITES.items()},
@@ -171,6 +171,8 @@ def test_traced_hyper_parameters_and_finite_gradients(name, count):
                 s = s.changed(**{key: (value * 4)[:4]})
             else:
                 s = s.changed(**{key: sorted((value * 4 + [LAST_EPOCH] * 4)[:3])})
+        entry = registry.ENTRIES[name]
+        s = entry.spec(entry.repaired(s.kwargs))
         epochs = epochs_for(s, drawn)
         real, whole, fixed = split(s)
         with jax.enable_x64(True):
@@ -209,13 +211,18 @@ def test_gradients_are_right(s, drawn, data):
 
 def scaled(s, c):
     """`s` with every learning rate in it times `c`."""
-    if s.name == "SequentialLR":
-        return s.changed(schedulers=[scaled(member, c) for member in s.kwargs["schedulers"]])
-    if s.name == "ChainedScheduler":
+    if isinstance(s, (int, float)):
+        return c * s
+    if s.name in ("ChainedScheduler", "ProductLR"):
         first, *rest = s.kwargs["schedulers"]
         return s.changed(schedulers=[scaled(first, c), *rest])
     entry = registry.ENTRIES[s.name]
     names = {entry.base, *entry.rates}
+    if "schedulers" in s.kwargs:
+        return s.changed(schedulers=[scaled(member, c) for member in s.kwargs["schedulers"]])
+    if "scheduler" in s.kwargs:
+        s = s.changed(scheduler=scaled(s.kwargs["scheduler"], c))
+        names = {*entry.rates}
     return s.changed(
         **{
             k: [c * e for e in v] if isinstance(v, list) else c * v

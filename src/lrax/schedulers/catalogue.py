@@ -20,14 +20,15 @@ from .decay import (
     MultiStepLR,
     PolynomialLR,
     StepLR,
+    TokenPowerLR,
 )
 from .ends import WithCooldownLR, WithWarmupLR
-from .piecewise import LambdaLR, PiecewiseConstantSchedule
+from .piecewise import LambdaLR, PiecewiseConstantSchedule, PiecewiseSchedule
 from .plateau import ReduceLROnPlateau
 from .product import MultiplicativeLR
 from .scheduler import LRScheduler
 from .shift import DelayLR, RepeatLR, StretchLR
-from .warmup import WarmupCosineSchedule, WarmupScheduler
+from .warmup import InverseSqrtLR, WarmupCosineSchedule, WarmupScheduler, WSDSchedule
 
 __all__ = [
     "ChainedScheduler",
@@ -38,6 +39,7 @@ __all__ = [
     "DelayLR",
     "ExponentialDecayLR",
     "ExponentialLR",
+    "InverseSqrtLR",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
@@ -47,6 +49,7 @@ __all__ = [
     "MultiplicativeLR",
     "OneCycleLR",
     "PiecewiseConstantSchedule",
+    "PiecewiseSchedule",
     "PolynomialLR",
     "ProductLR",
     "ReduceLROnPlateau",
@@ -55,6 +58,8 @@ __all__ = [
     "StepLR",
     "StretchLR",
     "SumLR",
+    "TokenPowerLR",
+    "WSDSchedule",
     "WarmupCosineSchedule",
     "WarmupScheduler",
     "WithCooldownLR",

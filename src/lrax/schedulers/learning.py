@@ -9,6 +9,7 @@ from .. import _checks
 from .._types import Plain, Remembered, Scalar, Unchecked, Value
 from ..formulas.formula import Formula, Learner, with_formulas
 from ..states.memory import Memory
+from ..states.published import Learns
 from ..states.saving import check_keys, entries
 
 
@@ -97,3 +98,22 @@ class Learning(Node):
 
 def _with(formulas: tuple[Formula, ...], values: list[Value]) -> tuple[Formula, ...]:
     return tuple([formula.with_learned(iter(values)) for formula in formulas])
+
+
+def check_metric(
+    kind: str, own: Learning | None, learning: Sequence[Learns], metric: Unchecked
+) -> None:
+    """Raise where a step has a metric that nobody needs, or lacks one: what learns is the scheduler's own or its followers'."""
+    needed = any(learns.needs_metric for learns in learning)
+    if not needed and metric is not None:
+        raise TypeError(
+            f"{kind} takes no metric, since its learning rate depends on the epoch alone, got metric={metric!r:.80}. "
+            "Use ReduceLROnPlateau."
+        )
+    if needed and metric is None:
+        what = (
+            kind if own is not None and own.needs_metric else "A hyper-parameter of the optimizer"
+        )
+        raise ValueError(
+            f"{what} needs a metric: call step(metric=...), for example with the validation loss."
+        )

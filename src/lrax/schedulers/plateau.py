@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import _checks
-from .._types import Number, RatesLike, Remembered, Scalar, Value
+from .._types import Number, RatesLike, Remembered, Scalar, Unchecked, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula, replaced
 from ..formulas.pieces import MOST, growth
@@ -117,11 +117,32 @@ def is_better(watching: Any, metric: Value, best: Value, x: Any) -> Value:
     return metric < bar if watching.mode == "min" else metric > bar
 
 
+def checked_factor(factor: Unchecked) -> Number:
+    """A number in (0, 1)."""
+    number = _checks.positive("factor", factor)
+    if not _checks.is_traced(number) and number >= 1:
+        raise ValueError(
+            f"factor must be a number in (0, 1), got {factor}. The learning rate is multiplied by it."
+        )
+    return number
+
+
+def checked_threshold(threshold: Unchecked, threshold_mode: Unchecked) -> Number:
+    """A number >= 0, below 1 where it is a share."""
+    _checks.choice("threshold_mode", threshold_mode, ("rel", "abs"))
+    number = _checks.non_negative("threshold", threshold)
+    if threshold_mode == "rel" and not _checks.is_traced(number) and number >= 1:
+        raise ValueError(
+            f"threshold must be below 1 in threshold_mode='rel', where it is a share of the best metric, got {threshold}. "
+            "Use threshold_mode='abs' for an absolute one."
+        )
+    return number
+
+
 class ReduceLROnPlateau(LRScheduler):
     """Multiply the learning rate by `factor` when a metric has stopped improving.
 
     For trainings of unknown length: ``step(metric)`` after each validation. Else prefer a cosine.
-
     With best = inf (-inf for "max") at first, each ``step(m)`` does::
 
         better = m < best - threshold * |best|     mode="min", threshold_mode="rel"
@@ -135,7 +156,7 @@ class ReduceLROnPlateau(LRScheduler):
         lr = base_lr                               n = 0
              max(base_lr * factor ** n, min_lr)    n > 0; a reduction by eps or less is not made
 
-    NaN is never better. There is no learning rate at a given epoch: ``scheduler(epoch)`` raises.
+    NaN is never better. ``scheduler(epoch)`` raises: there is no learning rate at a given epoch.
 
     Parameters
     ----------
@@ -158,7 +179,7 @@ class ReduceLROnPlateau(LRScheduler):
     last_epoch : int, default 0
         Epoch to start at, >= 0; -1 means 0.
     accumulation_size : int, default 1
-        So many metrics count as one, m, which is their mean, >= 1; until then nothing happens.
+        So many metrics count as one, m, their mean, >= 1; until then nothing happens.
 
     Raises
     ------
@@ -176,11 +197,9 @@ class ReduceLROnPlateau(LRScheduler):
 
     Notes
     -----
-    - torch, braintools, optax: never reduce for a flat negative metric, as their bar is
-      ``best * (1 - threshold)``. Otherwise the numbers are torch's.
-    - braintools: ignores `eps`, and metrics during the cooldown.
-    - optax: ``contrib.reduce_on_plateau(patience=p)`` reduces one metric earlier. Its
-      `accumulation_size` is this one; the others have none.
+    - torch, braintools, optax: no reduction for a flat negative metric. Else torch's numbers.
+    - braintools: ignores `eps`, and metrics during the cooldown; like torch, it takes no means.
+    - optax: ``contrib.reduce_on_plateau(patience=p)`` reduces one metric earlier; the same means.
     """
 
     def __init__(
@@ -198,23 +217,11 @@ class ReduceLROnPlateau(LRScheduler):
         *,
         accumulation_size: int = 1,
     ) -> None:
-        factor = _checks.positive("factor", factor)
-        threshold = _checks.non_negative("threshold", threshold)
-        _checks.choice("threshold_mode", threshold_mode, ("rel", "abs"))
-        if not _checks.is_traced(factor) and factor >= 1:
-            raise ValueError(
-                f"factor must be a number in (0, 1), got {factor}. The learning rate is multiplied by it."
-            )
-        if threshold_mode == "rel" and not _checks.is_traced(threshold) and threshold >= 1:
-            raise ValueError(
-                f"threshold must be below 1 in threshold_mode='rel', where it is a share of the best metric, got {threshold}. "
-                "Use threshold_mode='abs' for an absolute one."
-            )
         first = (
             _checks.choice("mode", mode, ("min", "max")),
-            factor,
+            checked_factor(factor),
             _checks.integer("patience", patience),
-            threshold,
+            checked_threshold(threshold, threshold_mode),
             threshold_mode,
             _checks.integer("cooldown", cooldown),
         )

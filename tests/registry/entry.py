@@ -128,6 +128,7 @@ class Entry:
 
     torch: Sequence[Any] = ()
     braintools: Sequence[Any] = ()
+    transformers: Sequence[Any] = ()
     optax: Mapping[str, tuple[Callable[..., Any], Sequence[Any]]] = dataclasses.field(
         default_factory=dict
     )

@@ -23,6 +23,7 @@ from .decay import (
     TokenPowerLR,
 )
 from .ends import WithCooldownLR, WithWarmupLR
+from .greedy import GreedyLR
 from .piecewise import LambdaLR, PiecewiseConstantSchedule, PiecewiseSchedule
 from .plateau import ReduceLROnPlateau
 from .product import MultiplicativeLR
@@ -39,6 +40,7 @@ __all__ = [
     "DelayLR",
     "ExponentialDecayLR",
     "ExponentialLR",
+    "GreedyLR",
     "InverseSqrtLR",
     "LRScheduler",
     "LambdaLR",

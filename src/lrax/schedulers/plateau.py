@@ -7,16 +7,14 @@ from typing import Any
 import numpy as np
 
 from .. import _checks
-from .._types import Number, RatesLike, Remembered, Scalar, Unchecked, Value
+from .._types import Number, RatesLike, Remembered, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula, replaced
 from ..formulas.pieces import MOST, growth
 from ..formulas.schedule import spread
 from ..states.clock import LAST_EPOCH
-from ..states.placement import on_host
-from ..states.view import View
-from .remembering import Watching, joined, split
-from .scheduler import LRScheduler
+from .remembering import Watching, split
+from .watching import FollowsMetric, checked_factor, checked_threshold, is_better
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,41 +103,7 @@ class _Plateau(Watching):
         }
 
 
-def is_better(watching: Any, metric: Value, best: Value, x: Any) -> Value:
-    """Whether `metric` is better than `best` by more than the threshold."""
-    sign = -1 if watching.mode == "min" else 1
-    if watching.threshold_mode == "abs":
-        bar = best + sign * watching.threshold
-    else:
-        # A share of |best|: best * (1 - threshold) would lie above a negative best.
-        less, more = 1 - sign * watching.threshold, 1 + sign * watching.threshold
-        bar = x.where(best < 0, best * less, best * more)
-    return metric < bar if watching.mode == "min" else metric > bar
-
-
-def checked_factor(factor: Unchecked) -> Number:
-    """A number in (0, 1)."""
-    number = _checks.positive("factor", factor)
-    if not _checks.is_traced(number) and number >= 1:
-        raise ValueError(
-            f"factor must be a number in (0, 1), got {factor}. The learning rate is multiplied by it."
-        )
-    return number
-
-
-def checked_threshold(threshold: Unchecked, threshold_mode: Unchecked) -> Number:
-    """A number >= 0, below 1 where it is a share."""
-    _checks.choice("threshold_mode", threshold_mode, ("rel", "abs"))
-    number = _checks.non_negative("threshold", threshold)
-    if threshold_mode == "rel" and not _checks.is_traced(number) and number >= 1:
-        raise ValueError(
-            f"threshold must be below 1 in threshold_mode='rel', where it is a share of the best metric, got {threshold}. "
-            "Use threshold_mode='abs' for an absolute one."
-        )
-    return number
-
-
-class ReduceLROnPlateau(LRScheduler):
+class ReduceLROnPlateau(FollowsMetric):
     """Multiply the learning rate by `factor` when a metric has stopped improving.
 
     For trainings of unknown length: ``step(metric)`` after each validation. Else prefer a cosine.
@@ -223,7 +187,7 @@ class ReduceLROnPlateau(LRScheduler):
             _checks.integer("patience", patience),
             checked_threshold(threshold, threshold_mode),
             threshold_mode,
-            _checks.integer("cooldown", cooldown),
+            _checks.integer("cooldown", cooldown, high=LAST_EPOCH),
         )
         min_lrs = _checks.learning_rates("min_lr", min_lr)
         epsilons = _checks.per_group("eps", eps, _checks.non_negative, of="a number")
@@ -232,29 +196,3 @@ class ReduceLROnPlateau(LRScheduler):
         size = _checks.integer("accumulation_size", accumulation_size, low=1, high=LAST_EPOCH)
         formulas = [_Plateau(*first, low, least, size) for low, least in bounds]
         super().__init__(base_lr, last_epoch, formula=formulas)
-
-    def step(self, metric: Scalar | None = None, epoch: Scalar | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Learn from `metric`, advance the clock by one or jump to `epoch`, and publish."""
-        super().step(epoch, metric=metric)
-
-    @property
-    def best(self) -> View:
-        """Best metric so far."""
-        return View(lambda: joined(on_host(self._remembers("best"))))
-
-    @property
-    def num_bad_epochs(self) -> View:
-        """Metrics in a row that were not better than the best."""
-        return self._remembered("num_bad_epochs")
-
-    @property
-    def cooldown_counter(self) -> View:
-        """Epochs of cooldown that are left."""
-        return self._remembered("cooldown_counter")
-
-    def _remembered(self, name: str) -> View:
-        return View(lambda: self._remembers(name))
-
-    def _remembers(self, name: str) -> Value:
-        assert self.learning is not None
-        return self.learning.memory.value["0"][name]

@@ -105,7 +105,9 @@ class Watching(Remembering):
         fields = (getattr(self, field.name) for field in dataclasses.fields(self))
         if any(map(_checks.is_traced, (metric, begun, *fields, *memory.values()))):
             with wide():
-                numbers = {k: joined(v) if is_real(v) else v for k, v in memory.items()}
+                numbers = {
+                    k: jnp.asarray(joined(v), float) if is_real(v) else v for k, v in memory.items()
+                }
                 new = self.watched(numbers, jnp.asarray(metric, float), Traced(False))
                 return {
                     name: jnp.where(begun, split(new[name]) if is_real(old) else new[name], old).astype(old.dtype)
@@ -123,7 +125,8 @@ class Watching(Remembering):
             if not is_real(old):
                 found[name] = np.int32(value)
             else:
-                found[name] = old if value is number or value == number else split(value)
+                same = value is number or (not isinstance(value, np.ndarray) and value == number)
+                found[name] = old if same else split(value)
         return found
 
 

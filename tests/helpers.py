@@ -63,7 +63,7 @@ def assert_trees_equal(actual, expected):
 
 
 def takes_metric(scheduler):
-    return "plateaus" in scheduler.state_dict()
+    return scheduler.learning is not None and scheduler.learning.needs_metric
 
 
 def step(scheduler, epoch):

@@ -96,7 +96,6 @@ NAMES = {
     "adamw": "It is called AdamW.",
     "StepLr": "It is called StepLR.",
     "CosineAnealingLR": "Did you mean CosineAnnealingLR?",
-    "MultiplicativeLR": "Here that is LambdaLR",
     "SWALR": "Here that is SequentialLR",
     "AveragedModel": "Here that is AveragedWeights.",
     "ema": "Here that is AveragedWeights.",

@@ -60,7 +60,6 @@ _NOT_NEEDED = {
 """What other libraries want and this one does not, and what is done instead."""
 
 _ELSEWHERE = {
-    "MultiplicativeLR": "LambdaLR, whose function gives the whole factor and not that of one epoch",
     "AveragedModel": "AveragedWeights",
     "EMA": "AveragedWeights",
     "ExponentialMovingAverage": "AveragedWeights",

@@ -4,8 +4,9 @@ import abc
 import dataclasses
 import functools
 import inspect
+import math
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from .._types import Number, Plain, Remembered, Unchecked, Value
 from .arithmetic import Arithmetic
@@ -82,19 +83,19 @@ class Formula(abc.ABC):
         for field in dataclasses.fields(self):
             yield from _formulas_in(getattr(self, field.name))
 
-    def plateaus(self, start: Number = 0) -> tuple[tuple["Plateau", Number], ...]:
-        """The parts that learn from metrics, each with the epoch at which it begins.
+    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple["Learner", ...]:
+        """The parts that learn from metrics, each with the epochs between which it does.
 
         A formula that begins a part later than itself says so here; the order is that of the fields.
         """
-        return tuple(found for part in self.parts() for found in part.plateaus(start))
+        return tuple(found for part in self.parts() for found in part.learners(start, end))
 
-    def with_reductions(self, counts: Iterator[Value]) -> "Formula":
-        """This formula with the number of reductions of each of its plateaus filled in."""
+    def with_learned(self, values: Iterator[Value]) -> "Formula":
+        """This formula with what each of its learners has learned filled in."""
         changed = {}
         for field in dataclasses.fields(self):
             old = getattr(self, field.name)
-            new = with_formulas(old, lambda part: part.with_reductions(counts))
+            new = with_formulas(old, lambda part: part.with_learned(values))
             if new is not old:
                 changed[field.name] = new
         return replaced(self, **changed) if changed else self
@@ -106,14 +107,26 @@ class Formula(abc.ABC):
         return hash(identity(self))
 
 
-class Plateau(Protocol):
-    """A formula that depends on how often it has been reduced."""
+class Learns(Protocol):
+    """A formula that depends on the metrics it was given."""
 
     def memory(self) -> Remembered: ...
+    def learned(self, memory: Remembered) -> Value: ...
     def observe(self, memory: Remembered, metric: Value, begun: Value) -> Remembered: ...
     def observe_on_host(self, memory: Remembered, metric: float) -> Remembered: ...
     def as_numbers(self, memory: Remembered) -> Plain: ...
     def from_numbers(self, where: str, found: Unchecked) -> Remembered: ...
+
+
+class Learner(NamedTuple):
+    """What learns, from the first epoch on and before the last."""
+
+    formula: Learns
+    start: Number
+    end: Number
+
+    def learns(self, now: Value) -> Value:
+        return (now >= self.start) & (now < self.end)
 
 
 def replaced(formula: F, /, **changed: Any) -> F:

@@ -9,7 +9,7 @@ from .. import _checks
 from .._checks import is_traced
 from .._types import Number, Value
 from ..formulas.arithmetic import HOST, SMALLEST, Arithmetic
-from ..formulas.formula import Formula, Plateau
+from ..formulas.formula import Formula, Learner
 from ..formulas.pieces import MOST, check_scalable, ratio
 from ..formulas.schedule import Member, spread
 from .scheduler import LRScheduler
@@ -53,9 +53,9 @@ class _Sequential(Formula):
         """The epochs at which the next of them takes over."""
         return tuple(start for _, start, _ in self._phases[1:])
 
-    def plateaus(self, start: Number = 0) -> tuple[tuple[Plateau, Number], ...]:
+    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
         begins = zip(self.schedulers, (0, *self.milestones), strict=True)
-        return sum((member.plateaus(start + begin) for member, begin in begins), ())
+        return sum((member.learners(start + begin, end) for member, begin in begins), ())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from .._types import Number, RatesLike, Scalar, Value
 from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.evaluate import is_concrete, traced_integers
 from ..formulas.formula import Formula
-from ..formulas.pieces import half_cosine, ramp
+from ..formulas.pieces import ramp
 from ..states.view import View
 from .scheduler import LRScheduler
 
@@ -23,7 +23,7 @@ class _Cosine(Formula):
     eta_min: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        return ramp(x, base, self.eta_min, t, self.T_max, half_cosine)
+        return ramp(x, base, self.eta_min, t, self.T_max, "cosine")
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -122,7 +122,7 @@ class _WarmRestarts(Formula):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         t_cur, t_i = self.cycle(t, x)
-        return ramp(x, base, self.eta_min, t_cur, t_i, half_cosine)
+        return ramp(x, base, self.eta_min, t_cur, t_i, "cosine")
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):

@@ -8,11 +8,11 @@ from .. import _checks
 from .._types import Function, Number, RatesLike, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
-from ..formulas.pieces import MOST, growth, half_cosine, ramp, straight
+from ..formulas.pieces import MOST, growth, ramp
 from ..formulas.schedule import Member, spread
 from .scheduler import LRScheduler
 
-_SHAPES = {"cos": half_cosine, "linear": straight}
+_SHAPES = {"cos": "cosine", "linear": "linear"}
 
 
 @dataclasses.dataclass(frozen=True)

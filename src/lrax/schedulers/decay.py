@@ -8,7 +8,7 @@ from .. import _checks
 from .._types import Number, RatesLike, Scalar, Value
 from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.formula import Formula
-from ..formulas.pieces import growth, ramp, remainder_power, straight
+from ..formulas.pieces import growth, powered, ramp
 from .scheduler import LRScheduler
 
 
@@ -317,7 +317,9 @@ class _Polynomial(Formula):
     power: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        return base * remainder_power(x, t, self.total_iters, self.power)
+        done = x.minimum(t, self.total_iters)
+        lost, kept = done / self.total_iters, (self.total_iters - done) / self.total_iters
+        return powered(x, base, 0.0, kept, lost, self.power)
 
 
 class PolynomialLR(LRScheduler):
@@ -390,7 +392,7 @@ class _Linear(Formula):
     total_iters: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        return base * ramp(x, self.start_factor, self.end_factor, t, self.total_iters, straight)
+        return base * ramp(x, self.start_factor, self.end_factor, t, self.total_iters)
 
 
 class LinearLR(LRScheduler):

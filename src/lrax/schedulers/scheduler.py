@@ -119,8 +119,8 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         self._concrete = is_concrete((self._bases, formulas))
         self._on_host = self._concrete and not self._by_get_lr
         self.last_epoch = Clock(_checks.first_epoch(last_epoch))
-        plateaus = formulas[0].plateaus() if formulas else ()
-        self.learning = Learning(plateaus) if plateaus else None
+        learners = formulas[0].learners() if formulas else ()
+        self.learning = Learning(learners) if learners else None
         self.publishing = Publishing(self._bases)
 
     def __constructed__(self, arguments: tuple[tuple[str, Any], ...] | None) -> None:

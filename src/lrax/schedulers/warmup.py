@@ -6,7 +6,7 @@ from .. import _checks
 from .._types import Number, RatesLike, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
-from ..formulas.pieces import half_cosine, ramp, straight
+from ..formulas.pieces import ramp
 from .scheduler import LRScheduler
 
 
@@ -16,7 +16,7 @@ class _Warmup(Formula):
     warmup_start_lr: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        return ramp(x, self.warmup_start_lr, base, t, self.warmup_epochs, straight)
+        return ramp(x, self.warmup_start_lr, base, t, self.warmup_epochs)
 
 
 class WarmupScheduler(LRScheduler):
@@ -92,9 +92,9 @@ class _WarmupCosine(Formula):
     eta_min: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        warmup = ramp(x, self.warmup_start_lr, base, t, self.warmup_steps, straight)
+        warmup = ramp(x, self.warmup_start_lr, base, t, self.warmup_steps)
         decay_steps = self.total_steps - self.warmup_steps
-        decay = ramp(x, base, self.eta_min, t - self.warmup_steps, decay_steps, half_cosine)
+        decay = ramp(x, base, self.eta_min, t - self.warmup_steps, decay_steps, "cosine")
         return x.where(t < self.warmup_steps, warmup, decay)
 
 

@@ -6,6 +6,7 @@ above a code block names the cases that its `scheduler` reproduces::
     <!-- same as: cosine_with_warmup, cosine_half, to epoch 50 -->
 
 all epochs of them, or only those ``from epoch`` and ``to epoch``, where the page says how ours differs.
+``<!-- by itself: why -->`` stands above a block that is only run.
 """
 
 import functools
@@ -59,7 +60,7 @@ class Recipe:
 
 
 BLOCK = re.compile(
-    r"(?:^<!-- same as: (?P<names>.*?) -->\s*\n\s*)?^```python\n(?P<code>.*?)^```$",
+    r"(?:^<!-- (?P<names>(?:same as|by itself): .*?) -->\s*\n\s*)?^```python\n(?P<code>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
 WINDOW = re.compile(r"(from|to) epoch (\d+)")
@@ -85,8 +86,9 @@ def recipes(library):
     found = []
     for line, names, code in blocks(library)[1:]:
         assert names, f"{library}.md:{line}: no case is named above this block"
+        how, names = names.split(": ", 1)
         bounds = dict(WINDOW.findall(names))
-        keys = [name.strip() for name in names.split(",") if not WINDOW.search(name)]
+        keys = [] if how == "by itself" else [name.strip() for name in names.split(",") if not WINDOW.search(name)]
         first, last = int(bounds.get("from", 0)), bounds.get("to")
         found.append(
             Recipe(library, line, code, tuple(keys), first, None if last is None else int(last))
@@ -129,6 +131,7 @@ ALL = [recipe for library in LIBRARIES for recipe in recipes(library)]
 
 @pytest.mark.parametrize("recipe", ALL, ids=str)
 def test_recipe(recipe):
+    assert np.isfinite(recipe.scheduler().get_last_lr()).all()
     for key in recipe.keys:
         case, scheduler = cases(recipe.library)[key], recipe.scheduler()
         values, metrics = np.array(case["values"]), case.get("metrics")

@@ -30,7 +30,7 @@ ARGUMENTS = {
 }  # fmt: skip
 
 
-UNITS = {"log1p": 8}
+UNITS = {"log1p": 16}
 """How far off they may be; XLA's log1p is the logarithm of 1 + a from a = 0.4 on, which cancels a little. Else 4."""
 
 

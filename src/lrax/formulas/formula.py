@@ -8,6 +8,9 @@ import math
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import jax.numpy as jnp
+
+from .._checks import is_traced
 from .._types import Number, Plain, Remembered, Unchecked, Value
 from .arithmetic import Arithmetic
 
@@ -78,6 +81,19 @@ class Formula(abc.ABC):
     def check_base(self, base: Number) -> None:  # noqa: B027 (most can have any)
         """Raise ValueError if no parameter group can have the base learning rate `base` for its own."""
 
+    def constant_from(self, base: Number) -> Number | None:
+        """The first epoch from which it is constant, for known numbers; None if there is none."""
+        return None
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        """The epochs after 0 from which it is another function, in order, its end included; maybe without end."""
+        end = self.constant_from(base)
+        return iter(() if end is None else (end,))
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        """What it does at an epoch: "warmup", "stable", "decay", ..."""
+        return "function"
+
     def parts(self) -> Iterator["Formula"]:
         """The formulas among the fields."""
         for field in dataclasses.fields(self):
@@ -127,6 +143,11 @@ class Learner(NamedTuple):
 
     def learns(self, now: Value) -> Value:
         return (now >= self.start) & (now < self.end)
+
+
+def earlier(a: Number, b: Number) -> Number:
+    """The earlier of two epochs, of which one may be traced."""
+    return jnp.minimum(a, b) if is_traced(a) or is_traced(b) else min(a, b)
 
 
 def replaced(formula: F, /, **changed: Any) -> F:

@@ -66,6 +66,11 @@ class Learning(Node):
     def _learned(self, memory: Remembered) -> list[Value]:
         return [found.formula.learned(memory[key]) for key, found in self._learners]
 
+    def take_over(self, others: Sequence["Learning"]) -> None:
+        """Know what others have learned, whose learners are ours, one after the other."""
+        known = [part for other in others for part in other.memory.value.values()]
+        self.memory.value = dict(zip(self.names, known, strict=True))
+
     def as_numbers(self) -> Plain:
         """The memory for a state dict."""
         memory = self.memory.value

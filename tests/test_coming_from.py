@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helpers import looped, stepped
+from helpers import last_lr, looped, stepped
 
 PAGES = Path(__file__).parents[1] / "docs" / "coming_from"
 DATA = Path(__file__).parent / "data" / "coming_from"
@@ -126,6 +126,17 @@ def remembers(scheduler):
     return False
 
 
+def stepped_by(scheduler, epochs, metrics):
+    """Its learning rates: before each of the steps, or after each of the metrics."""
+    if metrics is None:
+        return stepped(scheduler, epochs)
+    values = []
+    for metric in metrics:
+        scheduler.step(metric=metric)
+        values.append(last_lr(scheduler))
+    return np.array(values)
+
+
 ALL = [recipe for library in LIBRARIES for recipe in recipes(library)]
 
 
@@ -136,7 +147,7 @@ def test_recipe(recipe):
         case, scheduler = cases(recipe.library)[key], recipe.scheduler()
         values, metrics = np.array(case["values"]), case.get("metrics")
         if remembers(scheduler):
-            found = stepped(scheduler, len(values), metrics)
+            found = stepped_by(scheduler, len(values), metrics)
         else:
             found = scheduler(np.arange(len(values)))
         window = recipe.epochs(case)

@@ -34,7 +34,7 @@ def from_optax(schedule: Any) -> LambdaLR:
         raise TypeError(
             f"schedule must be a function of optax, got {schedule!r:.80}. It is a scheduler of lrax already."
         )
-    if not callable(schedule) or isinstance(schedule, type):
+    if not callable(schedule) or isinstance(schedule, type) or hasattr(schedule, "update"):
         raise TypeError(
             f"schedule must be a function of the count, got {schedule!r:.80}. {_remedy(schedule)}"
         )

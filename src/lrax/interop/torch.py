@@ -1,5 +1,6 @@
 """Schedulers of torch as schedulers of lrax. torch is never imported: what it made is read."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -151,15 +152,19 @@ def _one_cycle(theirs: Any, epoch: int) -> LRScheduler:
     return ours.OneCycleLR(
         _per_group(highest),
         theirs.total_steps,
-        pct_start=(phases[0]["end_step"] + 1) / theirs.total_steps,
+        pct_start=round((phases[0]["end_step"] + 1) / theirs.total_steps, 14),
         anneal_strategy=theirs._anneal_func_type,
-        # As floats: the same quotient in every group, but for the last bits.
-        div_factor=round(float(highest[0]) / float(first[0]), 12),
-        final_div_factor=round(float(first[0]) / float(last[0]), 8),
+        div_factor=_factor(highest[0], first[0]),
+        final_div_factor=_factor(first[0], last[0]),
         three_phase=len(phases) == 3,
         last_epoch=epoch,
         **momenta,
     )
+
+
+def _factor(a: Any, b: Any) -> float:
+    """By what torch has divided a, as it was written: without the last bits."""
+    return float(f"{float(a) / float(b):.14g}") if b else 1.0
 
 
 def _plateau(theirs: Any, epoch: int) -> LRScheduler:
@@ -188,7 +193,9 @@ def _plateau(theirs: Any, epoch: int) -> LRScheduler:
 def _swa(theirs: Any, epoch: int) -> LRScheduler:
     target = _same(theirs, "swa_lr", _in_groups(theirs, "swa_lr"))
     length = max(1, theirs.anneal_epochs)
-    done = theirs.anneal_func(min(1, epoch / length))
+    done = min(1, epoch / length)
+    if theirs._anneal_strategy == "cos":
+        done = (1 - math.cos(math.pi * done)) / 2
     # It began with the learning rates that it found, which it does not keep.
     rates = theirs.base_lrs if done == 1 else _in_groups(theirs, "lr")
     share = 0.0 if done == 1 else done

@@ -88,7 +88,11 @@ def recipes(library):
         assert names, f"{library}.md:{line}: no case is named above this block"
         how, names = names.split(": ", 1)
         bounds = dict(WINDOW.findall(names))
-        keys = [] if how == "by itself" else [name.strip() for name in names.split(",") if not WINDOW.search(name)]
+        keys = (
+            []
+            if how == "by itself"
+            else [name.strip() for name in names.split(",") if not WINDOW.search(name)]
+        )
         first, last = int(bounds.get("from", 0)), bounds.get("to")
         found.append(
             Recipe(library, line, code, tuple(keys), first, None if last is None else int(last))

@@ -19,8 +19,8 @@ def get_scheduler(
 ) -> LRScheduler:
     """The scheduler that Hugging Face's ``get_scheduler`` makes, by the same name and arguments.
 
-    The learning rates are theirs up to `num_training_steps`, and the last one is held after it;
-    their cosines rise again. Each is one of the classes here: print it to see which.
+    The learning rates are theirs in every update of the training. After it the last one is held,
+    where their cosines rise again. It is made of the classes here: print it to see of which.
 
     Parameters
     ----------

@@ -20,6 +20,7 @@ CASES = {
     "combined": "combine_scheds([0.25, 0.75], [SchedLin(0.01, 0.1), SchedCos(0.1, 0.001)])",
     "combined_cos": "combined_cos(0.25, 0.01, 0.1, 0.001)",
     "one_cycle": "fit_one_cycle(n_epoch, lr_max=0.1)",
+    "one_cycle_momentum": "fit_one_cycle(n_epoch, lr_max=0.1)",
     "flat_cos": "fit_flat_cos(n_epoch, lr=0.1)",
     "sgdr": "fit_sgdr(n_cycles=2, cycle_len=1, lr_max=0.1)",
 }
@@ -32,7 +33,10 @@ def version(checkout):
 
 def cases(checkout):
     for key, call in CASES.items():
-        function = scheduled(call) if call.startswith("fit_") else eval(call, vars(library).copy())
+        if call.startswith("fit_"):
+            function = scheduled(call)["mom" if key.endswith("momentum") else "lr"]
+        else:
+            function = eval(call, vars(library).copy())
         length = BATCHES + 1 if key != "sgdr" else 18
         total = BATCHES if key != "sgdr" else 18
         values = [float(np.ravel(function(t / total))[0]) for t in range(length)]
@@ -41,7 +45,7 @@ def cases(checkout):
 
 
 def scheduled(call):
-    """The function of the learning rate that one of the ``fit_`` methods hands to its callback."""
+    """The functions that one of the ``fit_`` methods hands to its callback."""
     name, arguments = call.split("(", 1)
     kept = {}
     learner = SimpleNamespace(
@@ -52,7 +56,7 @@ def scheduled(call):
     )
     method = getattr(library.Learner, name)
     eval(f"method(learner, {arguments}", {"method": method, "learner": learner, "n_epoch": 1})
-    return kept["lr"]
+    return kept
 
 
 def reduced(callback):

@@ -4,6 +4,7 @@ Their learning rates are in tests/data/coming_from/transformers.json; here each 
 that it is. What they do not do, several groups for instance, is beside a formula.
 """
 
+import enum
 import json
 from pathlib import Path
 
@@ -68,6 +69,12 @@ T = np.arange(13)
 
 def cosine(p):
     return (1 + np.cos(np.pi * p)) / 2
+
+
+def test_their_enum_is_a_name():
+    kind = enum.Enum("SchedulerType", {"LINEAR": "linear"}, type=str)
+    made = lrax.get_scheduler(kind.LINEAR, 0.1, **LENGTHS)
+    assert made == lrax.get_scheduler("linear", 0.1, **LENGTHS)
 
 
 def test_several_groups():

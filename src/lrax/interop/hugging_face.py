@@ -49,7 +49,9 @@ def get_scheduler(
     >>> lrax.get_scheduler("linear", 1e-3, num_warmup_steps=10, num_training_steps=100)
     WSDSchedule(base_lr=0.001, warmup_steps=10, total_steps=100, decay_steps=90, decay='linear', warmup='linear', warmup_start_lr=0.0, eta_min=0.0)
     """
-    make = _SCHEDULES[_checks.choice("name", name, tuple(_SCHEDULES))]
+    _checks.choice("name", name, tuple(_SCHEDULES))
+    name = next(known for known in _SCHEDULES if known == name)  # not an enum, which hashes otherwise
+    make = _SCHEDULES[name]
     _checks.learning_rates("base_lr", base_lr)
     takes = dict(inspect.signature(make).parameters)
     lengths = {"num_warmup_steps": num_warmup_steps, "num_training_steps": num_training_steps}

@@ -7,7 +7,7 @@ import lrax.states.internals
 
 HOST = lrax.formulas.arithmetic.HOST
 Vector = lrax.formulas.arithmetic.Vector
-Traced = lrax.formulas.arithmetic.Traced
+Traced = lrax.formulas.traced.Traced
 wide = lrax.formulas.arithmetic.wide
 """The arithmetic of formulas on the host, for arrays and in programs, where float64 is allowed."""
 

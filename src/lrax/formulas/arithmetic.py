@@ -20,10 +20,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from .._checks import host_number, is_traced
+from .._checks import host_number
 from .._transfers import meant
 from .._types import Array, Function, Number, Value
 
@@ -102,8 +101,16 @@ class Arithmetic(Protocol):
         """``e ** a``. It stops growing at a = 709, before float64 ends."""
         ...
 
+    def expm1(self, a: Value, /) -> Value:
+        """``e ** a - 1``, which keeps its digits near 0. It stops growing at a = 709."""
+        ...
+
     def log(self, a: Value, /) -> Value:
         """Natural logarithm of a number > 0."""
+        ...
+
+    def log1p(self, a: Value, /) -> Value:
+        """``log(1 + a)`` for a > -1, which keeps its digits near 0."""
         ...
 
     def sin(self, a: Value, /) -> Value:
@@ -120,6 +127,10 @@ class Arithmetic(Protocol):
 
     def power(self, a: Value, b: Value, /) -> Value:
         """``a ** b`` for a > 0, or a = 0 and b > 0."""
+        ...
+
+    def divide(self, t: Value, size: Value, /) -> Value:
+        """``t / size``, rounded correctly in compiled programs, too, so that whole quotients are whole."""
         ...
 
     def floor_divide(self, t: Value, size: Value, /) -> Value:
@@ -145,7 +156,7 @@ class Arithmetic(Protocol):
         ...
 
 
-_LARGEST_EXPONENT = 709.0
+LARGEST_EXPONENT = 709.0
 
 
 class _Host:
@@ -156,8 +167,10 @@ class _Host:
     maximum = staticmethod(max)
     floor = staticmethod(math.floor)
     sqrt = staticmethod(math.sqrt)
-    exp = staticmethod(lambda a: math.exp(min(a, _LARGEST_EXPONENT)))
+    exp = staticmethod(lambda a: math.exp(min(a, LARGEST_EXPONENT)))
+    expm1 = staticmethod(lambda a: math.expm1(min(a, LARGEST_EXPONENT)))
     log = staticmethod(math.log)
+    log1p = staticmethod(math.log1p)
     sin = staticmethod(math.sin)
     cos = staticmethod(math.cos)
     quarter_sine = staticmethod(lambda fraction: math.sin(fraction * (math.pi / 2)))
@@ -166,6 +179,11 @@ class _Host:
     count = staticmethod(bisect.bisect_right)
     steps = staticmethod(lambda starts, t, values: values[bisect.bisect_right(starts, t)])
     choose = staticmethod(lambda starts, t, branch: branch(bisect.bisect_right(starts, t)))
+
+    @staticmethod
+    def divide(t: Value, size: Value) -> Value:
+        quotient = t / size
+        return user_epoch(quotient, isinstance(t, int))
 
     @staticmethod
     def call(function: Function, t: Value) -> float:
@@ -184,6 +202,11 @@ class _Host:
             f"A function of the epoch must return one number, got {value!r:.80} at epoch {t}. "
             "A number that is traced goes beside it: LambdaLR(base_lr=number, lr_lambda=function)."
         )
+
+
+def user_epoch(t: float, integer: bool) -> Number:
+    """An epoch as a user's function is given it: an int, or a float for a fractional one."""
+    return int(t) if integer and t.is_integer() else float(t)
 
 
 def _in_float64(function: Function, t: Value, value: Any) -> Any:
@@ -209,12 +232,15 @@ class Vector:
     maximum = staticmethod(np.maximum)
     floor = staticmethod(np.floor)
     sqrt = staticmethod(np.sqrt)
-    exp = staticmethod(lambda a: np.exp(np.minimum(a, _LARGEST_EXPONENT)))
+    exp = staticmethod(lambda a: np.exp(np.minimum(a, LARGEST_EXPONENT)))
+    expm1 = staticmethod(lambda a: np.expm1(np.minimum(a, LARGEST_EXPONENT)))
     log = staticmethod(np.log)
+    log1p = staticmethod(np.log1p)
     sin = staticmethod(np.sin)
     cos = staticmethod(np.cos)
     quarter_sine = staticmethod(lambda fraction: np.sin(fraction * (math.pi / 2)))
     power = staticmethod(np.power)
+    divide = staticmethod(np.divide)
     floor_divide = staticmethod(np.floor_divide)
     count = staticmethod(
         lambda starts, t: np.searchsorted(np.asarray(starts, np.float64), t, side="right")
@@ -230,185 +256,17 @@ class Vector:
         return self.array(values)[self.count(starts, t)]
 
     def choose(self, starts: Sequence[Number], t: Value, branch: Callable[[int], Value]) -> Value:
-        return _chain(np.where, starts, t, branch)
+        return chain(np.where, starts, t, branch)
 
     def call(self, function: Function, t: Value) -> Value:
-        number = int if self._integer else float
-        return np.vectorize(lambda v: HOST.call(function, number(v)), otypes=[np.float64])(t)
+        one = lambda v: HOST.call(function, user_epoch(v, self._integer))  # noqa: E731
+        return np.vectorize(one, otypes=[np.float64])(t)
 
 
-def _folding(numpy_function: Function, jax_function: Function) -> Any:
-    """The jax function, where there is anything to compile; what is known is worked out while tracing."""
-
-    def function(*args: Any) -> Any:
-        known = not any(isinstance(arg, jax.Array) for arg in args)
-        return numpy_function(*args) if known else jax_function(*args)
-
-    return staticmethod(function)
-
-
-_QUARTER_SINE = (
-    5.87297574479995e-12,
-    -6.684416831856085e-10,
-    5.6921364280986254e-08,
-    -3.5988430204672576e-06,
-    0.0001604411847130916,
-    -0.004681754135304255,
-    0.07969262624616565,
-    -0.6459640975062462,
-    1.5707963267948966,
-)
-"""``sin(pi / 2 * sqrt(u)) / sqrt(u)``: mpmath.chebyfit for u in [0, 1], 3e-19 off."""
-
-
-def _on_explicit_mesh(*values: Value) -> bool:
-    """Whether one of them lives where every operation must say how its result is sharded."""
-    meshes = [jax.typeof(v).sharding.mesh for v in values if isinstance(v, jax.Array)]
-    return any(jax.sharding.AxisType.Explicit in mesh.axis_types for mesh in meshes)
-
-
-class _ComplexRate(TypeError):
-    """jax would leave the imaginary part out."""
-
-
-def _real(value: Value) -> Value:
-    if jnp.iscomplexobj(value):
-        raise _ComplexRate(f"A function of the epoch must return a real number, got {value!r:.80}.")
-    return value
-
-
-class Traced:
-    """jax arrays and tracers, inside ``wide()``; what is not traced stays a number or a NumPy array."""
-
-    minimum = _folding(np.minimum, jnp.minimum)
-    maximum = _folding(np.maximum, jnp.maximum)
-    floor = _folding(np.floor, jnp.floor)
-    sqrt = _folding(np.sqrt, jnp.sqrt)
-    log = _folding(np.log, jnp.log)
-    sin = _folding(np.sin, jnp.sin)
-    cos = _folding(np.cos, jnp.cos)
-    power = _folding(np.power, jnp.power)
-
-    def __init__(self, integer: bool) -> None:
-        self._integer = integer
-        self.dtype = jax.dtypes.canonicalize_dtype(np.float64)
-
-    def exp(self, a: Value) -> Value:
-        a = self.minimum(a, _LARGEST_EXPONENT)
-        return jnp.exp(a) if isinstance(a, jax.Array) else np.exp(a)
-
-    def array(self, values: Value) -> Array:
-        if not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(values)):
-            return np.asarray(values, self.dtype)
-        if isinstance(values, tuple):
-            return jnp.stack([jnp.asarray(value, self.dtype) for value in values])
-        return jnp.asarray(values, self.dtype)
-
-    def where(self, condition: Value, a: Value, b: Value) -> Value:
-        if not isinstance(condition, jax.Array):
-            if np.all(condition):
-                return a
-            if not np.any(condition):
-                return b
-        if _on_explicit_mesh(condition, a, b):
-            return jnp.where(condition, a, b)
-        # Not jnp.where, which is a function of its own in the program and takes as long to trace.
-        shape = jax.lax.broadcast_shapes(*map(np.shape, (condition, a, b)))
-        dtype = jnp.result_type(a, b)
-        parts = ((condition, np.bool_), (a, dtype), (b, dtype))
-        return jax.lax.select(*(jnp.broadcast_to(jnp.asarray(v, d), shape) for v, d in parts))
-
-    def number(self, value: Number) -> Number:
-        """A hyper-parameter as this arithmetic takes it."""
-        if isinstance(value, jax.Array):
-            return self.array(value)
-        # Large ones as floats: the sum of two of them may not fit into int32.
-        return float(value) if type(value) is int and value >= 2**24 else value
-
-    def floor_divide(self, t: Value, size: Value) -> Value:
-        # t * (1 / size), which is what XLA makes of the quotient, can be just below a whole number.
-        quotient = jnp.floor(t / size)
-        rest = t - quotient * size
-        return self.where(rest < 0, quotient - 1, self.where(rest < size, quotient, quotient + 1))
-
-    def count(self, starts: Sequence[Number], t: Value) -> Value:
-        table = self.array(tuple(starts))
-        few = isinstance(t.size, int) and t.size <= 64  # in an export it may be a symbol
-        if not few and len(starts) > 64 and not _on_explicit_mesh(t):
-            return jnp.searchsorted(table, t, side="right", method="scan")
-        return jnp.sum(table <= t[..., None], axis=-1)  # faster, unless both are many
-
-    def steps(self, starts: Sequence[Number], t: Value, values: Sequence[Number]) -> Value:
-        if len(starts) <= 16:  # the shortest program, and the fastest
-            return self.choose(starts, t, values.__getitem__)
-        table, index = self.array(tuple(values)), self.count(starts, t)
-        if not (is_traced(table) or _on_explicit_mesh(index)):
-            get = jnp.asarray(table).at[index].get
-            return get(mode="promise_in_bounds", wrap_negative_indices=False)
-        # The gradient of indexing is a scatter that jax builds outside of `wide()`, in float32.
-        return jnp.sum(self.where(index[..., None] == np.arange(len(table)), table, 0.0), axis=-1)
-
-    def quarter_sine(self, fraction: Value) -> Value:
-        if np.size(fraction) == 1:
-            return jnp.sin(fraction * (math.pi / 2))
-        # That is the shorter program, but takes five times as long. This one is 3 * 2**-53 off.
-        fraction = self.minimum(self.maximum(fraction, 0.0), 1.0)
-        square, value = fraction * fraction, _QUARTER_SINE[0]
-        for coefficient in _QUARTER_SINE[1:]:
-            value = value * square + coefficient
-        return fraction * value
-
-    def choose(self, starts: Sequence[Number], t: Value, branch: Callable[[int], Value]) -> Value:
-        return _chain(self.where, starts, t, branch)
-
-    def call(self, function: Function, t: Value) -> Value:
-        # As a float: 10 ** -epoch and epoch**5 are what they are in Python, and not what integers of
-        # 64 bits make of them. One at a time: a function of a number never sees an array.
-        of_all = lambda one: jnp.asarray(self.array(_real(function(one))))  # noqa: E731
-        for _ in t.shape or (1,):
-            of_all = jax.vmap(of_all)
-        try:
-            values = of_all(jnp.atleast_1d(t))
-        except _ComplexRate:
-            raise
-        except Exception:  # a dict, `if`, math.exp; it has run on the host, so it is the tracer
-            return self._call_on_host(function, t)
-        return values.reshape(t.shape)
-
-    def _call_on_host(self, function: Function, t: Value) -> Value:
-        """Plain Python (`if`, math.exp, a dict), run where the eager path runs it.
-
-        float64 crosses the border as pairs of int32: jax rounds what a callback takes and returns.
-        """
-        if not all(isinstance(size, int) for size in t.shape):
-            raise TypeError(
-                f"{function!r:.80} cannot be exported: it has to be called on the host. "
-                "Write it with jnp functions, and jnp.where in place of `if`."
-            )
-        number = int if self._integer else float
-        evaluate = np.vectorize(lambda v: HOST.call(function, number(v)), otypes=[self.dtype.type])
-
-        def on_host(bits: Any) -> np.ndarray:
-            values = evaluate(np.array(bits, np.int32).view(self.dtype)[..., 0])
-            return values[..., None].view(np.int32)
-
-        def call(bits: Value) -> Value:
-            result = jax.ShapeDtypeStruct(bits.shape, np.int32)
-            return jax.pure_callback(on_host, result, bits, vmap_method="expand_dims")
-
-        bits = jax.lax.bitcast_convert_type(t, np.int32).reshape(*t.shape, -1)
-        if _on_explicit_mesh(bits):  # where one device has called for all of them
-            spread = lambda b: jax.sharding.reshard(call(b), jax.typeof(b).sharding)  # noqa: E731
-            bits = jax.jit(spread)(bits)
-        else:
-            bits = call(bits)
-        words = bits if self.dtype == np.float64 else bits[..., 0]
-        return jax.lax.bitcast_convert_type(words, self.dtype)
-
-
-def _chain(
+def chain(
     where: Function, starts: Sequence[Number], t: Value, branch: Callable[[int], Value]
 ) -> Value:
+    """``branch(count(starts, t))``, by comparing one after the other."""
     value = branch(0)
     for i, start in enumerate(starts, start=1):
         value = where(t < start, value, branch(i))

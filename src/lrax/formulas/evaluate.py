@@ -12,11 +12,12 @@ import numpy as np
 from .._checks import is_known
 from .._transfers import fetched
 from .._types import Leaf, Number, PyTree, Rates, Value
-from .arithmetic import HOST, LARGEST, SMALLEST, Arithmetic, Traced, Vector, wide
+from .arithmetic import HOST, LARGEST, SMALLEST, Arithmetic, Vector, wide
 from .formula import Formula, replaced
 from .hyper import Hyper
 from .pieces import MOST
 from .schedule import Member, spread
+from .traced import Traced
 
 Scales: TypeAlias = tuple[Number, ...] | None
 """By what the learning rate of each group is multiplied; None: by nothing."""

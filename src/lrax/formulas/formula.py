@@ -4,9 +4,13 @@ import abc
 import dataclasses
 import functools
 import inspect
+import math
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
+import jax.numpy as jnp
+
+from .._checks import is_traced
 from .._types import Number, Plain, Remembered, Unchecked, Value
 from .arithmetic import Arithmetic
 
@@ -77,24 +81,37 @@ class Formula(abc.ABC):
     def check_base(self, base: Number) -> None:  # noqa: B027 (most can have any)
         """Raise ValueError if no parameter group can have the base learning rate `base` for its own."""
 
+    def constant_from(self, base: Number) -> Number | None:
+        """The first epoch from which it is constant, for known numbers; None if there is none."""
+        return None
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        """The epochs after 0 from which it is another function, in order, its end included; maybe without end."""
+        end = self.constant_from(base)
+        return iter(() if end is None else (end,))
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        """What it does at an epoch: "warmup", "stable", "decay", ..."""
+        return "function"
+
     def parts(self) -> Iterator["Formula"]:
         """The formulas among the fields."""
         for field in dataclasses.fields(self):
             yield from _formulas_in(getattr(self, field.name))
 
-    def plateaus(self, start: Number = 0) -> tuple[tuple["Plateau", Number], ...]:
-        """The parts that learn from metrics, each with the epoch at which it begins.
+    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple["Learner", ...]:
+        """The parts that learn from metrics, each with the epochs between which it does.
 
         A formula that begins a part later than itself says so here; the order is that of the fields.
         """
-        return tuple(found for part in self.parts() for found in part.plateaus(start))
+        return tuple(found for part in self.parts() for found in part.learners(start, end))
 
-    def with_reductions(self, counts: Iterator[Value]) -> "Formula":
-        """This formula with the number of reductions of each of its plateaus filled in."""
+    def with_learned(self, values: Iterator[Value]) -> "Formula":
+        """This formula with what each of its learners has learned filled in."""
         changed = {}
         for field in dataclasses.fields(self):
             old = getattr(self, field.name)
-            new = with_formulas(old, lambda part: part.with_reductions(counts))
+            new = with_formulas(old, lambda part: part.with_learned(values))
             if new is not old:
                 changed[field.name] = new
         return replaced(self, **changed) if changed else self
@@ -106,14 +123,31 @@ class Formula(abc.ABC):
         return hash(identity(self))
 
 
-class Plateau(Protocol):
-    """A formula that depends on how often it has been reduced."""
+class Learns(Protocol):
+    """A formula that depends on the metrics it was given."""
 
     def memory(self) -> Remembered: ...
+    def learned(self, memory: Remembered) -> Value: ...
     def observe(self, memory: Remembered, metric: Value, begun: Value) -> Remembered: ...
     def observe_on_host(self, memory: Remembered, metric: float) -> Remembered: ...
     def as_numbers(self, memory: Remembered) -> Plain: ...
     def from_numbers(self, where: str, found: Unchecked) -> Remembered: ...
+
+
+class Learner(NamedTuple):
+    """What learns, from the first epoch on and before the last."""
+
+    formula: Learns
+    start: Number
+    end: Number
+
+    def learns(self, now: Value) -> Value:
+        return (now >= self.start) & (now < self.end)
+
+
+def earlier(a: Number, b: Number) -> Number:
+    """The earlier of two epochs, of which one may be traced."""
+    return jnp.minimum(a, b) if is_traced(a) or is_traced(b) else min(a, b)
 
 
 def replaced(formula: F, /, **changed: Any) -> F:

@@ -5,12 +5,11 @@ Error bounds are relative, in float64 (2**-53 = 1.1e-16); float32 needs 6e-8.
 
 import math
 import sys
-from collections.abc import Callable
-from typing import TypeAlias
 
 from .._checks import is_traced
 from .._types import Number, Value
 from .arithmetic import Arithmetic
+from .shapes import Shape, half_cosine, height
 
 LEAST, MOST = sys.float_info.min, sys.float_info.max
 """Of float64: the smallest number with which compiled programs compute, and the largest that is finite."""
@@ -18,38 +17,44 @@ LEAST, MOST = sys.float_info.min, sys.float_info.max
 _NO_RECIPROCAL = 1 / LEAST
 """What is larger has a reciprocal that is 0 in compiled programs."""
 
-Shape: TypeAlias = Callable[[Arithmetic, Value], Value]
-"""From the fraction of a way that is done, 0 to 1, to the fraction of the height, 0 to 1."""
-
-
-def straight(x: Arithmetic, fraction: Value) -> Value:
-    """A straight line from 0 to 1. Exact."""
-    return fraction
-
-
-def half_cosine(x: Arithmetic, fraction: Value) -> Value:
-    """``(1 - cos(pi * fraction)) / 2``, at most 8 * 2**-53 off.
-
-    As the square of a sine it keeps its relative accuracy down to 0, where ``1 - cos`` cancels.
-    """
-    sine = x.quarter_sine(fraction)
-    return sine * sine
-
 
 def ramp(
-    x: Arithmetic, start: Value, end: Value, done: Value, length: Value, shape: Shape
+    x: Arithmetic, start: Value, end: Value, done: Value, length: Value, shape: Shape = "linear"
 ) -> Value:
-    """From `start` (``done == 0``) to `end` (``done >= length``), at most 12 * 2**-53 off.
+    """From `start` (``done == 0``) to `end` (``done >= length``) along a shape, some 20 * 2**-53 off.
 
     Built up from the smaller of the two values, so nothing cancels; at the end a comparison picks
-    `end` itself. A ramp of length 0 is at its end at once.
+    `end` itself. A ramp of length 0 is at its end at once. A rise is the mirror in time of a fall.
     """
     span = x.where(length > 0, length, 1)
     falls = start > end
     low = x.where(falls, end, start)
-    height = x.where(falls, start - end, end - start)
-    fraction = x.where(falls, length - done, done) / span
-    return x.where(done < length, low + height * shape(x, fraction), end)
+    rise = x.where(falls, start - end, end - start)
+    if shape == "linear":
+        share = x.where(falls, length - done, done) / span
+    elif shape == "cosine":
+        share = half_cosine(x, x.where(falls, length - done, done) / span)
+    else:
+        done_of_it = x.minimum(x.maximum(done, 0), span)
+        left = span - done_of_it
+        up, down = x.where(falls, left, done_of_it) / span, x.where(falls, done_of_it, left) / span
+        share = height(x, shape, up, down, low, low + rise)
+    return x.where(done < length, low + rise * share, end)
+
+
+def powered(
+    x: Arithmetic, start: Value, end: Value, kept: Value, lost: Value, power: Value
+) -> Value:
+    """``end + (start - end) * kept ** power`` for two fractions of which ``kept + lost == 1``.
+
+    ``(4 + power) * 2**-53`` off, whichever is larger: nothing cancels. Where `kept` is 0 it is `end`
+    itself, and no gradient sees the infinite slope that a root has there.
+    """
+    some = kept > 0
+    lr = start * x.power(x.where(some, kept, 1.0), power)
+    if is_traced(end) or end != 0:
+        lr = lr - end * x.expm1(power * x.log1p(-x.where(some, lost, 0.0)))
+    return x.where(some, lr, end)
 
 
 def growth(x: Arithmetic, gamma: Value, exponent: Value) -> Value:
@@ -63,17 +68,6 @@ def growth(x: Arithmetic, gamma: Value, exponent: Value) -> Value:
             gamma, exponent = math.sqrt(gamma), 2 * exponent
         return x.power(gamma, exponent)
     return x.power(gamma, x.minimum(exponent, 600 / x.maximum(x.log(gamma), 1e-9)))
-
-
-def remainder_power(x: Arithmetic, done: Value, length: Value, power: Value) -> Value:
-    """``(1 - done / length) ** power`` from whole epochs; 0 from `length` on. ``(2 + power) * 2**-53`` off.
-
-    The inner `where` keeps the base of the power positive: below zero it would be NaN, and at zero
-    its derivative is infinite, which a gradient would see even in the branch that is not taken.
-    """
-    left = length - done
-    running = left > 0
-    return x.where(running, x.power(x.where(running, left, 1) / length, power), 0.0)
 
 
 def check_scalable(base: Number, own: Number) -> None:

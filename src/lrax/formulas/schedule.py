@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import math
 import numbers
+from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -49,6 +50,15 @@ class Member(Formula):
 
     def check_base(self, base: Number) -> None:
         self.formula.check_base(base)
+
+    def constant_from(self, base: Number) -> Number | None:
+        return self.formula.constant_from(base)
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        return self.formula.changes(base)
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return self.formula.phase_at(t, base)
 
     def __repr__(self) -> str:
         return repr(Schedule((self,)))

@@ -46,7 +46,7 @@ class Following(Node):
         self.scheduler.refuse_memory()
         formulas, bases, scales = self.follower.asked(self.scheduler.formulas)
         formulas = formulas[:groups]
-        if any(formula.plateaus() for formula in formulas):
+        if any(formula.learners() for formula in formulas):
             raise TypeError(
                 "lr_at(epoch) needs schedules of the epoch, but that of a group depends on metrics. Read get_last_lr() instead."
             )
@@ -166,7 +166,7 @@ class Following(Node):
             tuple(more),
             automatic=self.automatic,
         )
-        found = [f"{label}.{i}" for label, f in named for i, _ in enumerate(f.plateaus())]
+        found = [f"{label}.{i}" for label, f in named for i, _ in enumerate(f.learners())]
         return plan, Places(tuple(places), norm_place), found
 
     def _schedules(self, group: Group, driven: Member | None) -> Iterator[tuple[str, Any]]:
@@ -196,12 +196,12 @@ class Following(Node):
     def _learning_of(self, plan: Plan, names: Sequence[str]) -> Learning | None:
         """What learns from metrics in a plan; it remembers what was known under the same names."""
         formulas = [*(f for f in plan.schedules if f is not None), *(f for f, _ in plan.more)]
-        plateaus = [found for formula in formulas for found in formula.plateaus()]
-        if not plateaus or self.learning is None:
-            return Learning(plateaus, names) if plateaus else None
+        learners = [found for formula in formulas for found in formula.learners()]
+        if not learners or self.learning is None:
+            return Learning(learners, names) if learners else None
         if self.learning.names == tuple(names):
             return self.learning
-        learning, before = Learning(plateaus, names), self.learning.memory.value
+        learning, before = Learning(learners, names), self.learning.memory.value
         kept = {name: before[name] for name in names if name in before}
         learning.memory.value = {**learning.memory.value, **kept}
         return learning

@@ -7,6 +7,8 @@ from .. import _checks
 from .._types import Plain
 from ..formulas.description import constructed
 from ..formulas.formula import Formula
+from .algebra import maximum, minimum
+from .combine import MaximumLR, MinimumLR, ProductLR, SumLR
 from .compose import ChainedScheduler, SequentialLR
 from .cosine import CosineAnnealingLR, CosineAnnealingWarmRestarts
 from .cyclic import CyclicLR, OneCycleLR
@@ -19,9 +21,11 @@ from .decay import (
     PolynomialLR,
     StepLR,
 )
+from .ends import WithCooldownLR, WithWarmupLR
 from .piecewise import LambdaLR, PiecewiseConstantSchedule
 from .plateau import ReduceLROnPlateau
 from .scheduler import LRScheduler
+from .shift import DelayLR, RepeatLR, StretchLR
 from .warmup import WarmupCosineSchedule, WarmupScheduler
 
 __all__ = [
@@ -30,24 +34,37 @@ __all__ = [
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
     "CyclicLR",
+    "DelayLR",
     "ExponentialDecayLR",
     "ExponentialLR",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
+    "MaximumLR",
+    "MinimumLR",
     "MultiStepLR",
     "OneCycleLR",
     "PiecewiseConstantSchedule",
     "PolynomialLR",
+    "ProductLR",
     "ReduceLROnPlateau",
+    "RepeatLR",
     "SequentialLR",
     "StepLR",
+    "StretchLR",
+    "SumLR",
     "WarmupCosineSchedule",
     "WarmupScheduler",
+    "WithCooldownLR",
+    "WithWarmupLR",
     "from_config",
+    "maximum",
+    "minimum",
 ]
 
-CLASSES: dict[str, Any] = {name: globals()[name] for name in __all__ if name != "from_config"}
+CLASSES: dict[str, Any] = {
+    name: globals()[name] for name in __all__ if isinstance(globals().get(name), type)
+}
 
 
 def from_config(

@@ -1,15 +1,18 @@
 """Schedules made of schedules: one after the other, and multiplied."""
 
+import bisect
 import dataclasses
 import functools
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from .. import _checks
 from .._checks import is_traced
 from .._types import Number, Value
 from ..formulas.arithmetic import HOST, SMALLEST, Arithmetic
-from ..formulas.formula import Formula, Plateau
+from ..formulas.formula import Formula, Learner
+from ..formulas.phases import last_end, merged, phase_of_first
 from ..formulas.pieces import MOST, check_scalable, ratio
 from ..formulas.schedule import Member, spread
 from .scheduler import LRScheduler
@@ -30,6 +33,21 @@ class _Sequential(Formula):
             return member.formula.raw(own, member.base * scale, x)
 
         return x.choose(self._starts, t, part)
+
+    def constant_from(self, base: Number) -> Number | None:
+        member, start, _ = self._phases[-1]
+        end = member.constant_from(member.base)
+        return None if end is None else start + end
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        for member, start, end in self._phases:
+            yield start
+            inner = (start + t for t in member.changes(member.base))
+            yield from itertools.takewhile(lambda t, end=end: t < end, inner)
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        member, start, _ = self._phases[bisect.bisect_right(self._starts, t)]
+        return member.phase_at(t - start, member.base)
 
     def check_base(self, base: Number) -> None:
         own = self.schedulers[0].base
@@ -53,9 +71,9 @@ class _Sequential(Formula):
         """The epochs at which the next of them takes over."""
         return tuple(start for _, start, _ in self._phases[1:])
 
-    def plateaus(self, start: Number = 0) -> tuple[tuple[Plateau, Number], ...]:
+    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
         begins = zip(self.schedulers, (0, *self.milestones), strict=True)
-        return sum((member.plateaus(start + begin) for member, begin in begins), ())
+        return sum((member.learners(start + begin, end) for member, begin in begins), ())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +87,15 @@ class _Chained(Formula):
             factor = ratio(x, member.formula.raw(t, member.base, x), member.base)
             lr = x.minimum(lr, MOST) * factor  # infinity times 0 would be NaN
         return lr
+
+    def constant_from(self, base: Number) -> Number | None:
+        return last_end(self.schedulers)
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        return merged(member.changes(member.base) for member in self.schedulers)
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return phase_of_first(self.schedulers, t)
 
 
 def _members(schedulers: Sequence[LRScheduler]) -> list[tuple[Member, ...]]:

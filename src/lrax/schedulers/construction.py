@@ -1,7 +1,7 @@
 """How a scheduler is constructed: what a user's class is given, and when it publishes first."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import brainstate
@@ -97,3 +97,16 @@ class Argument:
             )
         value = found[self.name]
         return dict(value.pairs) if isinstance(value, Items) else value
+
+
+class Derived(Argument):
+    """What is worked out of a scheduler, unless its class has an argument of that name."""
+
+    def __init__(self, name: str, worked_out: Callable[[Any], Any]) -> None:
+        super().__init__(name)
+        self.worked_out = worked_out
+
+    def __get__(self, scheduler: Any, kind: type | None = None) -> Any:
+        if scheduler is None or self.name in type(scheduler).parameters:
+            return super().__get__(scheduler, kind)
+        return self.worked_out(scheduler)

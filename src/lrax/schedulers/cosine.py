@@ -3,13 +3,15 @@
 import dataclasses
 import functools
 import itertools
+from collections.abc import Iterator
 
 from .. import _checks
 from .._types import Number, RatesLike, Scalar, Value
 from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.evaluate import is_concrete, traced_integers
 from ..formulas.formula import Formula
-from ..formulas.pieces import half_cosine, ramp
+from ..formulas.phases import way
+from ..formulas.pieces import ramp
 from ..states.view import View
 from .scheduler import LRScheduler
 
@@ -23,7 +25,13 @@ class _Cosine(Formula):
     eta_min: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        return ramp(x, base, self.eta_min, t, self.T_max, half_cosine)
+        return ramp(x, base, self.eta_min, t, self.T_max, "cosine")
+
+    def constant_from(self, base: Number) -> Number | None:
+        return self.T_max
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return way(base, self.eta_min) if t < self.T_max else "stable"
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -122,7 +130,15 @@ class _WarmRestarts(Formula):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         t_cur, t_i = self.cycle(t, x)
-        return ramp(x, base, self.eta_min, t_cur, t_i, half_cosine)
+        return ramp(x, base, self.eta_min, t_cur, t_i, "cosine")
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        if self.T_mult == 1:
+            return itertools.count(self.T_0, self.T_0)
+        return iter(self.starts[1:])
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return way(base, self.eta_min)
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):

@@ -1,18 +1,19 @@
 """Cyclic schedules: triangular cycles and the one-cycle policy."""
 
 import dataclasses
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .. import _checks
 from .._types import Function, Number, RatesLike, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
-from ..formulas.pieces import MOST, growth, half_cosine, ramp, straight
+from ..formulas.pieces import MOST, growth, ramp
 from ..formulas.schedule import Member, spread
 from .scheduler import LRScheduler
 
-_SHAPES = {"cos": half_cosine, "linear": straight}
+_SHAPES = {"cos": "cosine", "linear": "linear"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,15 @@ class _Cyclic(Formula):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return base + (self.max_lr - base) * self.height(t, x)
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        length = self.step_size_up + self.step_size_down
+        cycles = itertools.count(0, length)
+        return (start + turn for start in cycles for turn in (self.step_size_up, length))
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        position = t % (self.step_size_up + self.step_size_down)
+        return "rise" if position < self.step_size_up else "fall"
 
     def height(self, t: Value, x: Arithmetic) -> Value:
         """Where in its cycle it is: from 0 to 1, or as high as the mode has it."""
@@ -188,6 +198,20 @@ class _OneCycle(Formula):
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         start = x.minimum(base / self.div_factor, MOST)  # not infinite
         return self.path(t, start, base, start / self.final_div_factor, x)
+
+    def constant_from(self, base: Number) -> Number | None:
+        return self.total_steps - 1
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        peak = self.pct_start * self.total_steps - 1
+        turns = (peak, 2 * peak) if self.three_phase else (peak,)
+        return iter((*(min(turn, self.total_steps - 1) for turn in turns), self.total_steps - 1))
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        if t >= self.total_steps - 1:
+            return "stable"
+        turns = [turn for turn in self.changes(base) if turn <= t]
+        return ("warmup", "decay", "annihilation")[len(turns)]
 
     def path(self, t: Value, start: Value, base: Value, low: Value, x: Arithmetic) -> Value:
         """From `start` to `base`, and on to `low`."""

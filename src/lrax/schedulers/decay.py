@@ -2,14 +2,26 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 
 from .. import _checks
 from .._types import Number, RatesLike, Scalar, Value
 from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.formula import Formula
-from ..formulas.pieces import growth, ramp, remainder_power, straight
+from ..formulas.phases import merged, way
+from ..formulas.pieces import growth, powered, ramp
 from .scheduler import LRScheduler
+
+
+def _if_constant(factor: Number) -> Number | None:
+    """Since when multiplying by a factor again and again changes nothing."""
+    return 0 if factor == 1 else None
+
+
+def _growth_phase(factor: Number) -> str:
+    return "stable" if factor == 1 else way(1, factor)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +31,15 @@ class _Step(Formula):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return base * growth(x, self.gamma, x.floor_divide(t, self.step_size))
+
+    def constant_from(self, base: Number) -> Number | None:
+        return _if_constant(self.gamma)
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        return iter(()) if self.gamma == 1 else itertools.count(self.step_size, self.step_size)
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return _growth_phase(self.gamma)
 
 
 class StepLR(LRScheduler):
@@ -88,6 +109,16 @@ class _MultiStep(Formula):
         if not isinstance(self.gamma, float):  # traced: no table of its powers
             return base * growth(x, self.gamma, x.count(self.milestones, t))
         return base * x.steps(self.milestones, t, self.factors)
+
+    def constant_from(self, base: Number) -> Number | None:
+        return 0 if self.gamma == 1 else max(self.milestones, default=0)
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        return iter(() if self.gamma == 1 else self.milestones)
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        over = t >= max(self.milestones, default=0)
+        return "stable" if over else _growth_phase(self.gamma)
 
     @functools.cached_property
     def factors(self) -> tuple[float, ...]:
@@ -166,6 +197,12 @@ class _Exponential(Formula):
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return base * growth(x, self.gamma, t)
 
+    def constant_from(self, base: Number) -> Number | None:
+        return _if_constant(self.gamma)
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return _growth_phase(self.gamma)
+
 
 class ExponentialLR(LRScheduler):
     """Multiply the learning rate by `gamma` every epoch.
@@ -235,6 +272,33 @@ class _ExponentialDecay(Formula):
         return x.where(
             self.decay_rate < 1, x.maximum(lr, self.end_value), x.minimum(lr, self.end_value)
         )
+
+    def constant_from(self, base: Number) -> Number | None:
+        if self.decay_rate == 1 or base == 0 or self.end_value is None:
+            return _if_constant(self.decay_rate) if base > 0 else 0
+        if (self.decay_rate < 1) == (base <= self.end_value):
+            return 0
+        if self.end_value == 0:
+            return None
+        periods = math.log(self.end_value / base) / math.log(self.decay_rate)
+        steps = (
+            math.ceil(periods) * self.decay_steps if self.staircase else periods * self.decay_steps
+        )
+        return self.transition_begin + steps
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        end = self.constant_from(base)
+        if end == 0:
+            return iter(())
+        stairs = itertools.count(self.transition_begin, self.decay_steps)
+        inner = stairs if self.staircase else iter((self.transition_begin,))
+        last = math.inf if end is None else end
+        return merged([itertools.takewhile(lambda t: t < last, inner), super().changes(base)])
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        end = self.constant_from(base)
+        moves = t >= self.transition_begin and (end is None or t < end)
+        return _growth_phase(self.decay_rate) if moves else "stable"
 
 
 class ExponentialDecayLR(LRScheduler):
@@ -317,7 +381,15 @@ class _Polynomial(Formula):
     power: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        return base * remainder_power(x, t, self.total_iters, self.power)
+        done = x.minimum(t, self.total_iters)
+        lost, kept = done / self.total_iters, (self.total_iters - done) / self.total_iters
+        return powered(x, base, 0.0, kept, lost, self.power)
+
+    def constant_from(self, base: Number) -> Number | None:
+        return self.total_iters
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return "decay" if t < self.total_iters else "stable"
 
 
 class PolynomialLR(LRScheduler):
@@ -390,7 +462,13 @@ class _Linear(Formula):
     total_iters: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        return base * ramp(x, self.start_factor, self.end_factor, t, self.total_iters, straight)
+        return base * ramp(x, self.start_factor, self.end_factor, t, self.total_iters)
+
+    def constant_from(self, base: Number) -> Number | None:
+        return self.total_iters
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return way(self.start_factor, self.end_factor) if t < self.total_iters else "stable"
 
 
 class LinearLR(LRScheduler):
@@ -468,6 +546,12 @@ class _Constant(Formula):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return base * x.where(t < self.total_iters, self.factor, 1.0)
+
+    def constant_from(self, base: Number) -> Number | None:
+        return self.total_iters
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return "stable"
 
 
 class ConstantLR(LRScheduler):

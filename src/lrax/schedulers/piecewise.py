@@ -1,7 +1,7 @@
 """Schedules given by values or by a function."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from .. import _checks
 from .._types import Function, Number, RatesLike, Value
@@ -19,6 +19,15 @@ class _PiecewiseConstant(Formula):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return x.steps(self.boundaries, t, self.values) * ratio(x, base, self.values[0])
+
+    def constant_from(self, base: Number) -> Number | None:
+        return max(self.boundaries, default=0)
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        return iter(self.boundaries)
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return "stable"
 
     def check_base(self, base: Number) -> None:
         check_scalable(base, self.values[0])

@@ -13,7 +13,7 @@ from .. import _checks
 from .._transfers import fetched
 from .._types import Array, Number, RatesLike, Remembered, Scalar, Unchecked, Value
 from ..formulas.arithmetic import HOST, LARGEST, Arithmetic, wide
-from ..formulas.formula import Formula, Plateau, replaced
+from ..formulas.formula import Formula, Learner, replaced
 from ..formulas.pieces import MOST, growth
 from ..formulas.schedule import spread
 from ..states.clock import LAST_EPOCH
@@ -55,11 +55,15 @@ class _Plateau(Formula):
         reduced = x.maximum(base * growth(x, self.factor, count), self.min_lr)
         return x.where((count > 0) & (base > 0), reduced, base)
 
-    def plateaus(self, start: Number = 0) -> tuple[tuple[Plateau, Number], ...]:
-        return ((self, start),)
+    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
+        return (Learner(self, start, end),)
 
-    def with_reductions(self, counts: Iterator[Value]) -> Formula:
-        return replaced(self, reductions=next(counts))
+    def with_learned(self, values: Iterator[Value]) -> Formula:
+        return replaced(self, reductions=next(values))
+
+    def learned(self, memory: Remembered) -> Value:
+        """How often the learning rate was reduced."""
+        return memory["reductions"]
 
     def memory(self) -> Remembered:
         return {

@@ -11,6 +11,7 @@ from .._types import Epochs, Number, Plain, Rates, RatesLike, Scalar, StateDict
 from ..formulas.description import described
 from ..formulas.evaluate import Scales, evaluate, evaluate_host, is_concrete
 from ..formulas.formula import Formula
+from ..formulas.phases import Piece, boundaries_of, end_of, merged
 from ..formulas.schedule import Member, Schedule, checked_formulas, spread
 from ..states.clock import LAST_EPOCH, Clock
 from ..states.internals import direct, refuse_foreign_trace
@@ -20,9 +21,10 @@ from ..states.placement import held_states, unchanged_by_errors
 from ..states.published import Learns, Published, Publishing, publishable
 from ..states.view import View
 from . import checkpoint
-from .construction import Argument, Constructs
+from .construction import Argument, Constructs, Derived
 from .get_lr import FromGetLR
 from .learning import Learning
+from .operators import Operators
 
 
 class TakesSchedulers(Protocol):
@@ -31,7 +33,7 @@ class TakesSchedulers(Protocol):
     def add_scheduler(self, scheduler: "LRScheduler") -> None: ...
 
 
-class LRScheduler(GuardedNode, metaclass=Constructs):
+class LRScheduler(Operators["LRScheduler"], GuardedNode, metaclass=Constructs):
     """Base class of all schedulers: a formula, evaluated at the epoch that its clock shows.
 
     Use it directly with a formula of your own, or subclass it and define :meth:`get_lr`. That is a
@@ -89,6 +91,10 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
 
     base_lr = Argument("base_lr")
     formula = Argument("formula")
+    boundaries = Derived("boundaries", lambda scheduler: scheduler._boundaries())
+    """The epochs from which it is another function, its end included; of very many the first thousand."""
+    total_steps = Derived("total_steps", lambda scheduler: scheduler._end())
+    """The first epoch from which it is constant; None if it goes on for ever."""
     _arguments: tuple[tuple[str, Any], ...] | None = None
     _ready: bool = False
     _own_states: bool = False
@@ -119,8 +125,8 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
         self._concrete = is_concrete((self._bases, formulas))
         self._on_host = self._concrete and not self._by_get_lr
         self.last_epoch = Clock(_checks.first_epoch(last_epoch))
-        plateaus = formulas[0].plateaus() if formulas else ()
-        self.learning = Learning(plateaus) if plateaus else None
+        learners = formulas[0].learners() if formulas else ()
+        self.learning = Learning(learners) if learners else None
         self.publishing = Publishing(self._bases)
 
     def __constructed__(self, arguments: tuple[tuple[str, Any], ...] | None) -> None:
@@ -182,6 +188,28 @@ class LRScheduler(GuardedNode, metaclass=Constructs):
 
     def __repr__(self) -> str:
         return repr(self.schedule)
+
+    def phase_at(self, epoch: Scalar) -> str:
+        """What it does at an epoch: "warmup", "stable", "decay", ...; "end" from `total_steps` on."""
+        formula, base = self._known_pieces()[0]
+        t, end = _checks.real("epoch", epoch, low=0), self.total_steps
+        return "end" if end is not None and t >= end else formula.phase_at(t, base)
+
+    def _boundaries(self) -> tuple[int, ...]:
+        found = [boundaries_of(piece, type(self)) for piece in self._known_pieces()]
+        return tuple(merged(map(iter, found)))
+
+    def _end(self) -> int | None:
+        ends = [end_of(piece, type(self)) for piece in self._known_pieces()]
+        return None if None in ends else max(ends)  # pyright: ignore[reportArgumentType]
+
+    def _known_pieces(self) -> list[Piece]:
+        """Formula and base learning rate of each group, as numbers."""
+        if not self._concrete:
+            raise TypeError(
+                f"{type(self).__name__} has traced arguments, so its phases are not known here. Ask outside the transformation."
+            )
+        return list(zip(spread(self.formulas, len(self._bases)), self._bases, strict=True))
 
     # --- Reading ------------------------------------------------------------------------------
 

@@ -1,12 +1,14 @@
 """Warmup, alone and followed by a cosine."""
 
 import dataclasses
+from collections.abc import Iterator
 
 from .. import _checks
 from .._types import Number, RatesLike, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
-from ..formulas.pieces import half_cosine, ramp, straight
+from ..formulas.phases import way
+from ..formulas.pieces import ramp
 from .scheduler import LRScheduler
 
 
@@ -16,7 +18,13 @@ class _Warmup(Formula):
     warmup_start_lr: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        return ramp(x, self.warmup_start_lr, base, t, self.warmup_epochs, straight)
+        return ramp(x, self.warmup_start_lr, base, t, self.warmup_epochs)
+
+    def constant_from(self, base: Number) -> Number | None:
+        return self.warmup_epochs
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return way(self.warmup_start_lr, base) if t < self.warmup_epochs else "stable"
 
 
 class WarmupScheduler(LRScheduler):
@@ -92,10 +100,21 @@ class _WarmupCosine(Formula):
     eta_min: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        warmup = ramp(x, self.warmup_start_lr, base, t, self.warmup_steps, straight)
+        warmup = ramp(x, self.warmup_start_lr, base, t, self.warmup_steps)
         decay_steps = self.total_steps - self.warmup_steps
-        decay = ramp(x, base, self.eta_min, t - self.warmup_steps, decay_steps, half_cosine)
+        decay = ramp(x, base, self.eta_min, t - self.warmup_steps, decay_steps, "cosine")
         return x.where(t < self.warmup_steps, warmup, decay)
+
+    def constant_from(self, base: Number) -> Number | None:
+        return self.total_steps
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        return iter((self.warmup_steps, self.total_steps))
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        if t < self.warmup_steps:
+            return way(self.warmup_start_lr, base)
+        return way(base, self.eta_min) if t < self.total_steps else "stable"
 
 
 class WarmupCosineSchedule(LRScheduler):

@@ -1,0 +1,130 @@
+"""The ways from one learning rate to another, by name."""
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from .. import _checks
+from .._types import Function, Number, Value
+from .arithmetic import HOST, Arithmetic
+
+Shape: TypeAlias = str | tuple[str, Number] | Function
+"""A name, a name with its number, or a function of the fraction of a fall that is done."""
+
+Height: TypeAlias = Callable[[Arithmetic, Value, Value, Any], Value]
+"""How high a way is, from 0 to 1: by the fractions of it from the low end and from the high end, and a number."""
+
+
+def half_cosine(x: Arithmetic, up: Value) -> Value:
+    """``(1 - cos(pi * up)) / 2``, at most 8 * 2**-53 off.
+
+    As the square of a sine it keeps its relative accuracy down to 0, where ``1 - cos`` cancels.
+    """
+    sine = x.quarter_sine(up)
+    return sine * sine
+
+
+def _power(x: Arithmetic, up: Value, down: Value, exponent: Value) -> Value:
+    # At 0 its derivative may be infinite, which a gradient would see even where another branch is taken.
+    begun = up > 0
+    return x.where(begun, x.power(x.where(begun, up, 1.0), exponent), 0.0)
+
+
+def _one_minus_sqrt(x: Arithmetic, up: Value, down: Value, _: None) -> Value:
+    falling = down > 0
+    root = x.where(falling, x.sqrt(x.where(falling, down, 1.0)), 0.0)
+    return up / (1 + root)
+
+
+def _exponential(x: Arithmetic, up: Value, down: Value, ratio: Value) -> Value:
+    # (r**p - r) / (1 - r) = r**p * (1 - r**q) / (1 - r), where q = 1 - p
+    log = x.log(ratio)
+    return x.exp(down * log) * (x.expm1(up * log) / x.expm1(log))
+
+
+def _tanh(x: Arithmetic, up: Value, down: Value, steepness: Value) -> Value:
+    # (1 - tanh(a * (2 * p - 1)) / tanh(a)) / 2 without its cancellation
+    edge = x.expm1(-4 * steepness * up) / x.expm1(-2 * steepness)
+    return edge / (1 + x.exp(2 * steepness * (down - up)))
+
+
+def _log(x: Arithmetic, up: Value, down: Value, _: None) -> Value:
+    # 1 - log(1 + p * (e - 1)) = -log(1 - q * (1 - 1 / e))
+    return -x.log1p(up * math.expm1(-1))
+
+
+_SHAPES: dict[str, Height] = {
+    "linear": lambda x, up, down, _: up,
+    "cosine": lambda x, up, down, _: half_cosine(x, up),
+    "1-sqrt": _one_minus_sqrt,
+    "square": lambda x, up, down, _: up * (1 + down),
+    "power": _power,
+    "exponential": _exponential,
+    "log": _log,
+    "rex": lambda x, up, down, _: 2 * up / (1 + up),
+    "tanh": _tanh,
+    "constant": lambda x, up, down, _: x.where(up > 0, 1.0, 0.0),
+}
+"""Heights that do not depend on the two learning rates."""
+
+_HARMONIC = "harmonic"
+_NUMBERS = {"power": 2.0, "exponential": 0.5, "tanh": 3.0}
+NAMES = (*_SHAPES, _HARMONIC)
+
+
+def height(x: Arithmetic, shape: Shape, up: Value, down: Value, low: Value, high: Value) -> Value:
+    """How much of the height from `low` to `high` a way has at the fraction `up` of its length from its low end."""
+    if callable(shape):
+        return x.call(shape, down)
+    name, number = shape if isinstance(shape, tuple) else (shape, _NUMBERS.get(shape))
+    if name != _HARMONIC:
+        return _SHAPES[name](x, up, down, number)
+    weight = down * high + up * low
+    return up * low / x.where(weight > 0, weight, 1.0)
+
+
+def checked(name: str, value: Any) -> Shape:
+    """A shape out of what a user has passed."""
+    if callable(value) and not isinstance(value, type):
+        return _checked_function(name, value)
+    if isinstance(value, str) and value in NAMES:
+        return value
+    if isinstance(value, (tuple, list)) and len(value) == 2 and value[0] in _NUMBERS:
+        return value[0], _checked_number(f"{name}[1]", *value)
+    names = ", ".join(map(repr, NAMES))
+    kind = ValueError if isinstance(value, (str, tuple, list)) else TypeError
+    raise kind(
+        f"{name} must be one of {names}, a pair like ('power', 3.0) (of {', '.join(_NUMBERS)}), or a function of the "
+        f"fraction that falls from 1 to 0, got {value!r:.80}."
+    )
+
+
+def _checked_number(name: str, shape: str, value: Any) -> Number:
+    if shape == "tanh":
+        return _checks.real(name, value, low=0, high=300, open_low=True)
+    number = _checks.positive(name, value)
+    if shape == "exponential" and not _checks.is_traced(number) and number == 1:
+        raise ValueError(
+            f"{name} must not be 1 for 'exponential', whose limit there is a straight line, got {value!r}. Use 'linear'."
+        )
+    return number
+
+
+def _checked_function(name: str, function: Function) -> Function:
+    first, last = HOST.call(function, 0.0), HOST.call(function, 1.0)
+    if not first > last:
+        raise ValueError(
+            f"{name} must be a function that falls from 1 to 0 while the fraction that is done grows from 0 to 1, got one "
+            f"from {first:g} to {last:g}. A rise is its mirror in time: pass lambda p: f(1 - p)."
+        )
+    return function
+
+
+def check_ends(name: str, shape: Shape, **rates: Number) -> None:
+    """Raise ValueError where a shape cannot lead to or from one of `rates`."""
+    for rate, value in rates.items():
+        if shape == _HARMONIC and not _checks.is_traced(value) and value == 0:
+            raise ValueError(
+                f"{rate} must be > 0 with {name}='harmonic', which runs between two learning rates above 0, got {value}. "
+                "Choose another shape."
+            )

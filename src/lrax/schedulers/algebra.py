@@ -1,0 +1,77 @@
+"""The operators of schedulers, as the schedulers that they make."""
+
+from typing import Any
+
+from .. import _checks
+from .combine import MaximumLR, MinimumLR, ProductLR, SumLR
+from .ends import WithCooldownLR, WithWarmupLR
+from .operators import Operators
+from .scheduler import LRScheduler
+from .shift import DelayLR, RepeatLR, StretchLR
+
+
+def minimum(*schedulers: Any) -> LRScheduler:
+    """The smallest of several schedulers and numbers, at each epoch.
+
+    >>> import lrax
+    >>> print(lrax.minimum(lrax.ExponentialLR(1.0, gamma=0.5), 0.3)(1))
+    0.3
+    """
+    return _combined(MinimumLR, schedulers)
+
+
+def maximum(*schedulers: Any) -> LRScheduler:
+    """The largest of several schedulers and numbers, at each epoch.
+
+    >>> import lrax
+    >>> print(lrax.maximum(lrax.ExponentialLR(1.0, gamma=0.5), 0.3)(2))
+    0.3
+    """
+    return _combined(MaximumLR, schedulers)
+
+
+def _combined(kind: type[Any], operands: tuple[Any, ...]) -> LRScheduler:
+    sources = [value for value in operands if isinstance(value, LRScheduler)]
+    return _goes_on(kind(operands), sources)
+
+
+def _goes_on(new: LRScheduler, sources: list[LRScheduler]) -> LRScheduler:
+    """A new scheduler at the epoch of the first it was made of, with what they have learned."""
+    new.last_epoch.value = sources[0].last_epoch.read()
+    if new.learning is not None:
+        new.learning.take_over([s.learning for s in sources if s.learning is not None])
+    new.publish()
+    return new
+
+
+def _divided(scheduler: LRScheduler, number: Any) -> LRScheduler:
+    divisor = _checks.positive("The divisor of a scheduler", number)
+    return _combined(
+        ProductLR, (scheduler, _checks.positive("1 / the divisor of a scheduler", 1 / divisor))
+    )
+
+
+def _clipped(scheduler: LRScheduler, low: Any, high: Any) -> LRScheduler:
+    numbers = not any(isinstance(v, LRScheduler) or _checks.is_traced(v) for v in (low, high))
+    if numbers and _checks.non_negative("low", low) > _checks.non_negative("high", high):
+        raise ValueError(f"low must be <= high, got {low!r} > {high!r}. Swap them.")
+    return minimum(maximum(scheduler, low), high)
+
+
+def _of_one(kind: type[Any]) -> Any:
+    return lambda scheduler, *arguments: _goes_on(kind(scheduler, *arguments), [scheduler])
+
+
+Operators.made_by.update(
+    {
+        "+": lambda a, b: _combined(SumLR, (a, b)),
+        "*": lambda a, b: _combined(ProductLR, (a, b)),
+        "/": _divided,
+        "clip": _clipped,
+        "delay": _of_one(DelayLR),
+        "stretch": _of_one(StretchLR),
+        "repeat": _of_one(RepeatLR),
+        "with_warmup": _of_one(WithWarmupLR),
+        "with_cooldown": _of_one(WithCooldownLR),
+    }
+)

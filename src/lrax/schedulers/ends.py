@@ -1,0 +1,223 @@
+"""A warmup in front of a schedule, and a cooldown behind it."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator
+
+from .. import _checks
+from .._types import Number, Value
+from ..formulas import shapes
+from ..formulas.arithmetic import Arithmetic
+from ..formulas.formula import Learner, earlier
+from ..formulas.phases import merged
+from ..formulas.pieces import MOST, ramp, ratio
+from ..formulas.shapes import Shape
+from .scheduler import LRScheduler
+from .shift import Around, bases_of, members_of
+
+
+@dataclasses.dataclass(frozen=True)
+class _WithWarmup(Around):
+    steps: Number
+    shape: Shape
+    start_lr: Number
+    running: bool
+
+    def around(self, t: Value, x: Arithmetic) -> Value:
+        if not self.running:
+            lr = x.minimum(self.at(x.maximum(t - self.steps, 0), x), MOST)
+            return ramp(x, self.start_lr, lr, t, self.steps, self.shape)
+        first = x.minimum(self.at(x.minimum(t, 0), x), MOST)
+        lr = x.minimum(self.at(t, x), MOST)
+        factor = ratio(x, ramp(x, self.start_lr, first, t, self.steps, self.shape), first)
+        return x.where(t < self.steps, lr * factor, lr)
+
+    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
+        return self.scheduler.learners(start + self._begin, end)
+
+    @property
+    def _begin(self) -> Number:
+        """The epoch at which the schedule begins."""
+        return 0 if self.running else self.steps
+
+    def constant_from(self, base: Number) -> Number | None:
+        end = self.inner_end()
+        return None if end is None else max(self.steps, self._begin + end)
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        inner = (self._begin + t for t in self.inner_changes())
+        return merged([iter((self.steps,)), inner])
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return "warmup" if t < self.steps else self.inner_phase(t - self._begin)
+
+
+class WithWarmupLR(LRScheduler):
+    """A schedule with a rise in front: ``a.with_warmup(steps, shape, start_lr)``.
+
+    In front of anything: the schedule begins after the rise. With ``running=True`` it runs meanwhile.
+
+    At epoch t, which is after t calls of ``step()``, with a = scheduler.lr::
+
+        lr(t) = start_lr + (a(0) - start_lr) * rise(t / steps)        t < steps
+                a(t - steps)                                          t >= steps
+        with running=True
+        lr(t) = a(t) * (start_lr + (a(0) - start_lr) * rise(t / steps)) / a(0)      t < steps
+                a(t)                                                                t >= steps
+
+    where ``rise(p)`` is the mirror in time of the fall that `shape` names. Its base learning rate is that of `scheduler`; a parameter group with one of its own, g, gets
+    lr(t) * g / base_lr. There is one clock, this scheduler's own.
+
+    Parameters
+    ----------
+    scheduler : LRScheduler
+        The schedule.
+    steps : int
+        Length of the warmup in epochs, >= 0; 0 means none.
+    shape : str, (str, float) or callable, default "linear"
+        Way of the rise: a name ("linear", "cosine", "1-sqrt", ...), a name with its number, or a
+        function of the fraction that falls from 1 to 0.
+    start_lr : float, default 0.0
+        Learning rate at epoch 0, >= 0.
+    running : bool, default False
+        Whether the schedule runs from epoch 0 on, multiplied by the rise, as in timm.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax, numpy as np
+    >>> decay = lrax.ExponentialLR(1.0, gamma=0.5)
+    >>> print(decay.with_warmup(2)(np.arange(5)))
+    [0.   0.5  1.   0.5  0.25]
+    >>> print(decay.with_warmup(2, running=True)(np.arange(5)))
+    [0.     0.25   0.25   0.125  0.0625]
+
+    Notes
+    -----
+    - pytorch_warmup multiplies, too, by (t + 1) / steps. torch, optax and braintools have no such
+      class; there it is a composite.
+    """
+
+    base_argument = None
+
+    def __init__(
+        self,
+        scheduler: LRScheduler,
+        steps: int,
+        shape: Shape = "linear",
+        start_lr: float = 0.0,
+        running: bool = False,
+        last_epoch: int = 0,
+    ) -> None:
+        steps = _checks.integer("steps", steps)
+        shape = shapes.checked("shape", shape)
+        start_lr = _checks.non_negative("start_lr", start_lr)
+        shapes.check_ends("shape", shape, start_lr=start_lr)
+        running = _checks.flag("running", running)
+        members = members_of(scheduler)
+        formulas = [_WithWarmup(member, steps, shape, start_lr, running) for member in members]
+        super().__init__(bases_of(members), last_epoch, formula=formulas)
+
+
+@dataclasses.dataclass(frozen=True)
+class _WithCooldown(Around):
+    start: Number
+    steps: Number
+    shape: Shape
+    eta_min: Number
+
+    def around(self, t: Value, x: Arithmetic) -> Value:
+        lr = x.minimum(self.at(x.minimum(t, self.start), x), MOST)
+        down = ramp(x, lr, self.eta_min, t - self.start, self.steps, self.shape)
+        return x.where(t < self.start, lr, down)
+
+    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
+        return self.scheduler.learners(start, earlier(end, start + self.start))
+
+    def constant_from(self, base: Number) -> Number | None:
+        return self.start + self.steps
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        inner = itertools.takewhile(lambda t: t < self.start, self.inner_changes())
+        return itertools.chain(inner, (self.start, self.start + self.steps))
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        if t < self.start:
+            return self.inner_phase(t)
+        return "cooldown" if t < self.start + self.steps else "stable"
+
+
+class WithCooldownLR(LRScheduler):
+    """A schedule that comes to an end: ``a.with_cooldown(start, steps, shape, eta_min)``.
+
+    To end a training that was to go on for ever, from any of its checkpoints: it begins at the epoch
+    of the schedule, and ``attach_optimizer`` or ``optimizer.add_scheduler`` puts it in its place.
+
+    At epoch t, which is after t calls of ``step()``, with a = scheduler.lr::
+
+        lr(t) = a(t)                                                              t < start
+                eta_min + (a(start) - eta_min) * fall((t - start) / steps)        t < start + steps
+                eta_min                                                           t >= start + steps
+
+    where ``fall(p)`` is what `shape` names. A plateau inside learns no more from `start` on.
+    Its base learning rate is that of `scheduler`; a parameter group with one of its own, g, gets
+    lr(t) * g / base_lr. There is one clock, this scheduler's own.
+
+    Parameters
+    ----------
+    scheduler : LRScheduler
+        The schedule.
+    start : int
+        Epoch at which the cooldown begins, >= 0.
+    steps : int
+        Its length in epochs, >= 0.
+    shape : str, (str, float) or callable, default "linear"
+        Way of the fall: a name ("linear", "cosine", "1-sqrt", ...), a name with its number, or a
+        function of the fraction that falls from 1 to 0.
+    eta_min : float, default 0.0
+        Last learning rate, >= 0.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax, numpy as np
+    >>> print(lrax.StepLR(1.0, step_size=2, gamma=0.5).with_cooldown(3, 2)(np.arange(7)))
+    [1.   1.   0.5  0.5  0.25 0.   0.  ]
+
+    Notes
+    -----
+    - torch, optax and braintools have no such class.
+    """
+
+    base_argument = None
+
+    def __init__(
+        self,
+        scheduler: LRScheduler,
+        start: int,
+        steps: int,
+        shape: Shape = "linear",
+        eta_min: float = 0.0,
+        last_epoch: int = 0,
+    ) -> None:
+        start = _checks.integer("start", start)
+        steps = _checks.integer("steps", steps)
+        shape = shapes.checked("shape", shape)
+        eta_min = _checks.non_negative("eta_min", eta_min)
+        shapes.check_ends("shape", shape, eta_min=eta_min)
+        members = members_of(scheduler)
+        formulas = [_WithCooldown(member, start, steps, shape, eta_min) for member in members]
+        super().__init__(bases_of(members), last_epoch, formula=formulas)

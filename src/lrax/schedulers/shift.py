@@ -1,0 +1,301 @@
+"""Schedules whose time runs differently: delayed, stretched, repeated."""
+
+import abc
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from .. import _checks
+from .._types import Number, Value
+from ..formulas.arithmetic import Arithmetic
+from ..formulas.formula import Formula, Learner, earlier
+from ..formulas.pieces import MOST, check_scalable, growth, ratio
+from ..formulas.schedule import Member
+from .scheduler import LRScheduler
+
+
+@dataclasses.dataclass(frozen=True)
+class Around(Formula):
+    """A formula around another one; a group's base learning rate scales the result."""
+
+    scheduler: Member
+
+    @abc.abstractmethod
+    def around(self, t: Value, x: Arithmetic) -> Value:
+        """The learning rate at the scheduler's own base learning rate."""
+
+    def at(self, t: Value, x: Arithmetic) -> Value:
+        """The learning rate of the scheduler inside."""
+        return self.scheduler.raw(t, self.scheduler.base, x)
+
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
+        # Infinity times 0 would be NaN.
+        return x.minimum(self.around(t, x), MOST) * ratio(x, base, self.scheduler.base)
+
+    def check_base(self, base: Number) -> None:
+        check_scalable(base, self.scheduler.base)
+
+    def inner_end(self) -> Number | None:
+        return self.scheduler.constant_from(self.scheduler.base)
+
+    def inner_changes(self) -> Iterator[Number]:
+        return self.scheduler.changes(self.scheduler.base)
+
+    def inner_phase(self, t: Number) -> str:
+        return self.scheduler.phase_at(t, self.scheduler.base)
+
+
+def members_of(scheduler: Any) -> list[Member]:
+    """The checked members of an argument called `scheduler`, one for each parameter group."""
+    if not isinstance(scheduler, LRScheduler):
+        raise TypeError(f"scheduler must be an lrax scheduler, got {scheduler!r:.80}.")
+    return [member for member, _ in scheduler.pieces()]
+
+
+def bases_of(members: list[Member]) -> list[Number]:
+    return [member.base for member in members]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Delay(Around):
+    epochs: Number
+
+    def around(self, t: Value, x: Arithmetic) -> Value:
+        return self.at(x.maximum(t - self.epochs, 0), x)
+
+    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
+        return self.scheduler.learners(start + self.epochs, end)
+
+    def constant_from(self, base: Number) -> Number | None:
+        end = self.inner_end()
+        return end and self.epochs + end
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        return itertools.chain((self.epochs,), (self.epochs + t for t in self.inner_changes()))
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return "stable" if t < self.epochs else self.inner_phase(t - self.epochs)
+
+
+class DelayLR(LRScheduler):
+    """A schedule that begins later: ``a.delay(epochs)``.
+
+    To hold the first learning rate for a while.
+
+    At epoch t, which is after t calls of ``step()``, with a = scheduler.lr::
+
+        lr(t) = a(max(t - epochs, 0))
+
+    Its base learning rate is that of `scheduler`; a parameter group with one of its own, g, gets
+    lr(t) * g / base_lr. There is one clock, this scheduler's own.
+
+    Parameters
+    ----------
+    scheduler : LRScheduler
+        The schedule.
+    epochs : int
+        How long it holds its first learning rate, >= 0.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax, numpy as np
+    >>> print(lrax.ExponentialLR(1.0, gamma=0.5).delay(2)(np.arange(5)))
+    [1.    1.    1.    0.5   0.25]
+
+    Notes
+    -----
+    - optax: `transition_begin` of some schedules. torch and braintools have no such class.
+    """
+
+    base_argument = None
+
+    def __init__(self, scheduler: LRScheduler, epochs: int, last_epoch: int = 0) -> None:
+        epochs = _checks.integer("epochs", epochs)
+        members = members_of(scheduler)
+        formulas = [_Delay(member, epochs) for member in members]
+        super().__init__(bases_of(members), last_epoch, formula=formulas)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stretch(Around):
+    factor: Number
+
+    def around(self, t: Value, x: Arithmetic) -> Value:
+        return self.at(x.divide(t, self.factor), x)
+
+    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
+        inner = self.scheduler.learners()
+        return tuple(
+            Learner(f, start + self._first(begin), earlier(end, start + self._first(stop)))
+            for f, begin, stop in inner
+        )
+
+    def _first(self, epoch: Number) -> Number:
+        """The first epoch of which the quotient has come to `epoch`; the exact one if that is not whole."""
+        exact = epoch * self.factor
+        if _checks.is_traced(exact) or not math.isfinite(exact):
+            return exact
+        near = round(exact)
+        return near if near / self.factor >= epoch > (near - 1) / self.factor else exact
+
+    def constant_from(self, base: Number) -> Number | None:
+        end = self.inner_end()
+        return end and self._first(end)
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        return map(self._first, self.inner_changes())
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return self.inner_phase(t / self.factor)
+
+
+class StretchLR(LRScheduler):
+    """A schedule that takes longer: ``a.stretch(factor)``.
+
+    For the same schedule over more epochs, or with steps in place of epochs: ``factor=steps_per_epoch``.
+
+    At epoch t, which is after t calls of ``step()``, with a = scheduler.lr::
+
+        lr(t) = a(t / factor)
+
+    The quotient is rounded correctly, and so no boundary comes early or late. A user's function is
+    given fractional epochs. Its base learning rate is that of `scheduler`; a parameter group with one of its own, g, gets
+    lr(t) * g / base_lr. There is one clock, this scheduler's own.
+
+    Parameters
+    ----------
+    scheduler : LRScheduler
+        The schedule.
+    factor : float
+        How many times as long, > 0.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax, numpy as np
+    >>> print(lrax.StepLR(1.0, step_size=1, gamma=0.5).stretch(2)(np.arange(6)))
+    [1.   1.   0.5  0.5  0.25 0.25]
+
+    Notes
+    -----
+    - torch, optax and braintools have no such class.
+    """
+
+    base_argument = None
+
+    def __init__(self, scheduler: LRScheduler, factor: float, last_epoch: int = 0) -> None:
+        factor = _checks.positive("factor", factor)
+        members = members_of(scheduler)
+        formulas = [_Stretch(member, factor) for member in members]
+        super().__init__(bases_of(members), last_epoch, formula=formulas)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Repeat(Around):
+    period: Number
+    decay: Number
+    limit: Number | None
+
+    def around(self, t: Value, x: Arithmetic) -> Value:
+        cycle = x.floor_divide(t, self.period)
+        if self.limit is not None:
+            cycle = x.minimum(cycle, self.limit - 1)
+        position = t - cycle * self.period
+        if self.limit is not None:
+            position = x.minimum(position, self.period)
+        return x.minimum(self.at(position, x), MOST) * growth(x, self.decay, cycle)
+
+    def constant_from(self, base: Number) -> Number | None:
+        if self.inner_end() == 0 and self.decay == 1:
+            return 0
+        return None if self.limit is None else self.limit * self.period
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        cycles = itertools.count() if self.limit is None else range(self.limit)
+        for start in (cycle * self.period for cycle in cycles):
+            inner = itertools.takewhile(lambda t: t < self.period, self.inner_changes())
+            yield from (start + t for t in inner)
+            yield start + self.period
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        if self.limit is not None and t >= self.limit * self.period:
+            return "stable"
+        return self.inner_phase(t % self.period)
+
+
+class RepeatLR(LRScheduler):
+    """A schedule again and again: ``a.repeat(period, decay, limit)``.
+
+    For restarts of any schedule. Of a cosine, CosineAnnealingWarmRestarts has cycles that grow, too.
+
+    At epoch t, which is after t calls of ``step()``, with a = scheduler.lr::
+
+        i     = t // period                                  which cycle
+        lr(t) = decay ** i * a(t - i * period)               t < limit * period
+                decay ** (limit - 1) * a(period)             t >= limit * period
+
+    Its base learning rate is that of `scheduler`; a parameter group with one of its own, g, gets
+    lr(t) * g / base_lr. There is one clock, this scheduler's own.
+
+    Parameters
+    ----------
+    scheduler : LRScheduler
+        The schedule.
+    period : int
+        Length of a cycle in epochs, >= 1.
+    decay : float, default 1.0
+        Factor from one cycle to the next, > 0.
+    limit : int, optional
+        Number of cycles, >= 1; None: it goes on for ever.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax, numpy as np
+    >>> cycle = lrax.LinearLR(1.0, 1.0, 0.0, total_iters=2)
+    >>> print(cycle.repeat(2, decay=0.5, limit=2)(np.arange(6)))
+    [1.   0.5  0.5  0.25 0.   0.  ]
+
+    Notes
+    -----
+    - torch, optax and braintools have no such class.
+    """
+
+    base_argument = None
+
+    def __init__(
+        self,
+        scheduler: LRScheduler,
+        period: int,
+        decay: float = 1.0,
+        limit: int | None = None,
+        last_epoch: int = 0,
+    ) -> None:
+        period = _checks.integer("period", period, low=1)
+        decay = _checks.positive("decay", decay)
+        if limit is not None:
+            limit = _checks.integer("limit", limit, low=1)
+        members = members_of(scheduler)
+        formulas = [_Repeat(member, period, decay, limit) for member in members]
+        super().__init__(bases_of(members), last_epoch, formula=formulas)

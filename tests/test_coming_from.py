@@ -6,6 +6,7 @@ above a code block names the cases that its `scheduler` reproduces::
     <!-- same as: cosine_with_warmup, cosine_half, to epoch 50 -->
 
 all epochs of them, or only those ``from epoch`` and ``to epoch``, where the page says how ours differs.
+``<!-- by itself: why -->`` stands above a block that is only run.
 """
 
 import functools
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helpers import looped, stepped
+from helpers import last_lr, looped, stepped
 
 PAGES = Path(__file__).parents[1] / "docs" / "coming_from"
 DATA = Path(__file__).parent / "data" / "coming_from"
@@ -59,7 +60,7 @@ class Recipe:
 
 
 BLOCK = re.compile(
-    r"(?:^<!-- same as: (?P<names>.*?) -->\s*\n\s*)?^```python\n(?P<code>.*?)^```$",
+    r"(?:^<!-- (?P<names>(?:same as|by itself): .*?) -->\s*\n\s*)?^```python\n(?P<code>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
 WINDOW = re.compile(r"(from|to) epoch (\d+)")
@@ -85,8 +86,9 @@ def recipes(library):
     found = []
     for line, names, code in blocks(library)[1:]:
         assert names, f"{library}.md:{line}: no case is named above this block"
+        how, names = names.split(": ", 1)
         bounds = dict(WINDOW.findall(names))
-        keys = [name.strip() for name in names.split(",") if not WINDOW.search(name)]
+        keys = [] if how == "by itself" else [name.strip() for name in names.split(",") if not WINDOW.search(name)]
         first, last = int(bounds.get("from", 0)), bounds.get("to")
         found.append(
             Recipe(library, line, code, tuple(keys), first, None if last is None else int(last))
@@ -124,16 +126,28 @@ def remembers(scheduler):
     return False
 
 
+def stepped_by(scheduler, epochs, metrics):
+    """Its learning rates: before each of the steps, or after each of the metrics."""
+    if metrics is None:
+        return stepped(scheduler, epochs)
+    values = []
+    for metric in metrics:
+        scheduler.step(metric=metric)
+        values.append(last_lr(scheduler))
+    return np.array(values)
+
+
 ALL = [recipe for library in LIBRARIES for recipe in recipes(library)]
 
 
 @pytest.mark.parametrize("recipe", ALL, ids=str)
 def test_recipe(recipe):
+    assert np.isfinite(recipe.scheduler().get_last_lr()).all()
     for key in recipe.keys:
         case, scheduler = cases(recipe.library)[key], recipe.scheduler()
         values, metrics = np.array(case["values"]), case.get("metrics")
         if remembers(scheduler):
-            found = stepped(scheduler, len(values), metrics)
+            found = stepped_by(scheduler, len(values), metrics)
         else:
             found = scheduler(np.arange(len(values)))
         window = recipe.epochs(case)

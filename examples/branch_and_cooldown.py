@@ -98,7 +98,9 @@ def main():
             training.train((x_train, y_train), start, args.cooldown)
             where, rate = f"step {start} {name}", training.optimizer.current_lr
             losses = training.loss(x_train, y_train), training.loss(x_val, y_val)
-            print(f"{where:25} loss {losses[0]:.4f}, validation {losses[1]:.4f}, at rate {rate:.3f}")
+            print(
+                f"{where:25} loss {losses[0]:.4f}, validation {losses[1]:.4f}, at rate {rate:.3f}"
+            )
     print(f"{'compilations':25} {training.compilations}")
 
 

@@ -66,7 +66,7 @@ def module(name, shells=()):
 
 def definitions(path, names, **given):
     """Functions and classes out of a file, run without its imports: what they need is `given`."""
-    body = ast.parse(Path(path).read_text()).body
+    body = ast.parse(Path(str(path)).read_text()).body
     body = [node for node in body if getattr(node, "name", "") in names]
     assert len(body) == len(names), f"{path} defines not all of {names}"
     exec(compile(ast.Module(body, type_ignores=[]), str(path), "exec"), given)

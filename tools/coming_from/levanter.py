@@ -46,4 +46,6 @@ def cases(checkout):
         config = called(call, found)
         assert dataclasses.is_dataclass(config)
         schedule = config.lr_scheduler(40)
-        yield case(key, f"{call}.lr_scheduler(40)", [schedule(np.float32(t)) for t in range(EPOCHS)])
+        yield case(
+            key, f"{call}.lr_scheduler(40)", [schedule(np.float32(t)) for t in range(EPOCHS)]
+        )

@@ -29,9 +29,7 @@ def version(checkout):
 
 def text(style, init=0.0, warmup=5, wsd=None, wd="constant", start_wd=0.1):
     more = "" if wsd is None else f", wsd_decay_steps=12, lr_wsd_decay_style='{wsd}'"
-    return WIDE.format(
-        style=style, init=init, warmup=warmup, wd=wd, start_wd=start_wd, more=more
-    )
+    return WIDE.format(style=style, init=init, warmup=warmup, wd=wd, start_wd=start_wd, more=more)
 
 
 def cases(checkout):

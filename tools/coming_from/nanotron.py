@@ -1,8 +1,7 @@
 """nanotron: ``pip install torch`` and ``pip install --no-deps nanotron``."""
 
-import importlib.util
 import math
-from pathlib import Path
+from importlib import metadata
 from types import SimpleNamespace
 
 from coming_from import called, case, definitions, installed, sgd, stepped
@@ -27,21 +26,21 @@ def version(checkout):
 
 
 def cases(checkout):
-    folder = importlib.util.find_spec("nanotron").submodule_search_locations[0]
     import torch
 
     # Its modules import each other in a circle: only the function itself.
-    types = dict.fromkeys(("Optimizer", "LRSchedulerArgs"), object)
-    build = definitions(
-        Path(folder, "helpers.py"),
+    names = definitions(
+        metadata.distribution("nanotron").locate_file("nanotron/helpers.py"),
         ["lr_scheduler_builder"],
         math=math,
         LambdaLR=torch.optim.lr_scheduler.LambdaLR,
-        **types,
-    )["lr_scheduler_builder"]
+        Optimizer=torch.optim.Optimizer,
+        LRSchedulerArgs=object,
+    )
     for key, call in CALLS.items():
         optimizer = sgd()
         given = called(call, {"LRSchedulerArgs": lambda **k: SimpleNamespace(**{**DEFAULTS, **k})})
         based = SimpleNamespace(get_base_optimizer=lambda optimizer=optimizer: optimizer)
-        values = stepped(build(based, given, TOTAL), optimizer, EPOCHS)
+        scheduler = names["lr_scheduler_builder"](based, given, TOTAL)
+        values = stepped(scheduler, optimizer, EPOCHS)
         yield case(key, f"lr_scheduler_builder({call}, total_training_steps={TOTAL})", values)

@@ -1,8 +1,8 @@
 """Six smaller ones, and OLMo-core. They need torch, jax and optax besides::
 
-    pip install warmup_scheduler pytorch_warmup pytorch-ignite fvcore pytorch_optimizer
-    pip install fiddle
-    pip install --no-deps praxis ai2-olmo-core dataclass-extensions
+pip install warmup_scheduler pytorch_warmup pytorch-ignite fvcore pytorch_optimizer
+pip install fiddle
+pip install --no-deps praxis ai2-olmo-core dataclass-extensions
 """
 
 import math

@@ -8,6 +8,7 @@ fractional epochs, so that boundaries are decided by exact arithmetic. Textbook 
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -33,10 +34,14 @@ class Spec:
     kwargs: dict[str, Any]
 
     def build(self, **changed: Any) -> Any:
-        kwargs = {**self.kwargs, **changed}
-        if "schedulers" in kwargs:
-            kwargs["schedulers"] = [member.build() for member in kwargs["schedulers"]]
+        kwargs = {k: built(value) for k, value in {**self.kwargs, **changed}.items()}
         return getattr(lrax, self.name)(**kwargs)
+
+    @property
+    def members(self) -> list["Spec"]:
+        """Those that it is made of; none of a simple one."""
+        found = [*self.kwargs.get("schedulers", ()), self.kwargs.get("scheduler")]
+        return [member for member in found if isinstance(member, Spec)]
 
     def changed(self, **kwargs: Any) -> "Spec":
         return Spec(self.name, {**self.kwargs, **kwargs})
@@ -51,6 +56,13 @@ class Spec:
         return f"{self.name}({', '.join(f'{k}={shown(v)}' for k, v in self.kwargs.items())})"
 
     __repr__ = __str__
+
+
+def built(value: Any) -> Any:
+    """An argument, with the members in it constructed."""
+    if isinstance(value, list):
+        return [built(entry) for entry in value]
+    return value.build() if isinstance(value, Spec) else value
 
 
 def spec(name: str, **kwargs: Any) -> Spec:
@@ -110,8 +122,13 @@ def value(spec: Spec, t: int | Fraction) -> Any:
 
 
 def base(spec: Spec) -> Any:
-    """The base learning rate, which a chain divides by: of a composite, that of its first member."""
-    found = spec.kwargs[entry_of(spec).base]
+    """The base learning rate, which a chain divides by: of a composite, that of its first member, or of all combined."""
+    entry = entry_of(spec)
+    found = spec.kwargs[entry.base]
+    if entry.combined is not None:
+        return functools.reduce(
+            entry.combined, [base(m) if isinstance(m, Spec) else number(m) for m in found]
+        )
     first = found[0] if isinstance(found, list) else found
     return base(first) if isinstance(first, Spec) else number(first)
 

@@ -33,7 +33,7 @@ HORIZONS = [
 ]
 COMPILED_HORIZONS = [1, 1000, LAST_EPOCH]
 DISTANCES = [int(10**k) for k in np.linspace(0, 9.3, 24)]
-SIMPLE = {label: s for label, s in registry.EVERY.items() if "schedulers" not in s.kwargs}
+SIMPLE = {label: s for label, s in registry.EVERY.items() if not s.members}
 
 
 def interesting_epochs(s, dense):

@@ -53,7 +53,11 @@ def test_functions_are_within_a_few_units_of_float64_everywhere(name):
         assert got.shape == values.shape
         off = [abs(mp.mpf(g) - e) for g, e in zip(got.tolist(), exact, strict=True)]
         size = [abs(e) * UNIT for e in exact]
-        wrong = [v for v, o, s in zip(values.tolist(), off, size, strict=True) if o > UNITS.get(name, 4) * s]
+        wrong = [
+            v
+            for v, o, s in zip(values.tolist(), off, size, strict=True)
+            if o > UNITS.get(name, 4) * s
+        ]
         assert not wrong, (where, wrong[:3])
 
 

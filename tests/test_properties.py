@@ -41,7 +41,7 @@ sequential = COMPOSITES["SequentialLR"]
 simple = st.one_of(*SIMPLE.values())
 composed = st.recursive(
     simple, lambda m: st.one_of(*(compose(m) for compose in COMPOSITES.values())), max_leaves=6
-).filter(lambda s: "schedulers" in s.kwargs)
+).filter(lambda s: s.members)
 STRATEGIES = {
     **SIMPLE,
     **{name: compose(simple) for name, compose in COMPOSITES.items()},
@@ -209,13 +209,18 @@ def test_gradients_are_right(s, drawn, data):
 
 def scaled(s, c):
     """`s` with every learning rate in it times `c`."""
-    if s.name == "SequentialLR":
-        return s.changed(schedulers=[scaled(member, c) for member in s.kwargs["schedulers"]])
-    if s.name == "ChainedScheduler":
+    if isinstance(s, (int, float)):
+        return c * s
+    if s.name in ("ChainedScheduler", "ProductLR"):
         first, *rest = s.kwargs["schedulers"]
         return s.changed(schedulers=[scaled(first, c), *rest])
     entry = registry.ENTRIES[s.name]
     names = {entry.base, *entry.rates}
+    if "schedulers" in s.kwargs:
+        return s.changed(schedulers=[scaled(member, c) for member in s.kwargs["schedulers"]])
+    if "scheduler" in s.kwargs:
+        s = s.changed(scheduler=scaled(s.kwargs["scheduler"], c))
+        names = {*entry.rates}
     return s.changed(
         **{
             k: [c * e for e in v] if isinstance(v, list) else c * v

@@ -7,11 +7,11 @@ import dataclasses
 import inspect
 
 import lrax
-from registry import compose, cosine, cyclic, decay, own, piecewise, plateau, warmup
+from registry import algebra, compose, cosine, cyclic, decay, own, piecewise, plateau, warmup
 from registry.entry import Entry
 from registry.rows import EPOCH
 
-FAMILIES = (decay, cosine, cyclic, warmup, piecewise, compose, plateau, own)
+FAMILIES = (decay, cosine, cyclic, warmup, piecewise, compose, algebra, plateau, own)
 ENTRIES = {
     found.name: found
     for family in FAMILIES

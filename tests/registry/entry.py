@@ -101,6 +101,9 @@ class Entry:
     composes: Callable[[st.SearchStrategy], st.SearchStrategy] | None = None
     """Of a composite: random arguments from random members."""
 
+    combined: Callable[[Any, Any], Any] | None = None
+    """Of a composite whose base learning rate is made of those of all members: of two of them."""
+
     # --- Where tests need to know more
 
     rates: Sequence[str] = ()

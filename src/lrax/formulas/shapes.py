@@ -85,7 +85,7 @@ def height(x: Arithmetic, shape: Shape, up: Value, down: Value, low: Value, high
 
 def checked(name: str, value: Any) -> Shape:
     """A shape out of what a user has passed."""
-    if callable(value) and not isinstance(value, type):
+    if callable(value) and not (isinstance(value, type) or hasattr(type(value), "get_lr")):
         return _checked_function(name, value)
     if isinstance(value, str) and value in NAMES:
         return value
@@ -114,8 +114,8 @@ def _checked_function(name: str, function: Function) -> Function:
     first, last = HOST.call(function, 0.0), HOST.call(function, 1.0)
     if not first > last:
         raise ValueError(
-            f"{name} must be a function that falls from 1 to 0 while the fraction that is done grows from 0 to 1, got one "
-            f"from {first:g} to {last:g}. A rise is its mirror in time: pass lambda p: f(1 - p)."
+            f"{name} must be a function that falls from 1 to 0 while the fraction that is done grows from 0 to 1, got "
+            f"{function!r:.80}, from {first:g} to {last:g}. A rise is its mirror in time: pass lambda p: f(1 - p)."
         )
     return function
 

@@ -6,9 +6,12 @@ import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, TypeAlias
 
+import jax.numpy as jnp
+import numpy as np
+
 from .. import _checks
 from .._types import Number, Value
-from ..formulas.arithmetic import HOST, Arithmetic
+from ..formulas.arithmetic import HOST, Arithmetic, wide
 from ..formulas.formula import Formula
 from ..formulas.phases import last_end, merged, phase_of_first
 from ..formulas.pieces import MOST, check_scalable, ratio
@@ -30,8 +33,15 @@ class _Combined(Formula):
 
     def __post_init__(self) -> None:
         bases = [of.base if isinstance(of, Member) else of for of in self.schedulers]
-        x = Traced(False) if any(map(_checks.is_traced, bases)) else HOST
-        object.__setattr__(self, "own", self.combined(bases, x))
+        traced = [base for base in bases if _checks.is_traced(base)]
+        if traced:
+            with wide():
+                own = self.combined(bases, Traced(False)).astype(
+                    jnp.result_type(*traced, np.float32)
+                )
+        else:
+            own = self.combined(bases, HOST)
+        object.__setattr__(self, "own", own)
 
     @staticmethod
     @abc.abstractmethod
@@ -115,7 +125,8 @@ class SumLR(_CombinesLR):
 
         lr(t) = schedulers[0].lr(t) + schedulers[1].lr(t) + ...
 
-    There is one clock, this scheduler's own. Its base learning rate is the same of the members' ones;
+    There is one clock, this scheduler's own. Its base learning rate is the sum of
+    the members';
     a parameter group with one of its own, g, gets lr(t) * g / base_lr. With a plateau among the
     members every step needs a metric, ``step(metric=...)``.
 
@@ -157,7 +168,8 @@ class ProductLR(_CombinesLR):
 
         lr(t) = schedulers[0].lr(t) * schedulers[1].lr(t) * ...
 
-    There is one clock, this scheduler's own. Its base learning rate is the same of the members' ones;
+    There is one clock, this scheduler's own. Its base learning rate is the product of
+    the members';
     a parameter group with one of its own, g, gets lr(t) * g / base_lr. With a plateau among the
     members every step needs a metric, ``step(metric=...)``.
 
@@ -202,7 +214,8 @@ class MaximumLR(_CombinesLR):
 
         lr(t) = max(schedulers[0].lr(t), schedulers[1].lr(t), ...)
 
-    There is one clock, this scheduler's own. Its base learning rate is the same of the members' ones;
+    There is one clock, this scheduler's own. Its base learning rate is the largest of
+    the members';
     a parameter group with one of its own, g, gets lr(t) * g / base_lr. With a plateau among the
     members every step needs a metric, ``step(metric=...)``.
 
@@ -236,13 +249,14 @@ class MaximumLR(_CombinesLR):
 class MinimumLR(_CombinesLR):
     """The smallest of several learning rates: ``lrax.minimum(a, b, 1e-5)``.
 
-    For a cap over a schedule, or for the schedule that asks for least. Between two numbers see ``a.clip(low, high)``.
+    For a cap over a schedule. Between two numbers see ``a.clip(low, high)``.
 
     At epoch t, which is after t calls of ``step()``::
 
         lr(t) = min(schedulers[0].lr(t), schedulers[1].lr(t), ...)
 
-    There is one clock, this scheduler's own. Its base learning rate is the same of the members' ones;
+    There is one clock, this scheduler's own. Its base learning rate is the smallest of
+    the members';
     a parameter group with one of its own, g, gets lr(t) * g / base_lr. With a plateau among the
     members every step needs a metric, ``step(metric=...)``.
 

@@ -56,7 +56,8 @@ class _WithWarmup(Around):
 class WithWarmupLR(LRScheduler):
     """A schedule with a rise in front: ``a.with_warmup(steps, shape, start_lr)``.
 
-    In front of anything: the schedule begins after the rise. With ``running=True`` it runs meanwhile.
+    In front of anything: the schedule begins after the rise. With ``running=True`` it runs
+    meanwhile.
 
     At epoch t, which is after t calls of ``step()``, with a = scheduler.lr::
 
@@ -66,8 +67,9 @@ class WithWarmupLR(LRScheduler):
         lr(t) = a(t) * (start_lr + (a(0) - start_lr) * rise(t / steps)) / a(0)      t < steps
                 a(t)                                                                t >= steps
 
-    where ``rise(p)`` is the mirror in time of the fall that `shape` names. Its base learning rate is that of `scheduler`; a parameter group with one of its own, g, gets
-    lr(t) * g / base_lr. There is one clock, this scheduler's own.
+    where ``rise(p)`` is the mirror in time of the fall that `shape` names. Its base learning rate
+    is that of `scheduler`; a parameter group with one of its own, g, gets lr(t) * g / base_lr.
+    There is one clock, this scheduler's own.
 
     Parameters
     ----------
@@ -157,8 +159,9 @@ class _WithCooldown(Around):
 class WithCooldownLR(LRScheduler):
     """A schedule that comes to an end: ``a.with_cooldown(start, steps, shape, eta_min)``.
 
-    To end a training that was to go on for ever, from any of its checkpoints: it begins at the epoch
-    of the schedule, and ``attach_optimizer`` or ``optimizer.add_scheduler`` puts it in its place.
+    To end a training that was to go on for ever, from any of its checkpoints: it begins at the
+    epoch of the schedule, and ``attach_optimizer`` or ``optimizer.add_scheduler`` puts it in its
+    place.
 
     At epoch t, which is after t calls of ``step()``, with a = scheduler.lr::
 
@@ -166,9 +169,9 @@ class WithCooldownLR(LRScheduler):
                 eta_min + (a(start) - eta_min) * fall((t - start) / steps)        t < start + steps
                 eta_min                                                           t >= start + steps
 
-    where ``fall(p)`` is what `shape` names. A plateau inside learns no more from `start` on.
-    Its base learning rate is that of `scheduler`; a parameter group with one of its own, g, gets
-    lr(t) * g / base_lr. There is one clock, this scheduler's own.
+    where ``fall(p)`` is what `shape` names. A plateau inside learns no more from `start` on. Its
+    base learning rate is that of `scheduler`; a parameter group with one of its own, g, gets lr(t)
+    * g / base_lr. There is one clock, this scheduler's own.
 
     Parameters
     ----------

@@ -11,7 +11,6 @@ from .._types import Epochs, Number, Plain, Rates, RatesLike, Scalar, StateDict
 from ..formulas.description import described
 from ..formulas.evaluate import Scales, evaluate, evaluate_host, is_concrete
 from ..formulas.formula import Formula
-from ..formulas.phases import Piece, boundaries_of, end_of, merged
 from ..formulas.schedule import Member, Schedule, checked_formulas, spread
 from ..states.clock import LAST_EPOCH, Clock
 from ..states.internals import direct, refuse_foreign_trace
@@ -21,10 +20,11 @@ from ..states.placement import held_states, unchanged_by_errors
 from ..states.published import Learns, Published, Publishing, publishable
 from ..states.view import View
 from . import checkpoint
-from .construction import Argument, Constructs, Derived
+from .construction import Argument, Constructs
 from .get_lr import FromGetLR
 from .learning import Learning
 from .operators import Operators
+from .phases import HasPhases
 
 
 class TakesSchedulers(Protocol):
@@ -33,7 +33,7 @@ class TakesSchedulers(Protocol):
     def add_scheduler(self, scheduler: "LRScheduler") -> None: ...
 
 
-class LRScheduler(Operators["LRScheduler"], GuardedNode, metaclass=Constructs):
+class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Constructs):
     """Base class of all schedulers: a formula, evaluated at the epoch that its clock shows.
 
     Use it directly with a formula of your own, or subclass it and define :meth:`get_lr`. That is a
@@ -91,10 +91,6 @@ class LRScheduler(Operators["LRScheduler"], GuardedNode, metaclass=Constructs):
 
     base_lr = Argument("base_lr")
     formula = Argument("formula")
-    boundaries = Derived("boundaries", lambda scheduler: scheduler._boundaries())
-    """The epochs from which it is another function, its end included; of very many the first thousand."""
-    total_steps = Derived("total_steps", lambda scheduler: scheduler._end())
-    """The first epoch from which it is constant; None if it goes on for ever."""
     _arguments: tuple[tuple[str, Any], ...] | None = None
     _ready: bool = False
     _own_states: bool = False
@@ -188,28 +184,6 @@ class LRScheduler(Operators["LRScheduler"], GuardedNode, metaclass=Constructs):
 
     def __repr__(self) -> str:
         return repr(self.schedule)
-
-    def phase_at(self, epoch: Scalar) -> str:
-        """What it does at an epoch: "warmup", "stable", "decay", ...; "end" from `total_steps` on."""
-        formula, base = self._known_pieces()[0]
-        t, end = _checks.real("epoch", epoch, low=0), self.total_steps
-        return "end" if end is not None and t >= end else formula.phase_at(t, base)
-
-    def _boundaries(self) -> tuple[int, ...]:
-        found = [boundaries_of(piece, type(self)) for piece in self._known_pieces()]
-        return tuple(merged(map(iter, found)))
-
-    def _end(self) -> int | None:
-        ends = [end_of(piece, type(self)) for piece in self._known_pieces()]
-        return None if None in ends else max(ends)  # pyright: ignore[reportArgumentType]
-
-    def _known_pieces(self) -> list[Piece]:
-        """Formula and base learning rate of each group, as numbers."""
-        if not self._concrete:
-            raise TypeError(
-                f"{type(self).__name__} has traced arguments, so its phases are not known here. Ask outside the transformation."
-            )
-        return list(zip(spread(self.formulas, len(self._bases)), self._bases, strict=True))
 
     # --- Reading ------------------------------------------------------------------------------
 
@@ -408,14 +382,13 @@ class LRScheduler(Operators["LRScheduler"], GuardedNode, metaclass=Constructs):
 
     def _step_on_host(self, metric: Any) -> bool:
         """``step()`` for the plain case, outside every trace: Python numbers, written straight to the States."""
-        clock, learning, formulas = self.last_epoch, self.learning, self._formulas
-        publishing = self.publishing
+        clock, learning, publishing = self.last_epoch, self.learning, self.publishing
         if (metric is None) != (learning is None) or not (publishing.plain and direct(clock)):
             return False
         now = clock.peek()
         if now is None:
             return False
-        learned = None
+        formulas, learned = self._formulas, None
         if learning is not None:
             learned = learning.observed_on_host(metric, now)
             if learned is None:

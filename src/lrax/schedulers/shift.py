@@ -161,15 +161,16 @@ class _Stretch(Around):
 class StretchLR(LRScheduler):
     """A schedule that takes longer: ``a.stretch(factor)``.
 
-    For the same schedule over more epochs, or with steps in place of epochs: ``factor=steps_per_epoch``.
+    For the same schedule over more epochs, or with steps in place of epochs:
+    ``factor=steps_per_epoch``.
 
     At epoch t, which is after t calls of ``step()``, with a = scheduler.lr::
 
         lr(t) = a(t / factor)
 
     The quotient is rounded correctly, and so no boundary comes early or late. A user's function is
-    given fractional epochs. Its base learning rate is that of `scheduler`; a parameter group with one of its own, g, gets
-    lr(t) * g / base_lr. There is one clock, this scheduler's own.
+    given fractional epochs. Its base learning rate is that of `scheduler`; a parameter group with
+    one of its own, g, gets lr(t) * g / base_lr. There is one clock, this scheduler's own.
 
     Parameters
     ----------
@@ -241,7 +242,8 @@ class _Repeat(Around):
 class RepeatLR(LRScheduler):
     """A schedule again and again: ``a.repeat(period, decay, limit)``.
 
-    For restarts of any schedule. Of a cosine, CosineAnnealingWarmRestarts has cycles that grow, too.
+    For restarts of any schedule. Of a cosine, CosineAnnealingWarmRestarts has cycles that grow,
+    too.
 
     At epoch t, which is after t calls of ``step()``, with a = scheduler.lr::
 

@@ -92,6 +92,48 @@ def between(shape: Callable, start: Any, end: Any, done: Any, length: Any) -> An
     return end if done >= length else shape(start, end, done / length)
 
 
+def fall(shape: Any, p: Any, high: Any, low: Any) -> Any:
+    """The share of the height that is left when the fraction `p` of a fall is done: its formula, written out."""
+    if callable(shape):
+        return shape(p)
+    name, k = shape if isinstance(shape, tuple) else (shape, None)
+    k = mp.mpf(k if k is not None else {"exponential": 0.5, "tanh": 3}.get(name, 2))
+    match name:
+        case "linear":
+            return 1 - p
+        case "cosine":
+            return (1 + mp.cos(mp.pi * p)) / 2
+        case "1-sqrt":
+            return 1 - mp.sqrt(p)
+        case "square":
+            return 1 - p**2
+        case "power":
+            return (1 - p) ** k
+        case "exponential":
+            return (k**p - k) / (1 - k)
+        case "log":
+            return 1 - mp.log(1 + p * (mp.e - 1))
+        case "rex":
+            return (1 - p) / (1 - p / 2)
+        case "tanh":
+            return (1 - mp.tanh(k * (2 * p - 1)) / mp.tanh(k)) / 2
+        case "constant":
+            return mp.mpf(p < 1)
+        case "harmonic":
+            return (1 / (p / low + (1 - p) / high) - low) / (high - low)
+    raise LookupError(name)
+
+
+def way(shape: Any, start: Any, end: Any, t: Any, length: Any) -> Any:
+    """From `start` to `end` along a shape; in no epochs at all, `end` at once."""
+    start, end = number(start), number(end)
+    if t >= length:
+        return end
+    p, high, low = number(t) / length, max(start, end), min(start, end)
+    left = fall(shape, p if start > end else 1 - p, high, low)
+    return low + (high - low) * left
+
+
 def repeated(last: int, size: int, *within: int) -> set[int]:
     """Of boundaries every `size` epochs, and `within` each period: the first ones, some, and the last ones."""
     cycles = {0, 1, 2, 3, 40, 99, 12345, last // size - 1, last // size}

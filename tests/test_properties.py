@@ -171,6 +171,8 @@ def test_traced_hyper_parameters_and_finite_gradients(name, count):
                 s = s.changed(**{key: (value * 4)[:4]})
             else:
                 s = s.changed(**{key: sorted((value * 4 + [LAST_EPOCH] * 4)[:3])})
+        entry = registry.ENTRIES[name]
+        s = entry.spec(entry.repaired(s.kwargs))
         epochs = epochs_for(s, drawn)
         real, whole, fixed = split(s)
         with jax.enable_x64(True):

@@ -9,49 +9,8 @@ import numpy as np
 import pytest
 
 import lrax
-from exact import BOUND, LAST_EPOCH, mp, ulps
+from exact import BOUND, LAST_EPOCH, ulps, way
 from lrax import formulas
-
-
-def fall(shape, p, high, low):
-    """The share of the height that is left when the fraction `p` of a fall is done: its formula, written out."""
-    name, number = shape if isinstance(shape, tuple) else (shape, None)
-    k = mp.mpf(number if number is not None else {"exponential": 0.5, "tanh": 3}.get(name, 2))
-    match name:
-        case "linear":
-            return 1 - p
-        case "cosine":
-            return (1 + mp.cos(mp.pi * p)) / 2
-        case "1-sqrt":
-            return 1 - mp.sqrt(p)
-        case "square":
-            return 1 - p**2
-        case "power":
-            return (1 - p) ** k
-        case "exponential":
-            return (k**p - k) / (1 - k)
-        case "log":
-            return 1 - mp.log(1 + p * (mp.e - 1))
-        case "rex":
-            return (1 - p) / (1 - p / 2)
-        case "tanh":
-            return (1 - mp.tanh(k * (2 * p - 1)) / mp.tanh(k)) / 2
-        case "constant":
-            return mp.mpf(p < 1)
-        case "harmonic":
-            return (1 / (p / low + (1 - p) / high) - low) / (high - low)
-    raise LookupError(name)
-
-
-def way(shape, start, end, t, length):
-    """The exact value of a ramp."""
-    start, end = mp.mpf(start), mp.mpf(end)
-    if t >= length:
-        return end
-    p, high, low = mp.mpf(t) / length, max(start, end), min(start, end)
-    left = fall(shape, p if start > end else 1 - p, high, low)
-    return low + (high - low) * left
-
 
 NAMES = ["linear", "cosine", "1-sqrt", "square", "power", "exponential", "log", "rex", "tanh", "constant", "harmonic"]  # fmt: skip
 NUMBERED = [("power", 0.5), ("power", 3.0), ("power", 7.25), ("exponential", 0.01), ("exponential", 1e-200), ("exponential", 3.0), ("exponential", 0.999999), ("tanh", 1e-3), ("tanh", 8.0), ("tanh", 300.0)]  # fmt: skip

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import exact
 import lrax
-from exact import LAST_EPOCH, Spec, mp, number, spec
+from exact import LAST_EPOCH, Spec, number, spec
 from registry.entry import Entry, args
 from registry.rows import (
     COUNT,
@@ -15,6 +15,7 @@ from registry.rows import (
     NON_NEGATIVE,
     OBJECT,
     POSITIVE,
+    SHAPE,
     STEP,
     WHOLE,
     besides,
@@ -25,10 +26,6 @@ MEMBER = refuse(TypeError, None, 3, "abc", {}, [0.1], lrax.StepLR, abs, OBJECT, 
 OPERANDS = [*besides(MEMBERS, *[r[0] for r in MEMBERS if r[0] == [0.1]])]
 OPERANDS += refuse(TypeError, [0.1], [0.1, 0.2], [STEP, "a"], [STEP, True])
 OPERANDS += refuse(ValueError, [STEP, -1], [STEP, exact.LARGEST * -1.0], [float("nan"), STEP])
-SHAPE = [*refuse(TypeError, None, 1, True, 0.5, STEP, lrax.StepLR)]
-SHAPE += refuse(ValueError, ("power", 0), ("power", -1.0), ("linear", 1.0), ("power",))
-SHAPE += refuse(ValueError, ("exponential", 1), ("tanh", 301), lambda p: p, lambda p: 1.0)
-
 WARM = spec("WarmupScheduler", base_lr=0.1, warmup_epochs=20, warmup_start_lr=1e-3)
 STAIRS = spec("StepLR", base_lr=0.2, step_size=30, gamma=0.3)
 FALL = spec("CosineAnnealingLR", base_lr=0.1, T_max=90, eta_min=1e-3)
@@ -239,43 +236,21 @@ REPEAT = Entry(
 # --- A warmup in front, a cooldown behind -----------------------------------------------------------
 
 
-def half_cosine(p):
-    return (1 - mp.cos(mp.pi * p)) / 2
-
-
-FALLS = {
-    "linear": lambda p: 1 - p,
-    "cosine": lambda p: 1 - half_cosine(p),
-    "1-sqrt": lambda p: 1 - mp.sqrt(p),
-    "rex": lambda p: (1 - p) / (1 - p / 2),
-}
-"""Of the shapes those that are tried here; all of them are in test_shapes.py."""
-
-
-def between(shape, start, end, done, length):
-    start, end = number(start), number(end)
-    if done >= length:
-        return end
-    p = number(done) / number(length)
-    share = FALLS[shape](p) if start > end else FALLS[shape](1 - p)
-    return min(start, end) + abs(start - end) * share
-
-
 def warmed(t, scheduler, steps, shape="linear", start_lr=0.0, running=False):
     first = exact.value(scheduler, 0)
     if t >= steps:
         return exact.value(scheduler, t if running else t - steps)
-    rise = between(shape, start_lr, first, t, steps)
+    rise = exact.way(shape, start_lr, first, t, steps)
     return exact.value(scheduler, t) * (rise / first if first else 1) if running else rise
 
 
 def cooled(t, scheduler, start, steps, shape="linear", eta_min=0.0):
     if t < start:
         return exact.value(scheduler, t)
-    return between(shape, exact.value(scheduler, start), eta_min, t - start, steps)
+    return exact.way(shape, exact.value(scheduler, start), eta_min, t - start, steps)
 
 
-SHAPES = st.sampled_from(list(FALLS))
+SHAPES = st.sampled_from(["linear", "cosine", "1-sqrt", "rex", ("power", 3.0)])
 WITH_WARMUP = Entry(
     name="WithWarmupLR",
     kind=lambda b: lrax.StepLR(b, 9, 0.3).with_warmup(5, "cosine"),

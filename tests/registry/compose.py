@@ -11,7 +11,6 @@ from exact import Spec, spec
 from golden import Difference, case, cases, from_optax, held, sub
 from registry import draws
 from registry.entry import Entry, args
-from registry.piecewise import levels
 from registry.rows import EPOCHS, MEMBERS, refuse
 from registry.warmup import like_warmup_cosine
 
@@ -59,14 +58,6 @@ def flattened(c):
         "schedulers": inner["kwargs"]["schedulers"] + rest,
     }
     return next(f for f in cases().values() if (f.name, f.kwargs) == (c.name, kwargs))
-
-
-def like_piecewise_linear(interpolate_type, init_value, boundaries_and_scales):
-    assert interpolate_type == "linear"
-    boundaries, values = levels(init_value, boundaries_and_scales)
-    lengths = [b - a for a, b in zip([0, *boundaries], boundaries, strict=False)]
-    parts = zip(values[:-1], values[1:], lengths, strict=True)
-    return lrax.SequentialLR([lrax.LinearLR(1.0, a, b, n) for a, b, n in parts], boundaries[:-1])
 
 
 def like_warmup_exponential(
@@ -256,16 +247,6 @@ SEQUENTIAL = Entry(
         ),
     ],
     optax={
-        "piecewise_interpolate_schedule": (
-            like_piecewise_linear,
-            [
-                case(
-                    interpolate_type="linear",
-                    init_value=1.0,
-                    boundaries_and_scales={"3": 0.5, "6": 0.1},
-                )
-            ],
-        ),
         "warmup_exponential_decay_schedule": (
             like_warmup_exponential,
             [

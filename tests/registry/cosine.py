@@ -3,23 +3,24 @@
 from hypothesis import strategies as st
 
 import lrax
-from exact import LAST_EPOCH, SMALLEST, between, cosine, grown, repeated
+from exact import LAST_EPOCH, SMALLEST, between, cosine, grown, number, repeated
 from golden import Difference, case, held
 from registry import draws
 from registry.entry import Entry, args
-from registry.rows import COUNT, NON_NEGATIVE, RATES
+from registry.rows import COUNT, NON_NEGATIVE, POSITIVE, RATES
 
 # --- CosineAnnealingLR ------------------------------------------------------------------------------
 
 
-def annealing(t, base_lr, T_max, eta_min=0):
-    return between(cosine, base_lr, eta_min, t, T_max)
+def annealing(t, base_lr, T_max, eta_min=0, exponent=1.0):
+    left = between(cosine, 1, 0, t, T_max) ** number(exponent)
+    return number(eta_min) + (number(base_lr) - number(eta_min)) * left
 
 
 ANNEALING = Entry(
     name="CosineAnnealingLR",
     kind=lambda b: lrax.CosineAnnealingLR(b, T_max=41, eta_min=1e-4),
-    refuses={"base_lr": RATES, "T_max": COUNT, "eta_min": NON_NEGATIVE},
+    refuses={"base_lr": RATES, "T_max": COUNT, "eta_min": NON_NEGATIVE, "exponent": POSITIVE},
     exact=annealing,
     boundaries=lambda k, last: {k["T_max"]},
     end=lambda k: (k["T_max"], k.get("eta_min", 0)),
@@ -28,10 +29,12 @@ ANNEALING = Entry(
         "cosine": args(base_lr=0.1, T_max=1000),
         "cosine, floor": args(base_lr=0.1, T_max=300, eta_min=1e-4),
         "cosine, upwards": args(base_lr=1e-4, T_max=300, eta_min=0.1),
+        "cosine, power": args(base_lr=1e-4, T_max=300, eta_min=0.1, exponent=0.7),
     },
     at_horizon=lambda T: {
         "cosine": args(base_lr=0.1, T_max=T),
         "cosine, floor": args(base_lr=0.1, T_max=T, eta_min=1e-4),
+        "cosine, power": args(base_lr=0.1, T_max=T, eta_min=1e-4, exponent=0.05),
     },
     extreme=[
         args(base_lr=SMALLEST, T_max=50),
@@ -43,7 +46,12 @@ ANNEALING = Entry(
         "base at 0": args(base_lr=0.0, T_max=10, eta_min=0.0),
         "base at eta_min": args(base_lr=0.1, T_max=10, eta_min=0.1),
     },
-    draws={"base_lr": draws.rates, "T_max": draws.sizes, "eta_min": draws.floors},
+    draws={
+        "base_lr": draws.rates,
+        "T_max": draws.sizes,
+        "eta_min": draws.floors,
+        "exponent": st.one_of(st.just(1.0), draws.powers),
+    },
     torch=[
         case(0.1, T_max=5, eta_min=0.01),
         case(0.1, T_max=50),
@@ -58,10 +66,14 @@ ANNEALING = Entry(
     ],
     optax={
         "cosine_decay_schedule": (
-            lambda init_value, decay_steps, alpha=0.0: lrax.CosineAnnealingLR(
-                init_value, decay_steps, eta_min=alpha * init_value
+            lambda init_value, decay_steps, alpha=0.0, exponent=1.0: lrax.CosineAnnealingLR(
+                init_value, decay_steps, eta_min=alpha * init_value, exponent=exponent
             ),
-            [case(init_value=0.1, decay_steps=50), case(init_value=0.1, decay_steps=47, alpha=0.1)],
+            [
+                case(init_value=0.1, decay_steps=50),
+                case(init_value=0.1, decay_steps=47, alpha=0.1),
+                case(init_value=0.1, decay_steps=47, alpha=0.1, exponent=2.5),
+            ],
         )
     },
     differs=[

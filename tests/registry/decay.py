@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 import lrax
-from exact import LARGEST, SMALLEST, between, line, mp, number, repeated
+from exact import LARGEST, SMALLEST, between, line, number, repeated
 from golden import Difference, case, constant
 from registry import draws
 from registry.entry import Entry, args
@@ -233,41 +233,39 @@ EXPONENTIAL_DECAY = Entry(
 # --- PolynomialLR -----------------------------------------------------------------------------------
 
 
-def polynomial(t, base_lr, total_iters, power):
-    if t >= total_iters:
-        return mp.mpf(0)
-    return number(base_lr) * (1 - number(t) / total_iters) ** number(power)
+def polynomial(t, base_lr, total_iters, power, eta_min=0.0):
+    left = (1 - number(min(t, total_iters)) / total_iters) ** number(power)
+    return number(eta_min) + (number(base_lr) - number(eta_min)) * left
 
 
 def like_polynomial_schedule(init_value, end_value, power, transition_steps, transition_begin=0):
-    if end_value == 0 and transition_begin == 0:
-        return lrax.PolynomialLR(init_value, transition_steps, power)
-
-    def factor(t):
-        done = min(max(t - transition_begin, 0), transition_steps) / transition_steps
-        return end_value + (init_value - end_value) * (1 - done) ** power
-
-    return lrax.LambdaLR(1.0, lr_lambda=factor)
+    decay = lrax.PolynomialLR(init_value, transition_steps, power, eta_min=end_value)
+    if not transition_begin:
+        return decay
+    return lrax.SequentialLR([lrax.ConstantLR(init_value, 1.0, 0), decay], [transition_begin])
 
 
 POLYNOMIAL = Entry(
     name="PolynomialLR",
     kind=lambda b: lrax.PolynomialLR(b, total_iters=45, power=1.5),
-    refuses={"base_lr": RATES, "total_iters": COUNT, "power": POSITIVE},
+    refuses={"base_lr": RATES, "total_iters": COUNT, "power": POSITIVE, "eta_min": NON_NEGATIVE},
     exact=polynomial,
     boundaries=lambda k, last: {k["total_iters"]},
-    end=lambda k: (k["total_iters"], 0.0),
+    end=lambda k: (k["total_iters"], k.get("eta_min", 0.0)),
+    rates=("eta_min",),
     cases={
         "polynomial": args(base_lr=0.1, total_iters=1000, power=1.0),
         "polynomial, root": args(base_lr=0.1, total_iters=1000, power=0.5),
         "polynomial, 0.9": args(base_lr=0.02, total_iters=90, power=0.9),
         "polynomial, cubic": args(base_lr=3e-4, total_iters=2000, power=3.0),
+        "polynomial, upwards": args(base_lr=1e-5, total_iters=2000, power=0.05, eta_min=0.1),
     },
     at_horizon=lambda T: {
         "polynomial": args(base_lr=0.1, total_iters=T, power=1.0),
         "root": args(base_lr=0.1, total_iters=T, power=0.5),
         "square": args(base_lr=0.1, total_iters=T, power=2.0),
         "0.9": args(base_lr=0.1, total_iters=T, power=0.9),
+        "0.01, floor": args(base_lr=0.1, total_iters=T, power=0.01, eta_min=0.03),
     },
     extreme=[
         args(base_lr=0.1, total_iters=1000, power=1e6),
@@ -277,7 +275,12 @@ POLYNOMIAL = Entry(
         "small power": args(base_lr=0.1, total_iters=1000, power=0.01),
         "large power": args(base_lr=0.1, total_iters=1000, power=100.0),
     },
-    draws={"base_lr": draws.rates, "total_iters": draws.sizes, "power": draws.powers},
+    draws={
+        "base_lr": draws.rates,
+        "total_iters": draws.sizes,
+        "power": draws.powers,
+        "eta_min": draws.floors,
+    },
     torch=[
         case(0.1, total_iters=6, power=1.7),
         case(0.1),
@@ -298,6 +301,7 @@ POLYNOMIAL = Entry(
             [
                 case(init_value=1.0, end_value=0.1, power=2.0, transition_steps=4, transition_begin=1),
                 case(init_value=0.1, end_value=0.0, power=2.0, transition_steps=50),
+                case(init_value=0.1, end_value=0.01, power=3.0, transition_steps=50),
                 case(init_value=0.1, end_value=0.0, power=0.5, transition_steps=41),
             ],
         )
@@ -442,3 +446,36 @@ CONSTANT = Entry(
         ),
     ],
 )  # fmt: skip
+
+
+# --- TokenPowerLR -----------------------------------------------------------------------------------
+
+
+def token_power(t, base_lr, batch_size=1, a=4.6, power=0.51):
+    if t == 0:
+        return number(base_lr)
+    return min(number(base_lr), batch_size * number(a) * number(t) ** -number(power))
+
+
+def where_it_begins_to_fall(k):
+    return (k["batch_size"] * k["a"] / (k["base_lr"] or 1)) ** (1 / k["power"])
+
+
+TOKEN_POWER = Entry(
+    name="TokenPowerLR",
+    kind=lambda b: lrax.TokenPowerLR(b, batch_size=2, a=0.1, power=0.51),
+    refuses={"base_lr": RATES, "batch_size": COUNT, "a": POSITIVE, "power": POSITIVE},
+    exact=token_power,
+    boundaries=lambda k, last: {round(min(where_it_begins_to_fall(k), 2.0**31))},
+    end=None,
+    rates=("a",),
+    cases={"tokens": args(base_lr=0.01, batch_size=3, a=0.3, power=0.51)},
+    extreme=[args(base_lr=1e30, batch_size=2**53, a=1e300, power=20.0)],
+    not_smooth={"tokens from 0": args(base_lr=0.0, batch_size=1, a=1e-3, power=2.0)},
+    draws={
+        "base_lr": draws.rates,
+        "batch_size": st.integers(1, 10**6),
+        "a": draws.rates,
+        "power": st.floats(0.1, 3.0),
+    },
+)

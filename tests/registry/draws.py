@@ -21,3 +21,9 @@ shrinking = st.one_of(
 )
 powers = st.one_of(st.sampled_from([0.5, 0.9, 1.0, 2.0]), st.floats(0.01, 20.0))
 floors = st.one_of(st.just(0.0), st.floats(1e-12, 1e3))
+shapes = st.sampled_from(
+    [
+        *("linear", "cosine", "1-sqrt", "square", "exponential", "power", "log", "rex", "tanh"),
+        *("harmonic", "constant", ("power", 0.5), ("exponential", 0.01), ("tanh", 8.0)),
+    ]
+)

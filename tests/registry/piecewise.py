@@ -4,12 +4,12 @@ import numpy as np
 from hypothesis import strategies as st
 
 import lrax
-from exact import number
+from exact import number, way
 from golden import case, function
 from registry import draws
 from registry.entry import Entry, args
 from registry.functions import inverse_root, inverse_time
-from registry.rows import EPOCHS, FUNCTION, RATES, VALUES, besides, refuse
+from registry.rows import EPOCHS, FUNCTION, RATES, SHAPE, VALUES, besides, refuse
 
 # --- PiecewiseConstantSchedule ----------------------------------------------------------------------
 
@@ -69,6 +69,90 @@ PIECEWISE_CONSTANT = Entry(
             [
                 case(init_value=1.0, boundaries_and_scales={"3": 0.5, "6": 0.1}),
                 case(init_value=0.1, boundaries_and_scales={"20": 0.1, "40": 0.1}),
+            ],
+        )
+    },
+)
+
+
+# --- PiecewiseSchedule ------------------------------------------------------------------------------
+
+
+def piecewise(t, base_lr, epochs, values, interpolation="linear"):
+    passed = sum(e <= t for e in epochs)
+    if passed in (0, len(epochs)):
+        return number(base_lr) * number(values[0 if passed == 0 else -1])
+    start, end = epochs[passed - 1 : passed + 1]
+    ends = values[passed - 1 : passed + 1]
+    return number(base_lr) * way(interpolation, *ends, t - start, end - start)
+
+
+def one_value_each(k):
+    values = [v or 0.5 for v in k["values"]] if k["interpolation"] == "harmonic" else k["values"]
+    return {**k, "values": values[: len(k["epochs"])]}
+
+
+def like_piecewise_interpolate(interpolate_type, init_value, boundaries_and_scales):
+    boundaries, values = levels(init_value, boundaries_and_scales)
+    return lrax.PiecewiseSchedule(1.0, [0, *boundaries], values, interpolate_type)
+
+
+PIECEWISE = Entry(
+    name="PiecewiseSchedule",
+    kind=lambda b: lrax.PiecewiseSchedule(b, [0, 10, 30, 30, 45], [0.1, 1, 0.5, 0.7, 0.01], "tanh"),
+    refuses={
+        "base_lr": RATES,
+        "epochs": EPOCHS + refuse(ValueError, [], [1], [1, 2, 3]),
+        "values": VALUES,
+        "interpolation": SHAPE + refuse(ValueError, "harmonic"),
+    },
+    valid={"": {"base_lr": 0.1, "epochs": [0, 5], "values": [0.0, 1.0]}},
+    exact=piecewise,
+    boundaries=lambda k, last: set(k["epochs"]),
+    end=lambda k: (k["epochs"][-1], k["base_lr"] * k["values"][-1]),
+    end_is_computed=True,
+    cases={
+        "points": args(
+            base_lr=0.1,
+            epochs=[3, 41, 700, 700, 2**24 + 3],
+            values=[0.0, 1.0, 1e-3, 0.7, 2.5],
+            interpolation="cosine",
+        ),
+    },
+    at_horizon=lambda T: {
+        "points": args(base_lr=0.1, epochs=[T // 3, T], values=[0.3, 0.01], interpolation="rex"),
+    },
+    empty={
+        "a point": (args(base_lr=0.1, epochs=[5], values=[0.5]), 0, 0.05),
+        "jump at 0": (args(base_lr=0.1, epochs=[0, 0, 9], values=[0.0, 1.0, 0.5]), 0, 0.1),
+        "jump at the end": (args(base_lr=0.1, epochs=[0, 9, 9], values=[1.0, 2.0, 0.5]), 9, 0.05),
+    },
+    not_smooth={
+        "values at 0": args(
+            base_lr=0.1, epochs=[2, 5, 9], values=[0.0, 0.0, 1.0], interpolation=("power", 0.5)
+        ),
+    },
+    draws={
+        "base_lr": draws.rates,
+        "epochs": st.lists(draws.lengths, min_size=1, max_size=6).map(sorted),
+        "values": st.lists(draws.factors, min_size=6, max_size=6),
+        "interpolation": draws.shapes,
+    },
+    repaired=one_value_each,
+    optax={
+        "piecewise_interpolate_schedule": (
+            like_piecewise_interpolate,
+            [
+                case(
+                    interpolate_type="linear",
+                    init_value=1.0,
+                    boundaries_and_scales={"3": 0.5, "6": 0.1},
+                ),
+                case(
+                    interpolate_type="cosine",
+                    init_value=0.1,
+                    boundaries_and_scales={"10": 3.0, "23": 0.5, "50": 0.01},
+                ),
             ],
         )
     },

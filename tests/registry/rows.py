@@ -36,6 +36,11 @@ COUNT = WHOLE + refuse(ValueError, 0, 0.0)
 EPOCH = besides(WHOLE, -1) + refuse(ValueError, -2, 2**31, 2.0**31)
 FLAG = refuse(TypeError, 1, 0, 0.5, "True", None, [True], np.array([True]), STEP)
 CHOICE = refuse(TypeError, None, 1, True, ["min"], STEP) + refuse(ValueError, "", "no such mode")
+SHAPE = refuse(TypeError, None, 3, 0.5, True, {}, OBJECT, lrax.StepLR)
+SHAPE += refuse(
+    ValueError, "", "cosinus", ("power",), ("linear", 2.0), ("power", 0), ("power", -1.0)
+)
+SHAPE += refuse(ValueError, ("exponential", 1.0), ("tanh", 301.0), ("power", NAN), lambda p: p)
 FUNCTION = refuse(TypeError, None, 3, 0.5, "f", True, {}, [3], [None], OBJECT)
 RATES = NO_NUMBER + [row for row in NON_NEGATIVE if row[1] is ValueError]
 RATES += refuse(TypeError, ["3"], [None], (True,), [0.1, 1j], np.ones((2, 2)), [STEP])

@@ -1,11 +1,13 @@
 """Schedules that begin with a warmup."""
 
+from hypothesis import strategies as st
+
 import lrax
-from exact import between, cosine, line
+from exact import between, cosine, line, number, way
 from golden import Difference, case, constant
 from registry import draws
 from registry.entry import Entry, args
-from registry.rows import COUNT, NON_NEGATIVE, RATES, WHOLE, refuse
+from registry.rows import COUNT, NON_NEGATIVE, POSITIVE, RATES, SHAPE, WHOLE, besides, refuse
 
 # --- WarmupScheduler --------------------------------------------------------------------------------
 
@@ -134,5 +136,157 @@ WARMUP_COSINE = Entry(
                 case(init_value=0.1, peak_value=1.0, warmup_steps=0, decay_steps=50),
             ],
         )
+    },
+)
+
+
+# --- WSDSchedule ------------------------------------------------------------------------------------
+
+
+def warmup_stable_decay(
+    t,
+    base_lr,
+    warmup_steps,
+    total_steps,
+    decay_steps=None,
+    decay="linear",
+    warmup="linear",
+    warmup_start_lr=0.0,
+    eta_min=0.0,
+):
+    length = total_steps - warmup_steps if decay_steps is None else decay_steps
+    if t < warmup_steps:
+        return way(warmup, warmup_start_lr, base_lr, t, warmup_steps)
+    if t < total_steps - length:
+        return number(base_lr)
+    return way(decay, base_lr, eta_min, t - (total_steps - length), length)
+
+
+def phases(k, last):
+    length = k.get("decay_steps")
+    begin = k["warmup_steps"] if length is None else k["total_steps"] - length
+    return {k["warmup_steps"], begin, k["total_steps"]}
+
+
+def fitting(k):
+    """Harmonic needs rates above 0, and the phases must not overlap."""
+    start, end = (k[n] or 1e-3 if k[s] == "harmonic" else k[n] for n, s in ENDS_OF_SHAPES)
+    total = max(k["total_steps"], k["warmup_steps"] + (k["decay_steps"] or 0), 1)
+    return {**k, "warmup_start_lr": start, "eta_min": end, "total_steps": total}
+
+
+ENDS_OF_SHAPES = (("warmup_start_lr", "warmup"), ("eta_min", "decay"))
+
+WSD = Entry(
+    name="WSDSchedule",
+    kind=lambda b: lrax.WSDSchedule(b, 10, 45, 20, "1-sqrt", "cosine", 1e-4, 1e-3),
+    refuses={
+        "base_lr": RATES,
+        "warmup_steps": WHOLE + refuse(ValueError, 10_001),
+        "total_steps": COUNT + refuse(ValueError, 999),
+        "decay_steps": besides(WHOLE, None) + refuse(ValueError, 9_001),
+        "decay": SHAPE + refuse(ValueError, "harmonic"),
+        "warmup": SHAPE + refuse(ValueError, "harmonic"),
+        "warmup_start_lr": NON_NEGATIVE,
+        "eta_min": NON_NEGATIVE,
+    },
+    exact=warmup_stable_decay,
+    boundaries=phases,
+    end=lambda k: (k["total_steps"], k.get("eta_min", 0.0)),
+    rates=("warmup_start_lr", "eta_min"),
+    cases={
+        "warmup, stable, decay": args(
+            base_lr=3e-4,
+            warmup_steps=41,
+            total_steps=1100,
+            decay_steps=300,
+            decay="1-sqrt",
+            warmup="cosine",
+            warmup_start_lr=1e-6,
+            eta_min=1e-5,
+        ),
+        "warmup, decay": args(
+            base_lr=0.1, warmup_steps=10, total_steps=470, decay=("power", 3.0), warmup="square"
+        ),
+    },
+    at_horizon=lambda T: {
+        "warmup, stable, decay": args(
+            base_lr=0.1, warmup_steps=T // 10, total_steps=T, decay_steps=T // 5, decay="1-sqrt"
+        ),
+    },
+    empty={
+        "warmup alone": (args(base_lr=0.1, warmup_steps=5, total_steps=5, eta_min=0.01), 5, 0.01),
+        "no decay": (args(base_lr=0.1, warmup_steps=2, total_steps=9, decay_steps=0), 8, 0.1),
+        "decay alone": (args(base_lr=0.1, warmup_steps=0, total_steps=9, decay_steps=9), 0, 0.1),
+    },
+    not_smooth={
+        "roots of no length": args(
+            base_lr=0.1,
+            warmup_steps=0,
+            total_steps=5,
+            decay_steps=0,
+            decay="1-sqrt",
+            warmup=("power", 0.5),
+        ),
+    },
+    draws={
+        "base_lr": draws.rates,
+        "warmup_steps": draws.lengths,
+        "total_steps": draws.lengths,
+        "decay_steps": st.one_of(st.none(), draws.lengths),
+        "decay": draws.shapes,
+        "warmup": draws.shapes,
+        "warmup_start_lr": draws.floors,
+        "eta_min": draws.floors,
+    },
+    repaired=fitting,
+)
+
+
+# --- InverseSqrtLR ----------------------------------------------------------------------------------
+
+
+def inverse_sqrt(
+    t, base_lr, warmup_steps=0, timescale=None, power=0.5, eta_min=0.0, warmup_start_lr=0.0
+):
+    if t < warmup_steps:
+        return between(line, warmup_start_lr, base_lr, t, warmup_steps)
+    scale = number(timescale or warmup_steps or 1)
+    left = (scale / (scale + number(t) - warmup_steps)) ** number(power)
+    return number(eta_min) + (number(base_lr) - number(eta_min)) * left
+
+
+INVERSE_SQRT = Entry(
+    name="InverseSqrtLR",
+    kind=lambda b: lrax.InverseSqrtLR(b, 10, warmup_start_lr=1e-4),
+    refuses={
+        "base_lr": RATES,
+        "warmup_steps": WHOLE,
+        "timescale": besides(POSITIVE, None) + refuse(ValueError, 1e-201),
+        "power": POSITIVE,
+        "eta_min": NON_NEGATIVE,
+        "warmup_start_lr": NON_NEGATIVE,
+    },
+    exact=inverse_sqrt,
+    boundaries=lambda k, last: {k.get("warmup_steps", 0)},
+    end=None,
+    rates=("warmup_start_lr", "eta_min"),
+    cases={
+        "inverse root": args(base_lr=0.1, warmup_steps=41, warmup_start_lr=1e-6),
+        "inverse power, upwards": args(base_lr=1e-5, timescale=0.7, power=0.01, eta_min=0.1),
+    },
+    at_horizon=lambda T: {"inverse root": args(base_lr=0.1, warmup_steps=T // 10, eta_min=1e-5)},
+    extreme=[
+        args(base_lr=0.1, timescale=1e-200, power=0.01, eta_min=0.2),
+        args(base_lr=0.1, timescale=1e300, power=100.0, eta_min=0.0),
+    ],
+    empty={"no warmup, no time scale": (args(base_lr=0.1, warmup_steps=0, power=1.0), 1, 0.05)},
+    draws={
+        "base_lr": draws.rates,
+        "warmup_steps": draws.lengths,
+        "timescale": st.one_of(st.none(), st.floats(1e-6, 1e9)),
+        "power": draws.powers,
+        "eta_min": draws.floors,
+        "warmup_start_lr": draws.floors,
     },
 )

@@ -47,13 +47,16 @@ def powered(
 ) -> Value:
     """``end + (start - end) * kept ** power`` for two fractions of which ``kept + lost == 1``.
 
-    ``(4 + power) * 2**-53`` off, whichever is larger: nothing cancels. Where `kept` is 0 it is `end`
+    ``(6 + power) * 2**-53`` off, whichever is larger: nothing cancels. Where `kept` is 0 it is `end`
     itself, and no gradient sees the infinite slope that a root has there.
     """
     some = kept > 0
-    lr = start * x.power(x.where(some, kept, 1.0), power)
+    known = x.where(some, kept, 1.0)
+    lr = start * x.power(known, power)
     if is_traced(end) or end != 0:
-        lr = lr - end * x.expm1(power * x.log1p(-x.where(some, lost, 0.0)))
+        # Of the two fractions the smaller one has all the digits.
+        log = x.where(lost < 0.5, x.log1p(-x.minimum(lost, 0.5)), x.log(known))
+        lr = lr - end * x.expm1(power * log)
     return x.where(some, lr, end)
 
 

@@ -115,7 +115,7 @@ def _checked_function(name: str, function: Function) -> Function:
     if not first > last:
         raise ValueError(
             f"{name} must be a function that falls from 1 to 0 while the fraction that is done grows from 0 to 1, got "
-            f"{function!r:.80}, from {first:g} to {last:g}. A rise is its mirror in time: pass lambda p: f(1 - p)."
+            f"{function!r:.80}, which goes from {first:g} to {last:g}. A rise is its mirror in time: pass lambda p: f(1 - p)."
         )
     return function
 

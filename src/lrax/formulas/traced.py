@@ -69,6 +69,8 @@ class Traced:
     def __init__(self, integer: bool) -> None:
         self._integer = integer
         self.dtype = jax.dtypes.canonicalize_dtype(np.float64)
+        self._wide: dict[int, tuple[Any, Array]] = {}
+        """What was converted, by its id: one number stays one, wherever it stands."""
 
     def exp(self, a: Value) -> Value:
         a = self.minimum(a, LARGEST_EXPONENT)
@@ -83,7 +85,9 @@ class Traced:
             return np.asarray(values, self.dtype)
         if isinstance(values, tuple):
             return jnp.stack([jnp.asarray(value, self.dtype) for value in values])
-        return jnp.asarray(values, self.dtype)
+        if id(values) not in self._wide:
+            self._wide[id(values)] = values, jnp.asarray(values, self.dtype)
+        return self._wide[id(values)][1]
 
     def where(self, condition: Value, a: Value, b: Value) -> Value:
         if not isinstance(condition, jax.Array):

@@ -20,13 +20,14 @@ from .decay import (
     MultiStepLR,
     PolynomialLR,
     StepLR,
+    TokenPowerLR,
 )
 from .ends import WithCooldownLR, WithWarmupLR
-from .piecewise import LambdaLR, PiecewiseConstantSchedule
+from .piecewise import LambdaLR, PiecewiseConstantSchedule, PiecewiseSchedule
 from .plateau import ReduceLROnPlateau
 from .scheduler import LRScheduler
 from .shift import DelayLR, RepeatLR, StretchLR
-from .warmup import WarmupCosineSchedule, WarmupScheduler
+from .warmup import InverseSqrtLR, WarmupCosineSchedule, WarmupScheduler, WSDSchedule
 
 __all__ = [
     "ChainedScheduler",
@@ -37,6 +38,7 @@ __all__ = [
     "DelayLR",
     "ExponentialDecayLR",
     "ExponentialLR",
+    "InverseSqrtLR",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
@@ -45,6 +47,7 @@ __all__ = [
     "MultiStepLR",
     "OneCycleLR",
     "PiecewiseConstantSchedule",
+    "PiecewiseSchedule",
     "PolynomialLR",
     "ProductLR",
     "ReduceLROnPlateau",
@@ -53,6 +56,8 @@ __all__ = [
     "StepLR",
     "StretchLR",
     "SumLR",
+    "TokenPowerLR",
+    "WSDSchedule",
     "WarmupCosineSchedule",
     "WarmupScheduler",
     "WithCooldownLR",

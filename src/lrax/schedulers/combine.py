@@ -36,9 +36,9 @@ class _Combined(Formula):
         traced = [base for base in bases if _checks.is_traced(base)]
         if traced:
             with wide():
-                own = self.combined(bases, Traced(False)).astype(
-                    jnp.result_type(*traced, np.float32)
-                )
+                x = Traced(False)
+                own = self.combined(map(x.array, bases), x)
+                own = own.astype(jnp.result_type(*traced, np.float32))
         else:
             own = self.combined(bases, HOST)
         object.__setattr__(self, "own", own)

@@ -11,7 +11,8 @@ from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.evaluate import is_concrete, traced_integers
 from ..formulas.formula import Formula
 from ..formulas.phases import way
-from ..formulas.pieces import ramp
+from ..formulas.pieces import powered, ramp
+from ..formulas.shapes import half_cosine
 from ..states.view import View
 from .scheduler import LRScheduler
 
@@ -23,9 +24,15 @@ _CYCLES = 32
 class _Cosine(Formula):
     T_max: Number
     eta_min: Number
+    exponent: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        return ramp(x, base, self.eta_min, t, self.T_max, "cosine")
+        if not _checks.is_traced(self.exponent) and self.exponent == 1:  # as mostly
+            return ramp(x, base, self.eta_min, t, self.T_max, "cosine")
+        done = x.minimum(t, self.T_max)
+        kept = half_cosine(x, (self.T_max - done) / self.T_max)
+        lost = half_cosine(x, done / self.T_max)
+        return powered(x, base, self.eta_min, kept, lost, self.exponent)
 
     def constant_from(self, base: Number) -> Number | None:
         return self.T_max
@@ -42,8 +49,9 @@ class CosineAnnealingLR(LRScheduler):
 
     At epoch t, which is after t calls of ``step()``::
 
-        lr(t) = eta_min + (base_lr - eta_min) * (1 + cos(pi * t / T_max)) / 2     t < T_max
-                eta_min                                                           t >= T_max
+        lr(t) = eta_min + (base_lr - eta_min) * c(t) ** exponent     t < T_max
+                eta_min                                              t >= T_max
+        c(t)  = (1 + cos(pi * t / T_max)) / 2
 
     Parameters
     ----------
@@ -55,6 +63,8 @@ class CosineAnnealingLR(LRScheduler):
         Last learning rate, >= 0, of every parameter group.
     last_epoch : int, default 0
         Epoch to start at, >= 0; -1 means 0.
+    exponent : float, default 1.0
+        How early it falls: above 1 earlier, below 1 later, > 0.
 
     Raises
     ------
@@ -71,12 +81,12 @@ class CosineAnnealingLR(LRScheduler):
 
     Notes
     -----
-    - torch: the same values up to `T_max`. After it torch rises again, to `base_lr` at 2 * `T_max`;
-      here the learning rate stays at `eta_min`. torch goes on from the learning rate it finds, so a
-      change by hand lasts; here the next ``step()`` ends it.
-    - braintools: the same values.
-    - optax: ``cosine_decay_schedule(base_lr, T_max, alpha=eta_min / base_lr)``, in float32: with
-      T_max = 100 000 it is 0 one step before the end instead of 2.5e-10 * `base_lr`.
+    - torch: the same values up to `T_max`; it has no exponent. After it torch rises again, to
+      `base_lr` at 2 * `T_max`; here the learning rate stays at `eta_min`. torch goes on from the
+      learning rate it finds, so a change by hand lasts; here the next ``step()`` ends it.
+    - braintools: the same values, with exponent 1.
+    - optax: ``cosine_decay_schedule(base_lr, T_max, eta_min / base_lr, exponent)``, in float32:
+      with T_max = 100 000 it is 0 one step before the end instead of 2.5e-10 * `base_lr`.
 
     References
     ----------
@@ -85,10 +95,18 @@ class CosineAnnealingLR(LRScheduler):
     """
 
     def __init__(
-        self, base_lr: RatesLike = 1e-3, T_max: int = 50, eta_min: float = 0, last_epoch: int = 0
+        self,
+        base_lr: RatesLike = 1e-3,
+        T_max: int = 50,
+        eta_min: float = 0,
+        last_epoch: int = 0,
+        *,
+        exponent: float = 1.0,
     ) -> None:
         formula = _Cosine(
-            _checks.integer("T_max", T_max, low=1), _checks.non_negative("eta_min", eta_min)
+            _checks.integer("T_max", T_max, low=1),
+            _checks.non_negative("eta_min", eta_min),
+            _checks.positive("exponent", exponent),
         )
         super().__init__(base_lr, last_epoch, formula=formula)
 

@@ -11,7 +11,7 @@ from .._types import Number, RatesLike, Scalar, Value
 from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.formula import Formula
 from ..formulas.phases import merged, way
-from ..formulas.pieces import growth, powered, ramp
+from ..formulas.pieces import MOST, growth, powered, ramp
 from .scheduler import LRScheduler
 
 
@@ -379,40 +379,43 @@ class ExponentialDecayLR(LRScheduler):
 class _Polynomial(Formula):
     total_iters: Number
     power: Number
+    eta_min: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         done = x.minimum(t, self.total_iters)
         lost, kept = done / self.total_iters, (self.total_iters - done) / self.total_iters
-        return powered(x, base, 0.0, kept, lost, self.power)
+        return powered(x, base, self.eta_min, kept, lost, self.power)
 
     def constant_from(self, base: Number) -> Number | None:
         return self.total_iters
 
     def phase_at(self, t: Number, base: Number) -> str:
-        return "decay" if t < self.total_iters else "stable"
+        return way(base, self.eta_min) if t < self.total_iters else "stable"
 
 
 class PolynomialLR(LRScheduler):
-    """Decay to zero along a power of the fraction that is left.
+    """Decay to zero, or to `eta_min`, along a power of the fraction that is left.
 
     ``power=1`` is the linear decay of fine-tuning recipes, 0.9 the usual choice in segmentation.
-    For a linear decay that ends above zero use LinearLR.
+    WSDSchedule has more shapes, and a warmup.
 
-    At epoch t, which is after t calls of ``step()``::
+    At epoch t, which is after t calls of ``step()``, with N = total_iters::
 
-        lr(t) = base_lr * (1 - t / total_iters) ** power     t < total_iters
-                0                                            t >= total_iters
+        lr(t) = eta_min + (base_lr - eta_min) * (1 - t / N) ** power     t < N
+                eta_min                                                  t >= N
 
     Parameters
     ----------
     base_lr : float or list of float, default 0.001
         Learning rate at epoch 0, >= 0; a list has one entry for each parameter group.
     total_iters : int, default 5
-        Epochs until zero, >= 1.
+        Epochs until `eta_min`, >= 1.
     power : float, default 1.0
         Exponent, > 0.
     last_epoch : int, default 0
         Epoch to start at, >= 0; -1 means 0.
+    eta_min : float, default 0.0
+        Last learning rate, >= 0, of every parameter group.
 
     Raises
     ------
@@ -429,12 +432,12 @@ class PolynomialLR(LRScheduler):
 
     Notes
     -----
-    - torch: the same values. With ``total_iters=0`` its learning rate is constant, as it is with
-      ``power=0`` (a negative power makes it grow); these are errors here. It multiplies the
+    - torch: the same values, down to 0. With ``total_iters=0`` its learning rate is constant, as it
+      is with ``power=0`` (a negative power makes it grow); these are errors here. It multiplies the
       learning rate it finds, so a change by hand lasts; here the next ``step()`` ends it.
-    - braintools: the same values; it takes ``power=0``.
-    - optax: ``polynomial_schedule(base_lr, 0, power, total_iters)``, constant for
-      ``total_iters=0``. Its end value and its delay are LambdaLR's or SequentialLR's business here.
+    - braintools: the same values, down to 0; it takes ``power=0``.
+    - optax: ``polynomial_schedule(base_lr, eta_min, power, total_iters)``, constant for
+      ``total_iters=0``. Its delay is SequentialLR's business here.
 
     References
     ----------
@@ -448,9 +451,13 @@ class PolynomialLR(LRScheduler):
         total_iters: int = 5,
         power: float = 1.0,
         last_epoch: int = 0,
+        *,
+        eta_min: float = 0.0,
     ) -> None:
         formula = _Polynomial(
-            _checks.integer("total_iters", total_iters, low=1), _checks.positive("power", power)
+            _checks.integer("total_iters", total_iters, low=1),
+            _checks.positive("power", power),
+            _checks.non_negative("eta_min", eta_min),
         )
         super().__init__(base_lr, last_epoch, formula=formula)
 
@@ -613,6 +620,102 @@ class ConstantLR(LRScheduler):
     ) -> None:
         formula = _Constant(
             _checks.non_negative("factor", factor), _checks.integer("total_iters", total_iters)
+        )
+        super().__init__(base_lr, last_epoch, formula=formula)
+
+
+@dataclasses.dataclass(frozen=True)
+class _TokenPower(Formula):
+    batch_size: Number
+    a: Number
+    power: Number
+
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
+        begun = t > 0
+        height = x.minimum(self.batch_size * self.a, MOST)  # not infinite
+        lr = height * x.power(x.where(begun, t, 1), -self.power)
+        return x.where(begun, x.minimum(base, lr), base)
+
+    def constant_from(self, base: Number) -> Number | None:
+        return None if base else 0
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        return iter((self._begin(base),) if base else ())
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        return "decay" if base and t >= self._begin(base) else "stable"
+
+    def _begin(self, base: Number) -> float:
+        """Where the power falls below the base learning rate."""
+        try:
+            return math.pow(self.batch_size * self.a / base, 1 / self.power)
+        except OverflowError:
+            return math.inf
+
+
+class TokenPowerLR(LRScheduler):
+    """Decay with a power of the number of tokens: the Power scheduler.
+
+    For language models whose number of tokens is open: `a` and `power` are the same for all lengths
+    and all sizes of batches. Here an epoch is a token. Its recipe has a warmup before and a decay
+    after it.
+
+    At token t::
+
+        lr(t) = min(base_lr, batch_size * a * t ** -power)     t > 0
+                base_lr                                        t = 0
+
+    It has no end. ``scheduler(tokens)`` is exact for token counts up to 2 ** 53, but the clock,
+    which ``step()`` moves, ends at 2 ** 31 - 1: ``.stretch(1 / tokens_per_step)`` makes a schedule
+    of it that counts steps.
+
+    Parameters
+    ----------
+    base_lr : float or list of float, default 0.001
+        Highest learning rate, >= 0; a list has one entry for each parameter group.
+    batch_size : int, default 1
+        Sequences in a batch, >= 1.
+    a : float, default 4.6
+        Learning rate for a batch of one sequence at token 1, > 0.
+    power : float, default 0.51
+        Exponent, > 0.
+    last_epoch : int, default 0
+        Epoch (here: token) to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> scheduler = lrax.TokenPowerLR(base_lr=0.02, batch_size=1024)
+    >>> print([f"{scheduler(tokens):.2e}" for tokens in (0, 10**10, 10**11, 10**12)])
+    ['2.00e-02', '2.00e-02', '1.16e-02', '3.57e-03']
+
+    Notes
+    -----
+    - torch, braintools and optax have no such class; there it is a function of the number of steps.
+
+    References
+    ----------
+    Y. Shen et al., "Power Scheduler: A Batch Size and Token Number Agnostic Learning Rate
+    Scheduler", https://arxiv.org/abs/2408.13359
+    """
+
+    def __init__(
+        self,
+        base_lr: RatesLike = 1e-3,
+        batch_size: int = 1,
+        a: float = 4.6,
+        power: float = 0.51,
+        last_epoch: int = 0,
+    ) -> None:
+        formula = _TokenPower(
+            _checks.integer("batch_size", batch_size, low=1),
+            _checks.positive("a", a),
+            _checks.positive("power", power),
         )
         super().__init__(base_lr, last_epoch, formula=formula)
 

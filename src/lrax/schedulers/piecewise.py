@@ -1,14 +1,20 @@
 """Schedules given by values or by a function."""
 
+import bisect
 import dataclasses
+import functools
+import itertools
 from collections.abc import Iterator, Sequence
 
 from .. import _checks
 from .._types import Function, Number, RatesLike, Value
+from ..formulas import shapes
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
-from ..formulas.pieces import check_scalable, ratio
+from ..formulas.phases import way
+from ..formulas.pieces import check_scalable, ramp, ratio
 from ..formulas.schedule import Member
+from ..formulas.shapes import Shape
 from .scheduler import LRScheduler
 
 
@@ -44,8 +50,9 @@ class PiecewiseConstantSchedule(LRScheduler):
         lr(t) = values[n]        n = number of boundaries <= t
 
     After the last boundary the learning rate is ``values[-1]``. The values are learning rates, not
-    factors. A parameter group that was added with a learning rate b of its own follows
-    ``values[n] * b / values[0]``, for which ``values[0]`` must not be 0.
+    factors of `base_lr`, as those of PiecewiseSchedule are, which goes through points. A parameter
+    group that was added with a learning rate b of its own follows ``values[n] * b / values[0]``,
+    for which ``values[0]`` must not be 0.
     Traced boundaries have to be in order, too; else the learning rate is not defined.
 
     Parameters
@@ -98,6 +105,122 @@ class PiecewiseConstantSchedule(LRScheduler):
             )
         bases = [rates[0]] * len(_checks.learning_rates("base_lr", base_lr))
         super().__init__(bases, last_epoch, formula=_PiecewiseConstant(starts, rates))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Piecewise(Formula):
+    epochs: tuple[Number, ...]
+    values: tuple[Number, ...]
+    interpolation: Shape
+
+    @functools.cached_property
+    def starts(self) -> tuple[Number, ...]:
+        """Where each piece begins; the first and the last one have no length."""
+        return (0, *self.epochs)
+
+    @functools.cached_property
+    def lengths(self) -> tuple[Number, ...]:
+        lengths = [end - start for start, end in itertools.pairwise(self.epochs)]
+        return (0, *lengths, 0)
+
+    @functools.cached_property
+    def first(self) -> tuple[Number, ...]:
+        return (self.values[0], *self.values)
+
+    @functools.cached_property
+    def last(self) -> tuple[Number, ...]:
+        return (*self.values, self.values[-1])
+
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
+        tables = self.first, self.last, self.starts, self.lengths
+        first, last, start, length = (x.steps(self.epochs, t, table) for table in tables)
+        return base * ramp(x, first, last, t - start, length, self.interpolation)
+
+    def constant_from(self, base: Number) -> Number | None:
+        return self.epochs[-1]
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        return iter(self.epochs)
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        piece = bisect.bisect_right(self.epochs, t)
+        first, last = self.first[piece], self.last[piece]
+        return "stable" if first == last else way(first, last)
+
+
+class PiecewiseSchedule(LRScheduler):
+    """Go through given points, in straight lines or along another shape.
+
+    For every schedule that one could draw: warmups, plateaus, decays and jumps in any order. The
+    values are factors of `base_lr`; PiecewiseConstantSchedule holds learning rates between its
+    boundaries.
+
+    At epoch t, which is after t calls of ``step()``, for epochs[n] <= t < epochs[n + 1]::
+
+        p     = (t - epochs[n]) / (epochs[n + 1] - epochs[n])
+        a, b  = values[n], values[n + 1]
+        lr(t) = base_lr * (b + (a - b) * fall(p))         a >= b, with fall(0) = 1 and fall(1) = 0
+                base_lr * (a + (b - a) * fall(1 - p))     a < b
+
+    Before the first point it is ``base_lr * values[0]``, after the last one ``base_lr *
+    values[-1]``. An epoch that is given twice is a jump: from it on the later value counts. Traced
+    epochs have to be in order, too; else the learning rate is not defined.
+
+    Parameters
+    ----------
+    base_lr : float or list of float
+        Learning rate where the value is 1, >= 0; a list has one entry for each parameter group.
+    epochs : sequence of int
+        Epochs of the points, at least one, >= 0, in non-decreasing order.
+    values : sequence of float
+        Factors of `base_lr` there, >= 0, one for each of `epochs`.
+    interpolation : str, tuple or callable, default "linear"
+        Shape of the way between two points: "linear" (fall(p) = 1 - p), "cosine", "1-sqrt",
+        "square", "exponential", "power", "log", "rex", "tanh", "harmonic" (for values > 0),
+        "constant", a pair like ("power", 3.0), or a function fall(p).
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> import numpy as np
+    >>> scheduler = lrax.PiecewiseSchedule(0.1, epochs=[0, 2, 4, 4, 6], values=[0, 1, 1, 0.5, 0.3])
+    >>> print(scheduler(np.arange(8)))
+    [0.   0.05 0.1  0.1  0.05 0.04 0.03 0.03]
+
+    Notes
+    -----
+    - optax: ``piecewise_interpolate_schedule(interpolation, init_value, boundaries_and_scales)``,
+      "linear" or "cosine", whose first point is at 0 and whose scales multiply up.
+    - torch and braintools have no such class; there it is a function of the epoch.
+    """
+
+    def __init__(
+        self,
+        base_lr: RatesLike,
+        epochs: Sequence[int],
+        values: Sequence[float],
+        interpolation: Shape = "linear",
+        last_epoch: int = 0,
+    ) -> None:
+        starts = _checks.milestones("epochs", epochs)
+        factors = _checks.sequence("values", values, _checks.non_negative, of="numbers")
+        if not starts or len(factors) != len(starts):
+            raise ValueError(
+                "values must have one entry for each of epochs, of which there must be at least one, got "
+                f"{len(factors)} values for {len(starts)} epochs."
+            )
+        shape = shapes.checked("interpolation", interpolation)
+        ends = {f"values[{i}]": factor for i, factor in enumerate(factors)}
+        shapes.check_ends("interpolation", shape, **ends)
+        formula = _Piecewise(starts, factors, shape)
+        super().__init__(base_lr, last_epoch, formula=formula)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,14 +1,17 @@
-"""Warmup, alone and followed by a cosine."""
+"""Warmup, alone and followed by a decay."""
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 from .. import _checks
 from .._types import Number, RatesLike, Value
+from ..formulas import shapes
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
 from ..formulas.phases import way
-from ..formulas.pieces import ramp
+from ..formulas.pieces import powered, ramp
+from ..formulas.shapes import Shape
 from .scheduler import LRScheduler
 
 
@@ -100,10 +103,8 @@ class _WarmupCosine(Formula):
     eta_min: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        warmup = ramp(x, self.warmup_start_lr, base, t, self.warmup_steps)
         decay_steps = self.total_steps - self.warmup_steps
-        decay = ramp(x, base, self.eta_min, t - self.warmup_steps, decay_steps, "cosine")
-        return x.where(t < self.warmup_steps, warmup, decay)
+        return _rise_and_fall(self, t, base, x, decay_steps, "linear", "cosine")
 
     def constant_from(self, base: Number) -> Number | None:
         return self.total_steps
@@ -115,6 +116,15 @@ class _WarmupCosine(Formula):
         if t < self.warmup_steps:
             return way(self.warmup_start_lr, base)
         return way(base, self.eta_min) if t < self.total_steps else "stable"
+
+
+def _rise_and_fall(
+    f: Any, t: Value, base: Value, x: Arithmetic, decay_steps: Value, warmup: Shape, decay: Shape
+) -> Value:
+    """The warmup while it lasts, and then the decay, which ends at `total_steps`."""
+    rise = ramp(x, f.warmup_start_lr, base, t, f.warmup_steps, warmup)
+    fall = ramp(x, base, f.eta_min, t - (f.total_steps - decay_steps), decay_steps, decay)
+    return x.where(t < f.warmup_steps, rise, fall)
 
 
 class WarmupCosineSchedule(LRScheduler):
@@ -183,20 +193,279 @@ class WarmupCosineSchedule(LRScheduler):
         eta_min: float = 0.0,
         last_epoch: int = 0,
     ) -> None:
-        warmup_steps = _checks.integer("warmup_steps", warmup_steps)
-        total_steps = _checks.integer("total_steps", total_steps, low=1)
-        if (
-            not (_checks.is_traced(warmup_steps) or _checks.is_traced(total_steps))
-            and total_steps < warmup_steps
-        ):
-            raise ValueError(
-                f"total_steps must be >= warmup_steps, which it includes, got {total_steps} < {warmup_steps}. "
-                "For a cosine of n steps after the warmup pass total_steps = warmup_steps + n."
-            )
+        warmup_steps, total_steps = _lengths(warmup_steps, total_steps, "cosine")
         formula = _WarmupCosine(
             warmup_steps,
             total_steps,
             _checks.non_negative("warmup_start_lr", warmup_start_lr),
             _checks.non_negative("eta_min", eta_min),
+        )
+        super().__init__(base_lr, last_epoch, formula=formula)
+
+
+def _lengths(warmup_steps: Any, total_steps: Any, rest: str) -> tuple[Number, Number]:
+    """The lengths of the warmup and of the whole, of which it is a part."""
+    warmup_steps = _checks.integer("warmup_steps", warmup_steps)
+    total_steps = _checks.integer("total_steps", total_steps, low=1)
+    if (
+        not (_checks.is_traced(warmup_steps) or _checks.is_traced(total_steps))
+        and total_steps < warmup_steps
+    ):
+        raise ValueError(
+            f"total_steps must be >= warmup_steps, which it includes, got {total_steps} < {warmup_steps}. "
+            f"For a {rest} of n steps after the warmup pass total_steps = warmup_steps + n."
+        )
+    return warmup_steps, total_steps
+
+
+@dataclasses.dataclass(frozen=True)
+class _WarmupStableDecay(Formula):
+    warmup_steps: Number
+    total_steps: Number
+    decay_steps: Number | None
+    decay: Shape
+    warmup: Shape
+    warmup_start_lr: Number
+    eta_min: Number
+
+    def decay_length(self) -> Value:
+        """All that is left, if it is None, which it is with traced lengths only."""
+        left = self.total_steps - self.warmup_steps
+        return left if self.decay_steps is None else self.decay_steps
+
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
+        length = self.decay_length()
+        lr = _rise_and_fall(self, t, base, x, length, self.warmup, self.decay)
+        stable = (t >= self.warmup_steps) & (t < self.total_steps - length)
+        return x.where(stable, base, lr)
+
+    def constant_from(self, base: Number) -> Number | None:
+        return self.total_steps
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        begin = self.total_steps - self.decay_length()
+        return iter((self.warmup_steps, begin, self.total_steps))
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        if t < self.warmup_steps:
+            return way(self.warmup_start_lr, base)
+        if not self.total_steps - self.decay_length() <= t < self.total_steps:
+            return "stable"
+        return way(base, self.eta_min)
+
+    def check_base(self, base: Number) -> None:
+        shapes.check_ends("warmup", self.warmup, base_lr=base, warmup_start_lr=self.warmup_start_lr)
+        shapes.check_ends("decay", self.decay, base_lr=base, eta_min=self.eta_min)
+
+
+class WSDSchedule(LRScheduler):
+    """Warmup, then the base learning rate, then a decay: warmup-stable-decay, or trapezoid.
+
+    For trainings whose length is open: up to the decay, which may be short, it doesn't depend on
+    it, and every checkpoint of the stable phase can be decayed. WarmupCosineSchedule needs to know.
+
+    At epoch t, which is after t calls of ``step()``, with W = warmup_steps, N = total_steps and
+    D = decay_steps, where fall(p) leads from fall(0) = 1 to fall(1) = 0::
+
+        lr(t) = warmup_start_lr + (base_lr - warmup_start_lr) * fall(1 - t / W)  t < W, `warmup`
+                base_lr                                                          W <= t < N - D
+                eta_min + (base_lr - eta_min) * fall((t - (N - D)) / D)          t < N, `decay`
+                eta_min                                                          t >= N
+
+    Here base_lr > warmup_start_lr and base_lr > eta_min; a warmup that falls and a decay that rises
+    are the other way round. Where traced arguments have W + D > N there is no stable phase: the
+    warmup goes on to W, into the middle of the decay.
+
+    Parameters
+    ----------
+    base_lr : float or list of float, default 0.001
+        Learning rate between warmup and decay, >= 0; a list has one entry for each group.
+    warmup_steps : int, default 1000
+        Length of the warmup in epochs (here: training steps), >= 0; 0 means none.
+    total_steps : int, default 10000
+        Length of all three phases together, >= 1.
+    decay_steps : int, optional
+        Length of the decay, from 0 to ``total_steps - warmup_steps``; None: all of that.
+    decay, warmup : str, tuple or callable, default "linear" and "linear"
+        Shapes: "linear", "cosine", "1-sqrt", "square", "exponential", "power", "log", "rex",
+        "tanh", "harmonic" (between rates > 0), "constant", ("power", 3.0), or a function fall(p).
+    warmup_start_lr, eta_min : float, default 0.0 and 0.0
+        First and last learning rate, >= 0, of every parameter group.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax, numpy as np
+    >>> scheduler = lrax.WSDSchedule(1.0, 2, total_steps=8, decay_steps=4, decay="1-sqrt")
+    >>> print(scheduler(np.arange(9)).round(3))
+    [0.    0.5   1.    1.    1.    0.5   0.293 0.134 0.   ]
+
+    Notes
+    -----
+    - torch, braintools: no such class. optax: ``join_schedules`` of three schedules.
+    - With ``decay="cosine"`` and `decay_steps` None it is WarmupCosineSchedule, to the bit.
+
+    References
+    ----------
+    S. Hu et al., "MiniCPM", https://arxiv.org/abs/2404.06395
+    A. Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations"
+    (1-sqrt), https://arxiv.org/abs/2405.18392
+    """
+
+    def __init__(
+        self,
+        base_lr: RatesLike = 1e-3,
+        warmup_steps: int = 1000,
+        total_steps: int = 10000,
+        decay_steps: int | None = None,
+        decay: Shape = "linear",
+        warmup: Shape = "linear",
+        warmup_start_lr: float = 0.0,
+        eta_min: float = 0.0,
+        last_epoch: int = 0,
+    ) -> None:
+        warmup_steps, total_steps = _lengths(warmup_steps, total_steps, "decay")
+        formula = _WarmupStableDecay(
+            warmup_steps,
+            total_steps,
+            _decay_steps(decay_steps, warmup_steps, total_steps),
+            shapes.checked("decay", decay),
+            shapes.checked("warmup", warmup),
+            _checks.non_negative("warmup_start_lr", warmup_start_lr),
+            _checks.non_negative("eta_min", eta_min),
+        )
+        bases = _checks.learning_rates("base_lr", base_lr)
+        for base in bases:
+            formula.check_base(base)
+        super().__init__(bases, last_epoch, formula=formula)
+
+
+def _decay_steps(value: Any, warmup_steps: Number, total_steps: Number) -> Number | None:
+    """The length of the decay; None if it follows from what is traced."""
+    traced = _checks.is_traced(warmup_steps) or _checks.is_traced(total_steps)
+    if value is None:
+        return None if traced else total_steps - warmup_steps
+    steps = _checks.integer("decay_steps", value)
+    if not traced and not _checks.is_traced(steps) and warmup_steps + steps > total_steps:
+        raise ValueError(
+            "decay_steps must be <= total_steps - warmup_steps, which is all that the warmup leaves, got "
+            f"{steps} > {total_steps} - {warmup_steps}. Pass total_steps={warmup_steps + steps}, or a shorter decay."
+        )
+    return steps
+
+
+_SHORTEST = 1e-200
+"""Of time scales: the share that is left at the end of the clock is a normal float64."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _InverseSqrt(Formula):
+    warmup_steps: Number
+    timescale: Number | None
+    power: Number
+    eta_min: Number
+    warmup_start_lr: Number
+
+    def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
+        tau = self.timescale
+        if tau is None:  # which it is with a traced warmup only
+            tau = x.where(self.warmup_steps > 0, self.warmup_steps, 1)
+        rise = ramp(x, self.warmup_start_lr, base, t, self.warmup_steps)
+        since = x.maximum(t - self.warmup_steps, 0)
+        kept, lost = tau / (tau + since), since / (tau + since)
+        fall = powered(x, base, self.eta_min, kept, lost, self.power)
+        return x.where(t < self.warmup_steps, rise, fall)
+
+    def changes(self, base: Number) -> Iterator[Number]:
+        return iter((self.warmup_steps,))
+
+    def phase_at(self, t: Number, base: Number) -> str:
+        rises = t < self.warmup_steps
+        return way(self.warmup_start_lr, base) if rises else way(base, self.eta_min)
+
+
+class InverseSqrtLR(LRScheduler):
+    """Linear warmup, then a decay with the square root of the time, or another power of it.
+
+    For trainings without a fixed end: it never stops falling, but ever more slowly. With
+    ``power=1`` it is inverse time decay. With a fixed length WSDSchedule ends lower.
+
+    At epoch t, which is after t calls of ``step()``, with W = warmup_steps and tau = timescale::
+
+        lr(t) = warmup_start_lr + (base_lr - warmup_start_lr) * t / W                t < W
+                eta_min + (base_lr - eta_min) * (tau / (tau + t - W)) ** power       t >= W
+
+    With tau = W, which is the default, that is ``base_lr * (W / t) ** power`` where eta_min is 0.
+    It has no end.
+
+    Parameters
+    ----------
+    base_lr : float or list of float, default 0.001
+        Highest learning rate, >= 0; a list has one entry for each parameter group.
+    warmup_steps : int, default 0
+        Length of the warmup in epochs (here: training steps), >= 0; 0 means none.
+    timescale : float, optional
+        Epochs after the warmup in which it falls to ``0.5 ** power``, >= 1e-200; None:
+        `warmup_steps`, or 1 if that is 0.
+    power : float, default 0.5
+        Exponent, > 0.
+    eta_min : float, default 0.0
+        Learning rate that it approaches, >= 0, of every parameter group.
+    warmup_start_lr : float, default 0.0
+        Learning rate at epoch 0, >= 0, of every parameter group.
+    last_epoch : int, default 0
+        Epoch to start at, >= 0; -1 means 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> import numpy as np
+    >>> scheduler = lrax.InverseSqrtLR(base_lr=1.0, warmup_steps=4)
+    >>> print(scheduler(np.array([0, 2, 4, 8, 16, 64])).round(3))
+    [0.    0.5   1.    0.707 0.5   0.25 ]
+
+    Notes
+    -----
+    - torch, braintools and optax have no such class; there it is a function of the epoch.
+    - Hugging Face's `get_inverse_sqrt_schedule` has the same values, fairseq's `inverse_sqrt` too.
+
+    References
+    ----------
+    A. Vaswani et al., "Attention Is All You Need", https://arxiv.org/abs/1706.03762
+    X. Zhai et al., "Scaling Vision Transformers", https://arxiv.org/abs/2106.04560
+    """
+
+    def __init__(
+        self,
+        base_lr: RatesLike = 1e-3,
+        warmup_steps: int = 0,
+        timescale: float | None = None,
+        power: float = 0.5,
+        eta_min: float = 0.0,
+        warmup_start_lr: float = 0.0,
+        last_epoch: int = 0,
+    ) -> None:
+        warmup_steps = _checks.integer("warmup_steps", warmup_steps)
+        if timescale is not None:
+            timescale = _checks.real("timescale", timescale, low=_SHORTEST)
+        elif not _checks.is_traced(warmup_steps):
+            timescale = warmup_steps or 1
+        formula = _InverseSqrt(
+            warmup_steps,
+            timescale,
+            _checks.positive("power", power),
+            _checks.non_negative("eta_min", eta_min),
+            _checks.non_negative("warmup_start_lr", warmup_start_lr),
         )
         super().__init__(base_lr, last_epoch, formula=formula)

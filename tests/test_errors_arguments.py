@@ -104,6 +104,26 @@ METHODS = {  # the object, how its method is called otherwise, and the rows
     "LRScheduler.lr_at": (lrax.StepLR, {}, {"epoch": ANY_EPOCH}),
     "LRScheduler.step": (lrax.StepLR, {}, {"epoch": JUMP, "metric": refuse(TypeError, 0.5, "3", NAN)}),
     "LRScheduler.apply": (lrax.StepLR, {}, {"fn": CALLBACK}),
+    **{
+        f"LRScheduler.{method}": (
+            lrax.StepLR,
+            {k: v for k, v in registry.VALID[kind].items() if k != "scheduler"},
+            {k: rows for k, rows in REFUSES[kind].items() if k not in ("scheduler", "last_epoch")},
+        )
+        for method, kind in {
+            "delay": "DelayLR",
+            "stretch": "StretchLR",
+            "repeat": "RepeatLR",
+            "with_warmup": "WithWarmupLR",
+            "with_cooldown": "WithCooldownLR",
+        }.items()
+    },
+    "LRScheduler.clip": (
+        lrax.StepLR,
+        {"low": 0.0, "high": 1.0},
+        {k: besides(NON_NEGATIVE, STEP) for k in ("low", "high")},
+    ),
+    "LRScheduler.phase_at": (lrax.StepLR, {}, {"epoch": NON_NEGATIVE}),
     "LRScheduler.attach_optimizer": (lrax.StepLR, {}, {"optimizer": OPTIMIZERS}),
     "LRScheduler.load_state_dict": (
         lrax.StepLR,

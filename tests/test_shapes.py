@@ -1,6 +1,8 @@
 """The ways from one learning rate to another: every shape against its formula in 50 digits."""
 
 import dataclasses
+import re
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 import lrax
-from exact import BOUND, LAST_EPOCH, ulps, way
+from exact import BOUND, LAST_EPOCH, fall, mp, ulps, way
 from lrax import formulas
 
 NAMES = ["linear", "cosine", "1-sqrt", "square", "power", "exponential", "log", "rex", "tanh", "constant", "harmonic"]  # fmt: skip
@@ -91,3 +93,13 @@ def test_a_function_of_the_fraction_is_a_fall_and_rises_as_its_mirror():
             np.testing.assert_allclose(down(module.asarray(t)), 0.2 + 0.8 * wanted, rtol=1e-6)
             np.testing.assert_allclose(up(module.asarray(t)), 0.2 + 0.8 * mirrored, rtol=1e-6)
         np.testing.assert_allclose([down(v) for v in t.tolist()], down(t), rtol=0)
+
+
+def test_the_table_of_the_page():
+    page = (Path(__file__).parents[1] / "docs" / "shapes.md").read_text(encoding="utf-8")
+    rows = re.findall(r'^\| `"(.*?)"` \|.*\| ([\d., ]+?)(?: \(.*\))? \| .* \|$', page, re.MULTILINE)
+    assert sorted(name for name, _ in rows) == sorted(NAMES)
+    for name, numbers in rows:
+        wanted = [fall(name, mp.mpf(p) / 4, 1, mp.mpf(1) / 10) for p in range(5)]
+        found = [float(number) for number in numbers.split(", ")]
+        np.testing.assert_allclose(found, [float(w) for w in wanted], atol=5.1e-5, rtol=0)

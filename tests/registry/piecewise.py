@@ -128,7 +128,7 @@ PIECEWISE = Entry(
         "jump at the end": (args(base_lr=0.1, epochs=[0, 9, 9], values=[1.0, 2.0, 0.5]), 9, 0.05),
     },
     not_smooth={
-        "values at 0": args(
+        "factors from 0": args(
             base_lr=0.1, epochs=[2, 5, 9], values=[0.0, 0.0, 1.0], interpolation=("power", 0.5)
         ),
     },

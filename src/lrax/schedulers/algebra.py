@@ -52,8 +52,12 @@ def _divided(scheduler: LRScheduler, number: Any) -> LRScheduler:
 
 
 def _clipped(scheduler: LRScheduler, low: Any, high: Any) -> LRScheduler:
-    numbers = not any(isinstance(v, LRScheduler) or _checks.is_traced(v) for v in (low, high))
-    if numbers and _checks.non_negative("low", low) > _checks.non_negative("high", high):
+    known = []
+    for name, bound in (("low", low), ("high", high)):
+        if not isinstance(bound, LRScheduler):
+            number = _checks.non_negative(name, bound)
+            known += [] if _checks.is_traced(number) else [number]
+    if len(known) == 2 and known[0] > known[1]:
         raise ValueError(f"low must be <= high, got {low!r} > {high!r}. Swap them.")
     return minimum(maximum(scheduler, low), high)
 

@@ -100,9 +100,7 @@ def test_waves(cycles):
     scheduler = lrax.get_scheduler("cosine", 0.1, **LENGTHS, num_cycles=cycles)
     expected = np.where(T < 3, 0.1 * T / 3, 0.1 * cosine(2 * cycles * (T - 3) / 10))
     assert_close(scheduler(T), expected)
-    floor = lrax.get_scheduler(
-        "cosine_with_min_lr", 0.1, **LENGTHS, num_cycles=cycles, min_lr=0.02
-    )
+    floor = lrax.get_scheduler("cosine_with_min_lr", 0.1, **LENGTHS, num_cycles=cycles, min_lr=0.02)
     assert_close(floor(T), np.where(T < 3, 0.1 * T / 3, 0.02 + expected * 0.8))
 
 
@@ -141,14 +139,28 @@ def test_no_warmup():
 
 def test_a_warmup_as_long_as_the_training():
     for name in ("linear", "cosine"):
-        assert_close(lrax.get_scheduler(name, 0.1, 4, 4)(np.arange(6)), [0, 0.025, 0.05, 0.075, 0, 0])
+        assert_close(
+            lrax.get_scheduler(name, 0.1, 4, 4)(np.arange(6)), [0, 0.025, 0.05, 0.075, 0, 0]
+        )
 
 
-def test_lengths_may_be_traced():
-    def rates(warmup, total):
-        return lrax.get_scheduler("linear", 0.1, warmup, total)(jnp.arange(13))
+TRACED = {
+    "linear": {},
+    "cosine": {},
+    "cosine_with_restarts": {"num_cycles": 3},
+    "polynomial": {"power": 2.0},
+    "inverse_sqrt": {},
+    "cosine_warmup_with_min_lr": {"min_lr_rate": 0.1},
+    "warmup_stable_decay": {"num_decay_steps": 4},
+}
 
-    assert_close(jax.jit(rates)(3, 13), lrax.get_scheduler("linear", 0.1, **LENGTHS)(T))
+
+@pytest.mark.parametrize("name", TRACED)
+def test_lengths_may_be_traced(name):
+    def rates(base_lr, warmup, total):
+        return lrax.get_scheduler(name, base_lr, warmup, total, **TRACED[name])(jnp.arange(13))
+
+    assert_close(jax.jit(rates)(0.1, 3, 13), rates(0.1, 3, 13))
 
 
 def test_what_is_made_is_described():
@@ -182,7 +194,7 @@ MISTAKES = [
         ValueError,
         (WSD, 0.1, 8, 10),
         {"num_decay_steps": 4},
-        "num_training_steps must be >= num_warmup_steps",
+        "num_training_steps must be >= num_warmup_steps . num_decay_steps, got 10 < 12",
     ),
     (
         ValueError,

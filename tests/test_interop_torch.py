@@ -95,7 +95,9 @@ def test_composites_hold_composites():
     ours = lrax.interop.from_torch(theirs)
     chained = lrax.interop.from_torch(stand_in(inner))
     assert_close(ours.lr_at(np.arange(6, 12)), chained.lr_at(np.arange(6)))
-    assert_close(ours.lr_at(np.arange(6)), np.array([[0.02 + 0.01 * t] for t in range(6)]) * [1, 0.2])
+    assert_close(
+        ours.lr_at(np.arange(6)), np.array([[0.02 + 0.01 * t] for t in range(6)]) * [1, 0.2]
+    )
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step:UserWarning")

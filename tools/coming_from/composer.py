@@ -44,7 +44,7 @@ def version(checkout):
 def cases(checkout):
     for key, (call, epochs, scale) in CASES.items():
         scheduler = eval(call, vars(library).copy())
-        values = [0.1 * scheduler(state(t), scale) for t in range(epochs)]
+        values = [0.1 * scheduler(state(t, scale), scale) for t in range(epochs)]
         yield case(key, f"{call}, max_duration='12ba', scale_schedule_ratio={scale}", values)
     call = "[CosineAnnealingScheduler(), StepScheduler(step_size='4ba', gamma=0.5)]"
     both = eval(call, vars(library).copy())
@@ -52,9 +52,9 @@ def cases(checkout):
     yield case("list", f"{call}, max_duration='12ba'", values)
 
 
-def state(batch):
+def state(batch, scale=1.0):
     return SimpleNamespace(
-        max_duration=Time.from_timestring("12ba"),
+        max_duration=Time(int(12 * scale), "ba"),  # which the Trainer scales itself
         timestamp=Timestamp(batch=batch, epoch=batch // 4, batch_in_epoch=batch % 4),
         dataloader_len=Time(4, "ba"),
     )

@@ -37,8 +37,7 @@ CASES = {
     ),
     "inverse_sqrt": ("'inverse_sqrt', optimizer, num_warmup_steps=3", 14),
     "inverse_sqrt_timescale": (
-        "'inverse_sqrt', optimizer, num_warmup_steps=3, "
-        "scheduler_specific_kwargs={'timescale': 7}",
+        "'inverse_sqrt', optimizer, num_warmup_steps=3, scheduler_specific_kwargs={'timescale': 7}",
         14,
     ),
     "cosine_with_min_lr": (

@@ -131,7 +131,7 @@ def _cosine_with_restarts(
 ) -> LRScheduler:
     warmup, total = _lengths(num_warmup_steps, num_training_steps, 1)
     cycles, length = _checks.integer("num_cycles", num_cycles, low=1), total - warmup
-    if length % cycles == 0:
+    if not _checks.is_traced(length) and length % cycles == 0:
         found = ours.CosineAnnealingWarmRestarts(base_lr, length // cycles, cycle_limit=cycles)
     else:
         cosine = ours.CosineAnnealingLR(base_lr, length)
@@ -154,7 +154,8 @@ def _polynomial(
 
 def _inverse_sqrt(base_lr: RatesLike, num_warmup_steps: Any, timescale: Any = None) -> LRScheduler:
     warmup = _checks.integer("num_warmup_steps", num_warmup_steps)
-    timescale = warmup or 10_000 if timescale is None else timescale
+    if timescale is None and not _checks.is_traced(warmup):
+        timescale = warmup or 10_000
     return ours.InverseSqrtLR(base_lr, warmup, timescale=timescale)
 
 
@@ -187,16 +188,17 @@ def _cosine_warmup_with_min_lr(
         raise ValueError(
             f"min_lr must be given as min_lr_rate with several base learning rates, got {min_lr!r:.80}."
         )
-    share = 1 / max(warmup, 1) if warmup_lr_rate is None else warmup_lr_rate
+    steps = warmup if _checks.is_traced(warmup) else max(warmup, 1)
+    share = 1 / steps if warmup_lr_rate is None else warmup_lr_rate
     share = _checks.non_negative("warmup_lr_rate", share)
 
     def make(base: Any, low: Any) -> LRScheduler:
+        if _checks.is_traced(warmup) or warmup > 1:
+            return _waves(base, warmup - 1, total - 1, num_cycles, low, base * share)
         if warmup == 0:
             return _ahead(_waves(base, 0, total, num_cycles, low))
-        if warmup == 1:
-            first, then = base * share, _ahead(_waves(base, 0, max(total - 1, 1), num_cycles, low))
-            return ours.SequentialLR([_constant(first), then], [1])
-        return _waves(base, warmup - 1, total - 1, num_cycles, low, base * share)
+        then = _ahead(_waves(base, 0, max(total - 1, 1), num_cycles, low))
+        return ours.SequentialLR([_constant(base * share), then], [1])
 
     return _with_floor(base_lr, min_lr, min_lr_rate, make)
 
@@ -237,23 +239,23 @@ def _warmup_stable_decay(
     if num_stable_steps is not None:
         total = warmup + _checks.integer("num_stable_steps", num_stable_steps) + decay
     elif num_training_steps is not None:
-        _, total = _lengths(warmup + decay, num_training_steps)
+        total = _checks.integer("num_training_steps", num_training_steps, low=1)
+        phases = warmup + decay
+        if not (_checks.is_traced(phases) or _checks.is_traced(total)) and total < phases:
+            raise ValueError(
+                f"num_training_steps must be >= num_warmup_steps + num_decay_steps, got {total} < {phases}."
+            )
     else:
         raise ValueError("num_training_steps must be given, or else num_stable_steps, got None.")
     if num_cycles != 0.5:
         raise ValueError(
             f"num_cycles must be 0.5, half a cosine, got {num_cycles!r:.80}. For more of it use 'cosine' or 'cosine_with_restarts'."
         )
-    types = ("linear", "cosine", "1-sqrt")
-    shapes = {
-        "warmup": _checks.choice("warmup_type", warmup_type, types),
-        "decay": _checks.choice("decay_type", decay_type, types),
-    }
+    rise = _checks.choice("warmup_type", warmup_type, ("linear", "cosine", "1-sqrt"))
+    fall = _checks.choice("decay_type", decay_type, ("linear", "cosine", "1-sqrt"))
 
     def make(base: Any, low: Any) -> LRScheduler:
-        return ours.WSDSchedule(
-            base, warmup, total, decay, **shapes, warmup_start_lr=low, eta_min=low
-        )
+        return ours.WSDSchedule(base, warmup, total, decay, fall, rise, low, low)
 
     share = _checks.non_negative("min_lr_ratio", min_lr_ratio)
     return _with_floor(base_lr, None, share, make) if share else make(base_lr, 0.0)

@@ -116,6 +116,10 @@ def _lambda(theirs: Any, epoch: int) -> LRScheduler:
     return ours.LambdaLR(_per_group(theirs.base_lrs), _per_group(theirs.lr_lambdas), epoch)
 
 
+def _multiplicative(theirs: Any, epoch: int) -> LRScheduler:
+    return ours.MultiplicativeLR(_per_group(theirs.base_lrs), _per_group(theirs.lr_lambdas), epoch)
+
+
 def _cyclic(theirs: Any, epoch: int) -> LRScheduler:
     up = round(theirs.total_size * theirs.step_ratio, 9)
     scale = theirs._scale_fn_custom
@@ -181,7 +185,7 @@ def _plateau(theirs: Any, epoch: int) -> LRScheduler:
     )
     state = scheduler.state_dict()
     state["last_epoch"] = epoch
-    state["plateaus"]["0"] |= {
+    state["memory"]["0"] |= {
         "best": float(theirs.best),
         "num_bad_epochs": theirs.num_bad_epochs,
         "cooldown_counter": theirs.cooldown_counter,
@@ -228,6 +232,7 @@ _CLASSES: dict[str, Callable[[Any, int], LRScheduler]] = {
     "CosineAnnealingLR": _plain(ours.CosineAnnealingLR, "T_max", "eta_min"),
     "CosineAnnealingWarmRestarts": _warm_restarts,
     "LambdaLR": _lambda,
+    "MultiplicativeLR": _multiplicative,
     "CyclicLR": _cyclic,
     "OneCycleLR": _one_cycle,
     "ReduceLROnPlateau": _plateau,

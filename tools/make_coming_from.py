@@ -2,6 +2,8 @@
 
     pip install torch optax transformers timm keras paddlepaddle fastai
     pip install --no-deps mosaicml                          # see tools/coming_from/composer.py
+    pip install mmengine draccus ml_collections             # with what others.py names
+    pip install --no-deps --pre megatron-core torchtitan nanotron marin-levanter
     python tools/make_coming_from.py timm keras             # rewrite their files; all if none is named
     python tools/make_coming_from.py --check timm           # compare with the installed library
     python tools/make_coming_from.py --checkout scenic=/path/to/scenic scenic

@@ -127,7 +127,7 @@ def fall(shape: Any, p: Any, high: Any, low: Any) -> Any:
 def way(shape: Any, start: Any, end: Any, t: Any, length: Any) -> Any:
     """From `start` to `end` along a shape; in no epochs at all, `end` at once."""
     start, end = number(start), number(end)
-    if t >= length:
+    if t >= length or start == end:
         return end
     p, high, low = number(t) / length, max(start, end), min(start, end)
     left = fall(shape, p if start > end else 1 - p, high, low)

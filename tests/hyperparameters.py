@@ -10,9 +10,10 @@ from exact import LARGEST, LAST_EPOCH, SMALLEST, Spec
 
 
 def numbers(obj, path=()):
-    """Every number in a Spec, with the way to it."""
+    """Every number in a Spec that may be traced, with the way to it."""
     if isinstance(obj, Spec):
-        obj = obj.kwargs
+        fixed = registry.ENTRIES[obj.name].concrete(obj.kwargs)
+        obj = {key: value for key, value in obj.kwargs.items() if key not in fixed}
     if isinstance(obj, (dict, list)):
         for key, entry in obj.items() if isinstance(obj, dict) else enumerate(obj):
             yield from numbers(entry, (*path, key))

@@ -145,9 +145,11 @@ def traced_program(name, fixed):
 def split(s):
     """Arguments by kind; lists of one length, so that the program stays the same."""
     kinds = {int: {}, float: {}, object: {}}
+    concrete = registry.ENTRIES[s.name].concrete(s.kwargs)
     for key, value in s.kwargs.items():
         first = value[0] if isinstance(value, list) and value else value
-        kind = type(first) if type(first) in (int, float) else object
+        traced = type(first) in (int, float) and key not in concrete
+        kind = type(first) if traced else object
         kinds[kind][key] = tuple(value) if isinstance(value, list) else value
     return kinds[float], kinds[int], tuple(kinds[object].items())
 

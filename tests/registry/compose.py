@@ -12,7 +12,6 @@ from golden import Difference, case, cases, from_optax, held, sub
 from registry import draws
 from registry.entry import Entry, args
 from registry.rows import EPOCHS, MEMBERS, refuse
-from registry.warmup import like_warmup_cosine
 
 # --- SequentialLR -----------------------------------------------------------------------------------
 
@@ -66,14 +65,6 @@ def like_warmup_exponential(
     warmup = lrax.WarmupScheduler(peak_value, warmup_steps, init_value)
     decay = lrax.ExponentialDecayLR(peak_value, transition_steps, decay_rate, **options)
     return lrax.SequentialLR([warmup, decay], [warmup_steps])
-
-
-def like_sgdr(cosine_kwargs):
-    ends, total = [], 0
-    for kwargs in cosine_kwargs:
-        total += kwargs["decay_steps"]
-        ends.append(total)
-    return lrax.SequentialLR([like_warmup_cosine(**kwargs) for kwargs in cosine_kwargs], ends[:-1])
 
 
 def like_join(schedules, boundaries):
@@ -261,23 +252,6 @@ SEQUENTIAL = Entry(
                     end_value=0.05,
                 )
                 for warmup in (0, 3)
-            ],
-        ),
-        "sgdr_schedule": (
-            like_sgdr,
-            [
-                case(
-                    cosine_kwargs=[
-                        args(init_value=0.0, peak_value=1.0, warmup_steps=1, decay_steps=4),
-                        args(
-                            init_value=0.5,
-                            peak_value=0.8,
-                            warmup_steps=0,
-                            decay_steps=3,
-                            end_value=0.1,
-                        ),
-                    ]
-                )
             ],
         ),
         "join_schedules": (

@@ -112,6 +112,9 @@ class Entry:
     kinks: Sequence[str] = ()
     """Arguments that move the phases, so that the learning rate is not smooth in them."""
 
+    concrete: Callable[[Arguments], Sequence[str]] = lambda kwargs: ()
+    """Arguments that cannot be traced."""
+
     whole: Callable[[Arguments], bool] = lambda kwargs: False
     """Whether only whole epochs change the learning rate."""
 

@@ -150,12 +150,14 @@ def evaluate_traced(
         return _evaluate_array(jnp, x, formulas, bases, scales, t, kind)
 
 
-def traced_integers(formula: Formula, function: Callable[..., PyTree], t: Value) -> PyTree:
-    """``function(formula, t, x)``, whole numbers, as int32."""
+def traced_numbers(
+    formula: Formula, function: Callable[..., PyTree], t: Value, dtype: type
+) -> PyTree:
+    """``function(formula, t, x)`` in a type of 32 bits."""
     with wide():
         x = Traced(True)
         values = function(map_leaves(x.number, formula), jnp.asarray(t).astype(x.dtype), x)
-        return jax.tree.map(lambda v: jnp.asarray(v).astype(np.int32), values)
+        return jax.tree.map(lambda v: jnp.asarray(v).astype(dtype), values)
 
 
 def map_leaves(function: Callable[[Leaf], Leaf], tree: PyTree) -> PyTree:

@@ -209,6 +209,19 @@ def with_formulas(value: Any, change: Callable[[Formula], Formula]) -> Any:
     return value if all(a is b for a, b in zip(entries, value, strict=True)) else entries
 
 
+def is_ours(formula: Formula) -> bool:
+    return type(formula).__module__.startswith(__name__.partition(".")[0] + ".")
+
+
+def holds_users(value: Any) -> bool:
+    """Whether there is a function or a formula of a user's in it."""
+    if isinstance(value, Formula):
+        return not is_ours(value) or any(holds_users(v) for _, v in _held(value))
+    if isinstance(value, tuple):
+        return any(map(holds_users, value))
+    return callable(value) and not isinstance(value, type)
+
+
 class _Same:
     """Equal to what is the very same object."""
 

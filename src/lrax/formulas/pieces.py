@@ -19,27 +19,40 @@ _NO_RECIPROCAL = 1 / LEAST
 
 
 def ramp(
-    x: Arithmetic, start: Value, end: Value, done: Value, length: Value, shape: Shape = "linear"
+    x: Arithmetic,
+    start: Value,
+    end: Value,
+    done: Value,
+    length: Value,
+    shape: Shape = "linear",
+    left: Value | None = None,
 ) -> Value:
     """From `start` (``done == 0``) to `end` (``done >= length``) along a shape, some 20 * 2**-53 off.
 
     Built up from the smaller of the two values, so nothing cancels; at the end a comparison picks
     `end` itself. A ramp of length 0 is at its end at once. A rise is the mirror in time of a fall.
+    What is `left` of the length may be known to more digits than the difference of the two has.
     """
+    left = length - done if left is None else left
     span = x.where(length > 0, length, 1)
+    if shape == "linear" and not (isinstance(start, float) and isinstance(end, float)):
+        # Two positive terms: a shorter program where it is not known which way it goes.
+        lr = start * ((length - done) / span) + end * (done / span)
+        return x.where(done < length, lr, end)
     falls = start > end
     low = x.where(falls, end, start)
     rise = x.where(falls, start - end, end - start)
     if shape == "linear":
-        share = x.where(falls, length - done, done) / span
+        share = x.where(falls, left, done) / span
     elif shape == "cosine":
-        share = half_cosine(x, x.where(falls, length - done, done) / span)
+        share = half_cosine(x, x.where(falls, left, done) / span)
     else:
         done_of_it = x.minimum(x.maximum(done, 0), span)
-        left = span - done_of_it
+        left = x.minimum(x.maximum(left, 0), span)
         up, down = x.where(falls, left, done_of_it) / span, x.where(falls, done_of_it, left) / span
         share = height(x, shape, up, down, low, low + rise)
-    return x.where(done < length, low + rise * share, end)
+    from_0 = isinstance(low, float) and low == 0
+    return x.where(done < length, rise * share if from_0 else low + rise * share, end)
 
 
 def powered(
@@ -80,6 +93,11 @@ def check_scalable(base: Number, own: Number) -> None:
             "it scales the schedule by lr / base_lr, and base_lr is 0 here. "
             "To begin at 0, use a factor: ConstantLR(base_lr=1e-3, factor=0, ...), or a warmup."
         )
+
+
+def scaled(x: Arithmetic, rate: Value, base: Value, own: Value) -> Value:
+    """A learning rate at base learning rate `own`, for a group with `base`."""
+    return rate if base is own else x.minimum(rate, MOST) * ratio(x, base, own)
 
 
 def ratio(x: Arithmetic, base: Value, own: Value) -> Value:

@@ -12,7 +12,7 @@ import numpy as np
 from .._checks import holds_real_numbers, is_traced
 from .._types import Number, Value
 from .arithmetic import Arithmetic
-from .formula import Described, Formula, hyper_parameters, identity, replaced
+from .formula import Described, Formula, hyper_parameters, identity, is_ours, replaced
 
 T = TypeVar("T")
 
@@ -187,7 +187,7 @@ def _as_member(name: str, value: Any) -> Any:
         raise TypeError(
             f"{name} must not hold a dict, got {value!r:.80}. Make it a tuple of pairs."
         )
-    if isinstance(value, Formula) and _is_ours(value):
+    if isinstance(value, Formula) and _is_inside(value):
         raise TypeError(
             f"{name} must be a scheduler or a formula of scheduler.pieces(), got {value!r:.80}, which no description can name."
         )
@@ -202,10 +202,9 @@ def _as_member(name: str, value: Any) -> Any:
     return member
 
 
-def _is_ours(formula: Formula) -> bool:
+def _is_inside(formula: Formula) -> bool:
     """Whether it is the inside of one of our schedulers."""
-    ours = type(formula).__module__.startswith(__name__.partition(".")[0] + ".")
-    return ours and not isinstance(formula, Member)
+    return is_ours(formula) and not isinstance(formula, Member)
 
 
 def checked_formulas(kind: Kind, formula: Any) -> tuple[Formula, ...]:
@@ -218,7 +217,7 @@ def checked_formulas(kind: Kind, formula: Any) -> tuple[Formula, ...]:
     if not formulas:
         raise ValueError("formula must be an lrax.Formula or a list of at least one, got [].")
     for f in formulas:
-        if not isinstance(f, Formula) or ("formula" in kind.parameters and _is_ours(f)):
+        if not isinstance(f, Formula) or ("formula" in kind.parameters and _is_inside(f)):
             remedy = ""
             if hasattr(f, "pieces") or isinstance(f, Formula):
                 remedy = " The formulas of a scheduler are in scheduler.pieces()."

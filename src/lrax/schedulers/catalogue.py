@@ -10,7 +10,7 @@ from ..formulas.formula import Formula
 from .algebra import maximum, minimum
 from .combine import MaximumLR, MinimumLR, ProductLR, SumLR
 from .compose import ChainedScheduler, SequentialLR
-from .cosine import CosineAnnealingLR, CosineAnnealingWarmRestarts
+from .cosine import CosineAnnealingLR
 from .cyclic import CyclicLR, OneCycleLR
 from .decay import (
     ConstantLR,
@@ -27,6 +27,7 @@ from .greedy import GreedyLR
 from .piecewise import LambdaLR, PiecewiseConstantSchedule, PiecewiseSchedule
 from .plateau import ReduceLROnPlateau
 from .product import MultiplicativeLR
+from .restarts import CosineAnnealingWarmRestarts
 from .scheduler import LRScheduler
 from .shift import DelayLR, RepeatLR, StretchLR
 from .warmup import InverseSqrtLR, WarmupCosineSchedule, WarmupScheduler, WSDSchedule

@@ -14,7 +14,7 @@ from .._types import Number, Value
 from ..formulas.arithmetic import HOST, Arithmetic, wide
 from ..formulas.formula import Formula
 from ..formulas.phases import last_end, merged, phase_of_first
-from ..formulas.pieces import MOST, check_scalable, ratio
+from ..formulas.pieces import MOST, check_scalable, scaled
 from ..formulas.schedule import Member, spread
 from ..formulas.traced import Traced
 from .scheduler import LRScheduler
@@ -53,8 +53,7 @@ class _Combined(Formula):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         rates = (of.raw(t, of.base, x) if isinstance(of, Member) else of for of in self.schedulers)
-        # Infinity times 0 would be NaN.
-        return x.minimum(self.combined(rates, x), MOST) * ratio(x, base, self.own)
+        return scaled(x, self.combined(rates, x), base, self.own)
 
     def check_base(self, base: Number) -> None:
         check_scalable(base, self.own)

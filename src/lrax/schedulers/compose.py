@@ -11,7 +11,7 @@ from .. import _checks
 from .._checks import is_traced
 from .._types import Number, Value
 from ..formulas.arithmetic import HOST, SMALLEST, Arithmetic
-from ..formulas.formula import Formula, Learner, earlier
+from ..formulas.formula import Formula, Learner, earlier, holds_users
 from ..formulas.phases import last_end, merged, phase_of_first
 from ..formulas.pieces import MOST, check_scalable, ratio
 from ..formulas.schedule import Member, spread
@@ -27,9 +27,11 @@ class _Sequential(Formula):
         scale = ratio(x, base, self.schedulers[0].base)
 
         def part(i: int) -> Value:
-            # A user's function need not be defined outside of its phase: there it is not asked.
             member, start, end = self._phases[i]
-            own = x.where((t >= start) & (t < end), t - start, 0)
+            own = x.maximum(t - start, 0) if i else t
+            if self._asks[i]:
+                # A user's function need not be defined outside of its phase: there it is not asked.
+                own = x.where(t < end, own, 0)
             return member.formula.raw(own, member.base * scale, x)
 
         return x.choose(self._starts, t, part)
@@ -65,6 +67,11 @@ class _Sequential(Formula):
             self.schedulers, (0, *self.milestones), (*self.milestones, math.inf), strict=True
         )
         return tuple(p for p in phases if any(map(_checks.is_traced, p[1:])) or p[1] < p[2])
+
+    @functools.cached_property
+    def _asks(self) -> tuple[bool, ...]:
+        """Whether each of them asks a function or a formula of the user's."""
+        return tuple(holds_users(member) for member, _, _ in self._phases)
 
     @functools.cached_property
     def _starts(self) -> tuple[Number, ...]:

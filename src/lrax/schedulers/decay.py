@@ -469,7 +469,8 @@ class _Linear(Formula):
     total_iters: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        return base * ramp(x, self.start_factor, self.end_factor, t, self.total_iters)
+        start, end = (x.minimum(base * f, MOST) for f in (self.start_factor, self.end_factor))
+        return ramp(x, start, end, t, self.total_iters)
 
     def constant_from(self, base: Number) -> Number | None:
         return self.total_iters
@@ -632,8 +633,9 @@ class _TokenPower(Formula):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         begun = t > 0
-        height = x.minimum(self.batch_size * self.a, MOST)  # not infinite
-        lr = height * x.power(x.where(begun, t, 1), -self.power)
+        exponent = -self.power * x.log(x.where(begun, t, 1))
+        # Of a fraction of a token it may be any number, but not infinite.
+        lr = x.minimum(self.batch_size * self.a, MOST) * x.exp(x.minimum(exponent, 600.0))
         return x.where(begun, x.minimum(base, lr), base)
 
     def constant_from(self, base: Number) -> Number | None:

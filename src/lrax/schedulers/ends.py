@@ -11,7 +11,7 @@ from ..formulas import shapes
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Learner, earlier
 from ..formulas.phases import merged
-from ..formulas.pieces import MOST, ramp, ratio
+from ..formulas.pieces import ramp, ratio
 from ..formulas.shapes import Shape
 from .scheduler import LRScheduler
 from .shift import Around, bases_of, members_of
@@ -26,10 +26,9 @@ class _WithWarmup(Around):
 
     def around(self, t: Value, x: Arithmetic) -> Value:
         if not self.running:
-            lr = x.minimum(self.at(x.maximum(t - self.steps, 0), x), MOST)
+            lr = self.at(x.maximum(t - self.steps, 0), x)
             return ramp(x, self.start_lr, lr, t, self.steps, self.shape)
-        first = x.minimum(self.at(x.minimum(t, 0), x), MOST)
-        lr = x.minimum(self.at(t, x), MOST)
+        first, lr = self.at(x.minimum(t, 0), x), self.at(t, x)
         factor = ratio(x, ramp(x, self.start_lr, first, t, self.steps, self.shape), first)
         return x.where(t < self.steps, lr * factor, lr)
 
@@ -136,7 +135,7 @@ class _WithCooldown(Around):
     eta_min: Number
 
     def around(self, t: Value, x: Arithmetic) -> Value:
-        lr = x.minimum(self.at(x.minimum(t, self.start), x), MOST)
+        lr = self.at(x.minimum(t, self.start), x)
         down = ramp(x, lr, self.eta_min, t - self.start, self.steps, self.shape)
         return x.where(t < self.start, lr, down)
 

@@ -11,7 +11,7 @@ from .. import _checks
 from .._types import Number, Value
 from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula, Learner, earlier
-from ..formulas.pieces import MOST, check_scalable, growth, ratio
+from ..formulas.pieces import MOST, check_scalable, growth, scaled
 from ..formulas.schedule import Member
 from .scheduler import LRScheduler
 
@@ -27,12 +27,12 @@ class Around(Formula):
         """The learning rate at the scheduler's own base learning rate."""
 
     def at(self, t: Value, x: Arithmetic) -> Value:
-        """The learning rate of the scheduler inside."""
-        return self.scheduler.raw(t, self.scheduler.base, x)
+        """The learning rate of the scheduler inside, finite."""
+        rate = self.scheduler.raw(t, self.scheduler.base, x)
+        return rate if isinstance(self.scheduler.formula, Around) else x.minimum(rate, MOST)
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        # Infinity times 0 would be NaN.
-        return x.minimum(self.around(t, x), MOST) * ratio(x, base, self.scheduler.base)
+        return scaled(x, self.around(t, x), base, self.scheduler.base)
 
     def check_base(self, base: Number) -> None:
         check_scalable(base, self.scheduler.base)
@@ -218,7 +218,7 @@ class _Repeat(Around):
         position = t - cycle * self.period
         if self.limit is not None:
             position = x.minimum(position, self.period)
-        return x.minimum(self.at(position, x), MOST) * growth(x, self.decay, cycle)
+        return x.minimum(self.at(position, x) * growth(x, self.decay, cycle), MOST)
 
     def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
         return tuple(learner.elsewhere() for learner in self.scheduler.learners(start, end))

@@ -47,17 +47,17 @@ def assert_within_an_ulp(rates, wanted):
 
 
 def test_a_hundred_thousand_steps():
-    """Compiled; factors that are not exact in float32, down to 1e-21 and up again."""
+    """Compiled; factors that are not exact in float32, down to 1e-33 and up again."""
     steps = 100_000
     epochs = np.arange(1, steps + 1)
-    factors = np.where(epochs < steps // 2, 0.999, 1.00101) + 1e-5 * np.cos(epochs)
+    factors = np.where(epochs < steps // 2, 0.9985, 1.0014) + 1e-5 * np.cos(epochs)
     table = jnp.float32(factors)
     scheduler = lrax.MultiplicativeLR(0.1, lambda epoch: table[jnp.int32(epoch) - 1])
     found = brainstate.transform.for_loop(
         lambda _: (scheduler.step(), scheduler.get_last_lr()[0])[1], jnp.arange(steps)
     )
     wanted = 0.1 * np.cumprod(np.float64(np.float32(factors)))
-    assert wanted.min() < 1e-20 < 1e-3 < wanted[-1]
+    assert wanted.min() < 1e-32 < 1e-6 < wanted[-1]
     assert_within_an_ulp(np.asarray(found), wanted)
 
 

@@ -103,11 +103,9 @@ class _Greedy(Watching):
             "num_good_epochs": x.where(up, 0, good),
             "num_bad_epochs": x.where(down, 0, bad),
             "cooldown_counter": x.where(down, self.cooldown, x.maximum(cooling - 1, 0)),
-            "warmup_counter": x.where(cooling > 0, warming, x.maximum(warming - 1, 0)),
+            "warmup_counter": x.where(up, self.warmup, x.maximum(warming - 1, 0)),
             "reset_counter": waited,
         }
-        new["warmup_counter"] = x.where(up, self.warmup, new["warmup_counter"])
-        new["warmup_counter"] = x.where(reset, 0, new["warmup_counter"])
         emptied = {
             name: x.where(_column(reset, v), np.zeros(np.shape(v)), v) for name, v in window.items()
         }

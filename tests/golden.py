@@ -1,4 +1,4 @@
-"""Reference values of torch, braintools and optax: cases, the files they are kept in, and where ours differs.
+"""Reference values of torch, braintools, optax and transformers: cases, the files they are kept in, and where ours differs.
 
 The cases stand in the entries of the registry; tools/make_golden.py runs the libraries on them and
 writes tests/data/golden_*.json, which the tests compare with.
@@ -32,6 +32,7 @@ FUNCTIONS = {
     "inverse_sqrt": lambda t: (t + 1.0) ** -0.5,
     "inverse": lambda c: 1.0 / c,
     "three_quarters": lambda t: 0.75**t,
+    "nearer_to_one": lambda t: (t + 0.5) / (t + 1),
     "ramp_8": lambda t: t / 8 if t < 8 else 1.0,
 }
 """A function among the arguments is stored by its name here."""
@@ -101,7 +102,9 @@ def read(library):
 def cases():
     """All cases, by a name that is an id of the tests."""
     return {
-        str(case): case for library in ("torch", "braintools", "optax") for case in read(library)
+        str(case): case
+        for library in ("torch", "braintools", "optax", "transformers")
+        for case in read(library)
     }
 
 

@@ -63,7 +63,7 @@ def assert_trees_equal(actual, expected):
 
 
 def takes_metric(scheduler):
-    return "plateaus" in scheduler.state_dict()
+    return scheduler.learning is not None and scheduler.learning.needs_metric
 
 
 def step(scheduler, epoch):
@@ -94,7 +94,7 @@ def looped(schedulers, epochs, metrics=None):
         rates = {}
         for key, scheduler in schedulers.items():
             if metric is not None:
-                scheduler.step(metric[key])
+                scheduler.step(metric=metric[key])
             rates[key] = scheduler.get_last_lr()[0]
             if metric is None:
                 scheduler.step()

@@ -189,8 +189,8 @@ def test_what_is_out_of_range_later_is_clamped(decay):
     (1.0, r"decay must be a number in \[0, 1\), got 1.0\."),
     (lambda n: 1.0, r"decay must be a number in \[0, 1\), got 1.0 at epoch 0, from <function"),
     (lrax.StepLR(2.0), r"decay must be .*, got 2.0 at epoch 0, from StepLR\(base_lr=2.0"),
-    (lrax.ReduceLROnPlateau(0.9), "learns from metrics is not.*Pass a number"),
-    (lrax.SequentialLR([lrax.StepLR(0.9), lrax.ReduceLROnPlateau(0.9)], [3]), "learns from metr"),
+    (lrax.ReduceLROnPlateau(0.9), "with a memory is not.*Pass a number"),
+    (lrax.SequentialLR([lrax.StepLR(0.9), lrax.ReduceLROnPlateau(0.9)], [3]), "with a memory"),
     (lrax.StepLR([0.9, 0.99]), "a list of 2"),
     (lambda n: "0.9", "must return one number, got '0.9'"),
 ])  # fmt: skip

@@ -34,6 +34,7 @@ from registry.rows import (
     OBJECT,
     PAIR,
     POSITIVE,
+    RATES,
     SHARE,
     STEP,
     TX,
@@ -135,6 +136,11 @@ METHODS = {  # the object, how its method is called otherwise, and the rows
         {"metric": 1.0},
         {"metric": [*METRIC, (None, ValueError)], "epoch": JUMP},
     ),
+    "GreedyLR.step": (
+        lrax.GreedyLR,
+        {"metric": 1.0},
+        {"metric": [*METRIC, (None, ValueError)], "epoch": JUMP},
+    ),
     "OptaxOptimizer.lr_at": (optimizer, {}, {"epoch": ANY_EPOCH}),
     "OptaxOptimizer.lr_apply": (optimizer, {}, {"apply_fn": CALLBACK}),
     "OptaxOptimizer.add_scheduler": (optimizer, {}, {"scheduler": SCHEDULERS}),
@@ -171,6 +177,16 @@ METHODS = {  # the object, how its method is called otherwise, and the rows
         },
     ),
     "from_config": (None, {"config": STEP.config}, {"classes": refuse(TypeError, None, 3, "abs", [abs], [3], ["StepLR"], [STEP], [dict]), "config": refuse(ValueError, None, 3, "StepLR", [], {}, {"StepLR": 3}, {"NoLR": {}})}),
+    "get_scheduler": (
+        None,
+        {"name": "linear", "base_lr": 0.1, "num_warmup_steps": 3, "num_training_steps": 13},
+        {
+            "name": refuse(TypeError, None, 3, b"linear", ["linear"], abs, lrax.StepLR) + refuse(ValueError, "", "Linear", "cosin"),
+            "base_lr": RATES,
+            "num_warmup_steps": besides(WHOLE, None) + refuse(ValueError, None, 14),
+            "num_training_steps": besides(COUNT, None) + refuse(ValueError, None, 2),
+        },
+    ),
     "jit": (
         None,
         {"fn": abs},

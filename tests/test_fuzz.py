@@ -268,7 +268,7 @@ def damaged(draw, tree):
                     st.text(max_size=3),
                     st.integers(0, 3),
                     st.none(),
-                    st.sampled_from(["0", "1", "version", "plateaus"]),
+                    st.sampled_from(["0", "1", "version", "memory"]),
                 )
             )
             old[key] = draw(anything)

@@ -14,6 +14,7 @@ from registry import DIFFERENCES
 CASES = golden.cases()
 # torch is float64 and ours is one rounding away; the others round at every operation
 TOLERANCE = {"torch": (1.3e-7, 1e-13), "braintools": (1e-6, 1e-7), "optax": (1e-6, 1e-7)}
+TOLERANCE["transformers"] = TOLERANCE["torch"]
 
 
 @functools.cache
@@ -51,7 +52,7 @@ def test_eager_steps(key):
     assert_close(eager_results(key), expected(case), *TOLERANCE[case.library])
 
 
-@cases(lambda case: case.metrics is None)
+@cases(lambda case: case.metrics is None and case.name != "MultiplicativeLR")
 def test_pure_call(key):
     case = CASES[key]
     rates = case.build()(np.arange(len(case.values)))
@@ -92,5 +93,5 @@ def test_differences_are_real_and_documented(listed):
 
 def test_files_are_complete():
     counts = {lib: sum(c.library == lib for c in CASES.values()) for lib in TOLERANCE}
-    assert counts == {"torch": 140, "braintools": 77, "optax": 40}
+    assert counts == {"torch": 143, "braintools": 77, "optax": 42, "transformers": 9}
     assert sum(len(case.values) for case in CASES.values()) > 13_000

@@ -215,7 +215,7 @@ def test_a_plateau_keeps_its_memory_with_other_patience():
         old.step(1.0)
     with pytest.warns(UserWarning, match="patience: saved 1, here 3"):
         new.load_state_dict(old.state_dict(), strict=False)
-    assert new.state_dict()["plateaus"] == old.state_dict()["plateaus"]
+    assert new.state_dict()["memory"] == old.state_dict()["memory"]
     assert_same_bits(new.get_last_lr(), old.get_last_lr())
 
 

@@ -84,13 +84,13 @@ SCHEDULER = {  # what a StepLR refuses, and what the message must say
     "no hyper-parameters": (put("StepLR", None), "StepLR"),
     "a name as a number": (put(7, 1), "7"),
 }
-MEMORY = ("plateaus", "0")
+MEMORY = ("memory", "0")
 PLATEAU = {
     "another mode": (put("ReduceLROnPlateau", "mode", {"max": 1}), "mode"),
     "mode as a string": (put("ReduceLROnPlateau", "mode", "min"), "mode"),
-    "no memory": (without("plateaus"), "plateaus"),
-    "memory is a number": (put("plateaus", 3), "plateaus"),
-    "memory of two": (put("plateaus", "1", {}), "1"),
+    "no memory": (without("memory"), "memory"),
+    "memory is a number": (put("memory", 3), "memory"),
+    "memory of two": (put("memory", "1", {}), "1"),
     "memory without best": (put(*MEMORY, {"num_bad_epochs": 0}), "best"),
     "memory with more": (put(*MEMORY, "surplus", 0), "surplus"),
     **{
@@ -333,13 +333,13 @@ MUTATIONS = [  # made of what, where, the new value, and what the message holds
     ("StepLR", ["StepLR"], {"step_size": 30}, "base_lr"),
     ("StepLR", ["ExponentialLR"], {"base_lr": 0.001}, "ExponentialLR"),
     ("StepLR", ["surplus"], 1, "surplus"),
-    ("ReduceLROnPlateau", ["plateaus"], None, "plateaus"),
-    ("ReduceLROnPlateau", ["plateaus", "0"], None, "0"),
-    ("ReduceLROnPlateau", ["plateaus", "1"], {}, "1"),
-    ("ReduceLROnPlateau", ["plateaus", "0", "best"], NAN, "best", "nan"),
-    ("ReduceLROnPlateau", ["plateaus", "0", "best"], "a", "best", "'a'"),
-    ("ReduceLROnPlateau", ["plateaus", "0", "num_bad_epochs"], -1, "num_bad_epochs", "-1"),
-    ("ReduceLROnPlateau", ["plateaus", "0", "reductions"], 1.5, "reductions", "1.5"),
+    ("ReduceLROnPlateau", ["memory"], None, "memory"),
+    ("ReduceLROnPlateau", ["memory", "0"], None, "0"),
+    ("ReduceLROnPlateau", ["memory", "1"], {}, "1"),
+    ("ReduceLROnPlateau", ["memory", "0", "best"], NAN, "best", "nan"),
+    ("ReduceLROnPlateau", ["memory", "0", "best"], "a", "best", "'a'"),
+    ("ReduceLROnPlateau", ["memory", "0", "num_bad_epochs"], -1, "num_bad_epochs", "-1"),
+    ("ReduceLROnPlateau", ["memory", "0", "reductions"], 1.5, "reductions", "1.5"),
     ("ReduceLROnPlateau", ["ReduceLROnPlateau", "mode"], {"max": 1}, "mode", "max", "min"),
     ("SGD", ["version"], 2, "2"),
     ("SGD", ["lr"], {}, "lr"),

@@ -80,9 +80,9 @@ OPTIMIZERS = {
 
 
 def as_schedule(kind):
-    """The scheduler itself, as an optax schedule; for the plateau the rates it had on its metrics."""
+    """The scheduler itself, as an optax schedule; for one with a memory the rates it had on its way."""
     scheduler = KINDS[kind]()
-    if not takes_metric(scheduler):
+    if scheduler.learning is None:
         return scheduler
     rates = []
     for epoch in range(STEPS):

@@ -11,6 +11,7 @@ import pytest
 
 import lrax
 from helpers import assert_close, assert_same_bits, state_of
+from metrics import random_metrics
 from saved import contents
 
 NAN, INF = math.nan, math.inf
@@ -58,21 +59,6 @@ class Machine:
     def reduced(self, lr, min_lr, eps):
         new = max(lr * self.factor, min_lr)
         return new if lr - new > eps else lr
-
-
-def random_metrics(rng, count, steps=STEPS):
-    """Float32 sequences of all kinds: falling, flat, noisy, around zero, huge and tiny, with NaN and infinity."""
-    t = np.arange(steps)
-    kinds = [
-        lambda: np.exp(-t * rng.uniform(0, 0.3)) + rng.normal(0, 0.05, steps),
-        lambda: rng.choice([-1.0, 0.0, 0.5, 2.0], steps),
-        lambda: np.repeat(rng.normal(size=-(-steps // 6)), 6)[:steps],
-        lambda: np.cumsum(rng.normal(size=steps)),
-        lambda: rng.normal(size=steps) * 10.0 ** rng.integers(-30, 30),
-        lambda: -np.exp(-t * rng.uniform(0, 0.3)),
-        lambda: np.where(rng.uniform(size=steps) < 0.2, rng.choice([NAN, INF, -INF]), rng.normal(size=steps)),
-    ]  # fmt: skip
-    return np.float32([kinds[i % len(kinds)]() for i in range(count)])
 
 
 def random_arguments(rng):
@@ -261,6 +247,89 @@ def test_torch_never_reduces_for_a_flat_negative_metric_and_ours_does():
         ours.step(-1.0)
     assert theirs.param_groups[0]["lr"] == 0.1
     assert_close(ours.get_last_lr(), [0.1 * 0.1**3])
+
+
+# --- means of several metrics -----------------------------------------------------------------------
+
+
+def with_means(metrics, size):
+    """Scheduler and state machine with so many metrics as one, and windows of them."""
+    arguments = {"factor": 0.5, "patience": 1, "threshold": 0.01, "cooldown": 1}
+    scheduler = lrax.ReduceLROnPlateau(0.1, **arguments, accumulation_size=size)
+    machine = Machine([0.1], "min", threshold_mode="rel", min_lr=0.0, eps=1e-8, **arguments)
+    return scheduler, machine
+
+
+@pytest.mark.parametrize("way", ["eager", "jit", "for_loop", "saved"])
+def test_the_mean_of_a_window_is_one_metric(way):
+    """Until the window is full nothing changes; NaN in it makes it a bad one; the mean is that of float64."""
+    for size, sequence in zip(
+        (2, 3, 5, 7, 3, 4, 6), random_metrics(np.random.default_rng(11), 7), strict=True
+    ):
+        scheduler, machine = with_means(sequence, size)
+        step = brainstate.transform.jit(scheduler.step) if way == "jit" else scheduler.step
+        rates, wanted = [], []
+        for i, metric in enumerate(sequence, start=1):
+            if i % size == 0:
+                window = [float(m) for m in sequence[i - size : i]]
+                mean = sum(window) / size
+                machine.step(
+                    mean if abs(mean * size) < 3e38 or mean != mean else math.copysign(INF, mean)
+                )
+            wanted.append(machine.lrs[0])
+            if way == "for_loop":
+                continue
+            if way == "saved":
+                again, _ = with_means(sequence, size)
+                again.load_state_dict(scheduler.state_dict())
+                scheduler, step = again, again.step
+            step(metric)
+            rates.append(scheduler.get_last_lr()[0])
+            np.testing.assert_allclose(float(scheduler.best.value), machine.best, rtol=1e-14)
+        if way == "for_loop":
+            rates = brainstate.transform.for_loop(
+                lambda m, s=scheduler: (s.step(m), s.get_last_lr()[0])[1], sequence
+            )
+        assert_rates(np.asarray(rates), wanted)
+
+
+def test_torch_on_the_means():
+    torch = pytest.importorskip("torch")
+    sequence = np.abs(random_metrics(np.random.default_rng(3), 2)[1]).tolist()
+    theirs = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    reference = torch.optim.lr_scheduler.ReduceLROnPlateau(theirs, factor=0.5, patience=1)
+    ours = lrax.ReduceLROnPlateau(0.1, factor=0.5, patience=1, accumulation_size=4)
+    rates, wanted = [], []
+    for i, metric in enumerate(sequence, start=1):
+        if i % 4 == 0:
+            reference.step(sum(sequence[i - 4 : i]) / 4)
+        ours.step(metric)
+        rates.append(ours.get_last_lr()[0])
+        wanted.append(theirs.param_groups[0]["lr"])
+    assert_rates(np.array(rates), wanted)
+    assert wanted[-1] < 0.05
+
+
+@pytest.mark.parametrize("mode, bad", [("min", INF), ("max", -INF)])
+def test_a_window_that_holds_what_is_no_number(mode, bad):
+    scheduler = lrax.ReduceLROnPlateau(1.0, mode, factor=0.5, patience=0, accumulation_size=2)
+    step = brainstate.transform.jit(scheduler.step)
+    for _ in range(2):  # compiled and eager
+        for metrics in ([NAN, 1.0], [1.0, NAN], [bad, 1.0], [INF, -INF]):
+            before = float(scheduler.get_last_lr()[0])
+            for metric in metrics:
+                assert float(scheduler.get_last_lr()[0]) == before
+                step(np.float32(metric))
+            assert float(scheduler.get_last_lr()[0]) == before / 2
+            assert scheduler.best.value == bad
+        step = scheduler.step
+
+
+def test_the_default_remembers_what_it_always_did():
+    memory = lrax.ReduceLROnPlateau(0.1).state_dict()["memory"]["0"]
+    assert memory.keys() == {"best", "num_bad_epochs", "cooldown_counter", "reductions"}
+    more = lrax.ReduceLROnPlateau(0.1, accumulation_size=2).state_dict()["memory"]["0"]
+    assert more.keys() - memory.keys() == {"window_sum", "window_count"}
 
 
 # --- special metrics --------------------------------------------------------------------------------

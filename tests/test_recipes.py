@@ -1,9 +1,14 @@
 """What docs/recipes.md says: each recipe beside its formula, written out in float64."""
 
+import re
+from pathlib import Path
+
 import brainstate
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 import lrax
 from helpers import assert_close
@@ -121,3 +126,107 @@ def test_rates_of_their_own():
     for name, own in rates.items():
         assert_close(found[name], adam(lambda t: 0.0, rate=own), floor=2e-5)
     np.testing.assert_array_equal(found["embed"], np.float32(START))
+
+
+def test_a_run_ended_from_a_checkpoint():
+    """Two branches of one run: the weights are those of a schedule that was known from the start."""
+    calls = []
+    run = lrax.WarmupScheduler(PEAK, WARMUP)
+    weights = {"w": weight()}
+    optimizer = lrax.AdamW(lr=run, weight_decay=0.0).register_trainable_weights(weights)
+
+    def update(t):
+        calls.append(t)
+        w = weights["w"].value
+        optimizer.step({"w": w * jnp.cos(t) + jnp.sin(0.7 * t)})
+
+    update, checkpoints = lrax.jit(update), {}
+
+    def steps(first, last):
+        for t in range(first, last):
+            if t in (10, 20):
+                kept = jnp.copy(weights["w"].value), optimizer.state_dict()
+                checkpoints.setdefault(t, kept)
+            update(jnp.float32(t))
+            optimizer.lr.step()
+
+    steps(0, STEPS)
+    for start, (w, saved) in checkpoints.items():
+        run.attach_optimizer(optimizer)
+        weights["w"].value = jnp.copy(w)
+        optimizer.load_state_dict(saved)
+        cooled = run.with_cooldown(start, 8, "1-sqrt")
+        cooled.attach_optimizer(optimizer)
+        assert int(cooled.last_epoch.value) == start
+        steps(start, STEPS)
+
+        def known(t, start=start):
+            done = min(max(t - start, 0) / 8, 1)
+            return PEAK * min(t / WARMUP, 1) * (1 - done**0.5)
+
+        assert_close([cooled(t) for t in range(STEPS)], [known(t) for t in range(STEPS)])
+        found = weights["w"].value
+        assert_close(found, adam(lambda t: 0.0, rate=known), floor=2e-5)
+    assert len(calls) == 1
+
+
+def test_an_infinite_learning_rate():
+    constant, end, start = 0.4 * PEAK, 0.01 * PEAK, 25
+    infinite = lrax.CosineAnnealingLR(PEAK, T_max=12, eta_min=constant).with_warmup(WARMUP)
+    annealed = infinite.with_cooldown(start, 10, ("exponential", end / constant), end)
+
+    def formula(t, annealed):
+        if t < WARMUP:
+            return PEAK * t / WARMUP
+        part = min((t - WARMUP) / 12, 1)
+        lr = constant + (PEAK - constant) * (1 + np.cos(np.pi * part)) / 2
+        done = min(max(t - start, 0) / 10, 1) if annealed else 0
+        return lr * (end / constant) ** done
+
+    t = np.arange(TOTAL)
+    assert_close(infinite(t), [formula(i, False) for i in t])
+    assert_close(annealed(t), [formula(i, True) for i in t])
+
+
+def test_the_schedule_of_deepseek():
+    cosine = lrax.WSDSchedule(0.22, 4, 30, decay_steps=10, decay="cosine", eta_min=0.022)
+    last = lrax.ConstantLR(0.0073, factor=1.0, total_iters=0)
+    found = lrax.SequentialLR([cosine, last], milestones=[36])(np.arange(TOTAL))
+    fall = [0.022 + 0.198 * (1 + np.cos(np.pi * i / 10)) / 2 for i in range(10)]
+    rise = [0.22 * i / 4 for i in range(4)]
+    assert_close(found, rise + [0.22] * 16 + fall + [0.022] * 6 + [0.0073] * 4)
+
+
+def test_the_rate_of_averaging():
+    swa = scheduler().with_cooldown(20, 8, "cosine", 0.07)
+    part = lambda t: (1 - np.cos(np.pi * min((t - 20) / 8, 1))) / 2  # noqa: E731
+    swalr = lambda t: rate(t) if t < 20 else 0.07 * part(t) + rate(20) * (1 - part(t))  # noqa: E731
+    assert_close([swa(t) for t in range(TOTAL)], [swalr(t) for t in range(TOTAL)])
+
+
+def recipe_noise():
+    """What the page defines, out of the page."""
+    page = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    block = re.search(r"```python\n(import jax\nimport math\n.*?)\nnoisy = ", page, re.DOTALL)
+    names = {"jnp": jnp}
+    exec(block[1], names)
+    return names["noise"]
+
+
+def test_noise():
+    factor = lrax.LambdaLR(1.0, recipe_noise())
+    flat = lrax.ConstantLR(0.1, factor=1.0, total_iters=0) * factor
+    near = np.arange(90, 120)
+    compiled = np.array(jax.jit(flat)(jnp.arange(1000)))
+    one = jax.jit(flat)
+    np.testing.assert_array_equal(compiled[near], flat(near))
+    np.testing.assert_array_equal(compiled[near], [one(t) for t in near])
+
+    found = np.array(jax.jit(factor)(jnp.arange(1000)), np.float64)
+    assert np.all(found[:100] == 1)
+    assert np.all(found[900:] == 1)
+    drawn = found[100:900] - 1
+    assert 0.6 < np.abs(drawn).max() < 0.67
+    # the standard normal law between -0.67 and 0.67, at 800 numbers
+    law = scipy.stats.truncnorm(-0.67, 0.67)
+    assert scipy.stats.kstest(drawn, law.cdf).pvalue > 0.01

@@ -51,7 +51,7 @@ def begin(features, values=START):
 
 
 def train(optimizer, states, steps, bad=False):
-    learns = "plateaus" in optimizer.state_dict()
+    learns = "memory" in optimizer.state_dict()
 
     def update(grads, metric):
         optimizer.step(grads)
@@ -120,7 +120,9 @@ def test_plateaus_of_other_groups_begin_anew_and_the_rest_goes_on(after):
     twin, _ = two("abc", after)
     with pytest.raises(ValueError, match="must be of this optimizer"):
         twin.load_state_dict(optimizer.state_dict())
-    with pytest.warns(UserWarning, match="plateaus of groups, which go on as they are here"):
+    with pytest.warns(
+        UserWarning, match="memory of schedules in groups, which goes on as it is here"
+    ):
         twin.load_state_dict(optimizer.state_dict(), strict=False)
     own = 0.05 if any("lr" in options for options in after.values()) else 0.1 * 0.9**6
     assert_close(twin.get_last_lr(), [0.1 * 0.9**6, own])

@@ -13,7 +13,7 @@ import exact
 import lrax
 from exact import LAST_EPOCH
 from helpers import assert_same_bits
-from lrax.schedulers import cycles
+from internals import cycles_of
 
 T = np.arange(200)
 
@@ -24,7 +24,7 @@ def restarts(*args, **kwargs):
 
 @pytest.mark.parametrize("length, factor", [(7, 1.5), (1, 1.25), (2**31 - 1, 1.5), (3, 1.1)])
 def test_cycles_begin_where_the_one_before_ends(length, factor):
-    table = cycles.growing(length, factor, None)
+    table = cycles_of(length, factor, None)
     starts = [Fraction(0)]
     for i in range(len(table.starts)):
         starts.append(starts[-1] + length * Fraction(factor) ** i)

@@ -78,6 +78,7 @@ def test_formulas_know_no_state(room):
 THEIRS = {
     "lrax.states.internals": "brainstate's and jax's",
     "lrax.interop.braintools": "braintools'",
+    "lrax.interop.torch": "torch's",
 }
 """Modules that use private names of other libraries, and whose."""
 

@@ -1,12 +1,12 @@
-"""Write tests/data/golden_*.json: learning rates produced by the real torch, braintools and optax.
+"""Write tests/data/golden_*.json: learning rates produced by the real torch, braintools, optax and transformers.
 
-    pip install torch braintools optax
+    pip install torch braintools optax transformers
     python tools/make_golden.py            # rewrite the files
     python tools/make_golden.py --check    # compare the files with the installed libraries
 
 The cases stand in the entries of tests/registry. Each file holds one case a line: the class or
 function, its arguments, and the learning rate at epochs 0, 1, 2, ... (for the plateau: after each
-metric). torch computes in float64; braintools and optax run in their usual float32. A function among
+metric). torch and transformers compute in float64; braintools and optax run in their usual float32. A function among
 the arguments is stored by its name in `golden.FUNCTIONS`, a scheduler as its own name and arguments.
 """
 
@@ -27,6 +27,18 @@ from registry import references
 
 
 def run_torch(entry, epochs):
+    import torch.optim.lr_scheduler
+
+    return run_on_torch(torch.optim.lr_scheduler, entry, epochs)
+
+
+def run_transformers(entry, epochs):
+    import transformers.optimization
+
+    return run_on_torch(transformers.optimization, entry, epochs)
+
+
+def run_on_torch(library, entry, epochs):
     import torch
 
     parameter = torch.nn.Parameter(torch.zeros(1))
@@ -41,7 +53,7 @@ def run_torch(entry, epochs):
         for key, value in kwargs.items():
             if isinstance(value, dict):
                 kwargs[key] = FUNCTIONS[value["function"]]
-        scheduler = getattr(torch.optim.lr_scheduler, spec["name"])
+        scheduler = getattr(library, spec["name"])
         return (
             scheduler(**kwargs)
             if spec["name"] == "ChainedScheduler"
@@ -128,6 +140,7 @@ LIBRARIES = {
     "torch": run_torch,
     "braintools": run_braintools,
     "optax": run_optax,
+    "transformers": run_transformers,
 }
 
 
@@ -169,7 +182,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="compare only, write nothing")
     parser.add_argument(
-        "libraries", nargs="*", help="torch, braintools, optax; all of them if none is named"
+        "libraries",
+        nargs="*",
+        help="torch, braintools, optax, transformers; all of them if none is named",
     )
     options = parser.parse_args()
     warnings.simplefilter("error")

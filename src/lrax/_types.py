@@ -44,4 +44,4 @@ Function: TypeAlias = Callable[..., Any]
 """Any function of a user's."""
 
 Remembered: TypeAlias = dict[str, Any]
-"""What a plateau knows of its metrics: arrays by name."""
+"""What a formula has learned from step to step: arrays by name."""

@@ -4,6 +4,7 @@ import typing as _typing
 
 from . import _names
 from .formulas import Formula as Formula
+from .interop.hugging_face import get_scheduler as get_scheduler
 from .jit import jit as jit
 from .optimizers import *  # noqa: F403
 from .schedulers.catalogue import *  # noqa: F403

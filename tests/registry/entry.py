@@ -131,6 +131,7 @@ class Entry:
 
     torch: Sequence[Any] = ()
     braintools: Sequence[Any] = ()
+    transformers: Sequence[Any] = ()
     optax: Mapping[str, tuple[Callable[..., Any], Sequence[Any]]] = dataclasses.field(
         default_factory=dict
     )

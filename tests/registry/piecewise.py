@@ -186,3 +186,21 @@ LAMBDA = Entry(
         case(0.1, lr_lambda=function("three_quarters")),
     ],
 )
+
+
+# --- MultiplicativeLR -------------------------------------------------------------------------------
+
+MULTIPLICATIVE = Entry(
+    name="MultiplicativeLR",
+    kind=lambda b: lrax.MultiplicativeLR(b, lr_lambda=lambda t: 0.8 if t % 7 == 0 else 1 - 1 / (t + 9)),
+    has_config=False,
+    refuses={"base_lr": RATES, "lr_lambda": FUNCTION + refuse(ValueError, [])},
+    valid={"": {"lr_lambda": lambda epoch: 1.0}},
+    exact=None,
+    end=None,
+    torch=[
+        case(0.1, lr_lambda=function("inverse_sqrt"), length=16),
+        case(0.1, lr_lambda=function("ramp_8")),
+        case(0.1, lr_lambda=function("nearer_to_one")),
+    ],
+)  # fmt: skip

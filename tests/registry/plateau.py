@@ -1,9 +1,21 @@
-"""The schedule that follows a metric: no function of the epoch."""
+"""The schedules that follow a metric: no functions of the epoch."""
+
+import math
 
 import lrax
-from golden import BELOW_ZERO, FLAT_NEGATIVE, LOST, RIPPLE, STALLS, Difference, case, same_as
+from golden import (
+    BELOW_ZERO,
+    EPOCHS,
+    FLAT_NEGATIVE,
+    LOST,
+    RIPPLE,
+    STALLS,
+    Difference,
+    case,
+    same_as,
+)
 from registry.entry import Entry
-from registry.rows import CHOICE, NON_NEGATIVE, POSITIVE, RATES, WHOLE, refuse
+from registry.rows import CHOICE, COUNT, FLAG, NON_NEGATIVE, POSITIVE, RATES, WHOLE, refuse
 
 NEGATIVE = "the relative threshold is a part of |best|, so that negative metrics work"
 FLAT = (4, 8, 12, 16, 20, 24, 28)
@@ -54,6 +66,7 @@ PLATEAU = Entry(
         "plateau of two groups": lambda: lrax.ReduceLROnPlateau(
             [0.1, 0.02], "max", 0.5, 1, 1e-3, "abs", 2, min_lr=[1e-3, 0.01], eps=[1e-8, 1e-9]
         ),
+        "plateau of means": lambda: lrax.ReduceLROnPlateau(0.1, patience=1, accumulation_size=3),
     },
     refuses={
         "base_lr": RATES,
@@ -65,6 +78,7 @@ PLATEAU = Entry(
         "cooldown": WHOLE,
         "min_lr": RATES,
         "eps": RATES,
+        "accumulation_size": COUNT,
     },
     exact=None,
     end=None,
@@ -115,6 +129,8 @@ PLATEAU = Entry(
                 case(metrics=RIPPLE, factor=0.5, patience=3, rtol=0.1),
                 case(metrics=RIPPLE, factor=0.5, patience=3, rtol=0.0, atol=0.2),
                 case(metrics=FLAT_NEGATIVE, factor=0.5, patience=3),
+                case(metrics=RIPPLE, factor=0.5, patience=2, accumulation_size=3),
+                case(metrics=STALLS, factor=0.5, patience=1, cooldown=1, accumulation_size=2),
             ],
         )
     },
@@ -138,5 +154,59 @@ PLATEAU = Entry(
         Difference(
             "optax", NEGATIVE, flat_negative, reduced_at(*range(3, 28, 3)), name="reduce_on_plateau"
         ),
+    ],
+)  # fmt: skip
+
+
+def wave(t):
+    return round(3 - 0.04 * t + 0.5 * math.sin(t / 5), 3)
+
+
+WAVES = [wave(t) for t in range(EPOCHS)]
+
+GREEDY = Entry(
+    name="GreedyLR",
+    kind=lambda b: lrax.GreedyLR(b, factor=0.5, patience=1, min_lr=5e-3, warmup=1, reset_start=3),
+    variants={
+        "greedy with a window": lambda: lrax.GreedyLR(
+            [0.1, 0.3], "max", 0.7, 0, 1e-3, "rel", 1, 2, 0.05, 0.4, smooth=True, window_size=4, reset_start=2
+        ),
+    },
+    refuses={
+        "base_lr": RATES,
+        "mode": CHOICE,
+        "factor": POSITIVE + refuse(ValueError, 1, 1.0, 2.0),
+        "patience": WHOLE,
+        "threshold": NON_NEGATIVE,
+        "threshold_mode": CHOICE,
+        "cooldown": WHOLE,
+        "warmup": WHOLE,
+        "min_lr": NON_NEGATIVE + refuse(ValueError, 1.5),
+        "max_lr": NON_NEGATIVE + refuse(ValueError, 1e-4),
+        "eps": NON_NEGATIVE,
+        "smooth": FLAG,
+        "window_size": COUNT,
+        "reset_start": WHOLE,
+    },
+    exact=None,
+    end=None,
+    transformers=[
+        on([5, 4, 3, 2, 1, 1, 1, 1, 1, 0.9, 0.8, 0.7, 0.6, 0.6, 0.6, 0.6], lr=0.1, factor=0.5, patience=1, min_lr=0.001, max_lr=1.0),
+        on(WAVES, lr=0.1),
+        on(WAVES, lr=0.1, factor=0.8, patience=0, min_lr=0.06, max_lr=0.15, reset_start=3),
+        on(WAVES, lr=0.1, factor=0.9, patience=1, cooldown=2, warmup=3),
+        on(WAVES, lr=0.1, factor=0.9, patience=1, smooth=True, window_size=4),
+        on(RIPPLE, lr=0.3, mode="max", patience=0, factor=0.7, min_lr=0.1, smooth=True, reset_start=2, cooldown=1),
+        on(RIPPLE, lr=0.05, patience=1, factor=0.7, threshold=0.05, threshold_mode="rel", max_lr=0.2, eps=0.02),
+        on(LOST, lr=0.1, factor=0.5, patience=0, min_lr=0.02, reset_start=1),
+        on(FLAT_NEGATIVE, lr=0.1, factor=0.5, patience=3, threshold=1e-4, threshold_mode="rel"),
+    ],
+    differs=[
+        Difference(
+            "transformers",
+            NEGATIVE,
+            lambda c: c.metrics is not None and c.kwargs.get("threshold_mode") == "rel" and flat_negative(c),
+            lambda c: [max(0.1 * 0.5 ** (n // 4), 1e-3) for n in range(len(c.values))],
+        )
     ],
 )  # fmt: skip

@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import jax.numpy as jnp
 
@@ -124,12 +124,20 @@ class Formula(abc.ABC):
 
 
 class Learns(Protocol):
-    """A formula that depends on the metrics it was given."""
+    """A formula that learns from step to step."""
+
+    needs_metric: ClassVar[bool]
+    """Whether it learns from metrics."""
+
+    why: ClassVar[str]
+    """Why it has no learning rate at a given epoch."""
 
     def memory(self) -> Remembered: ...
     def learned(self, memory: Remembered) -> Value: ...
-    def observe(self, memory: Remembered, metric: Value, begun: Value) -> Remembered: ...
-    def observe_on_host(self, memory: Remembered, metric: float) -> Remembered: ...
+    def observe(
+        self, memory: Remembered, metric: Value, begun: Value, epoch: Value
+    ) -> Remembered: ...
+    def observe_on_host(self, memory: Remembered, metric: Any, epoch: Any) -> Remembered: ...
     def as_numbers(self, memory: Remembered) -> Plain: ...
     def from_numbers(self, where: str, found: Unchecked) -> Remembered: ...
 
@@ -141,8 +149,17 @@ class Learner(NamedTuple):
     start: Number
     end: Number
 
-    def learns(self, now: Value) -> Value:
-        return (now >= self.start) & (now < self.end)
+    def learns(self, now: Value, then: Value) -> tuple[Value, Value]:
+        """Whether it does in the step from one epoch to the next, which is the second of the two by its own count.
+
+        A metric is of the epoch that was trained; without one, it is the next that something is learned for.
+        """
+        decides = now if self.formula.needs_metric else then
+        return (decides >= self.start) & (decides < self.end), then - self.start
+
+    def elsewhere(self) -> "Learner":
+        """The same where time runs differently: what counts epochs learns nothing, and works it out when asked."""
+        return self if self.formula.needs_metric else self._replace(start=math.inf)
 
 
 def earlier(a: Number, b: Number) -> Number:

@@ -35,6 +35,10 @@ def ramp(
     """
     left = length - done if left is None else left
     span = x.where(length > 0, length, 1)
+    if shape == "linear" and not (isinstance(start, float) and isinstance(end, float)):
+        # Two positive terms: a shorter program where it is not known which way it goes.
+        lr = start * ((length - done) / span) + end * (done / span)
+        return x.where(done < length, lr, end)
     falls = start > end
     low = x.where(falls, end, start)
     rise = x.where(falls, start - end, end - start)
@@ -47,7 +51,8 @@ def ramp(
         left = x.minimum(x.maximum(left, 0), span)
         up, down = x.where(falls, left, done_of_it) / span, x.where(falls, done_of_it, left) / span
         share = height(x, shape, up, down, low, low + rise)
-    return x.where(done < length, low + rise * share, end)
+    from_0 = isinstance(low, float) and low == 0
+    return x.where(done < length, rise * share if from_0 else low + rise * share, end)
 
 
 def powered(

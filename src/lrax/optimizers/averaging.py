@@ -81,7 +81,7 @@ def _share_of(decay: Unchecked) -> _Share:
 def _refuse_learning(scheduler: LRScheduler) -> None:
     if scheduler.learning is not None:
         raise TypeError(
-            f"decay must be a function of the epoch, which a scheduler that learns from metrics is not, got {scheduler!r:.80}. "
+            f"decay must be a function of the epoch, which a scheduler with a memory is not, got {scheduler!r:.80}. "
             "Pass a number, or a scheduler such as CosineAnnealingLR(0.99, T_max=1000, eta_min=1.0)."
         )
 

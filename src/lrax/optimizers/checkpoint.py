@@ -86,7 +86,7 @@ def saved(
     if "norm" in own.beside:
         found["grad_norm"] = float(fetched(own.beside["norm"]))
     if learning is not None:
-        found["plateaus"] = learning.as_numbers()
+        found["memory"] = learning.as_numbers()
     if driven:
         found["driven_momentum"] = 1
     return found
@@ -143,15 +143,15 @@ def checked(
 def _memory(
     state_dict: StateDict, learning: Learning | None, moved: bool, strict: bool
 ) -> tuple[Remembered | None, list[str]]:
-    """What was learned from metrics, if it was by the plateaus that there are here, and a line if not."""
-    found = unwrap(entries(state_dict.get("plateaus", {})))
+    """What was learned from step to step, if it was by the same schedules as here, and a line if not."""
+    found = unwrap(entries(state_dict.get("memory", {})))
     here: Any = {} if learning is None else learning.memory.value
     same = isinstance(found, dict) and not moved and found.keys() == here.keys()
     if strict or same:
         return (None if learning is None else learning.from_numbers(found)), []
     if not (found or here):
         return None, []
-    return None, ["plateaus of groups, which go on as they are here"]
+    return None, ["the memory of schedules in groups, which goes on as it is here"]
 
 
 def _learned(
@@ -209,11 +209,11 @@ def _more_keys(own: Own, learning: Learning | None) -> list[str]:
     """The keys that there are for some optimizers only."""
     more = [name for name, _ in zip(COUNTERS[1:], own.counters[1:], strict=False)]
     more += ["grad_norm"] if "norm" in own.beside else []
-    return [*more, "plateaus"] if learning is not None else more
+    return [*more, "memory"] if learning is not None else more
 
 
 def _check_keys(state_dict: StateDict) -> None:
-    optional = {*COUNTERS[1:], "grad_norm", "plateaus", "driven_momentum"}
+    optional = {*COUNTERS[1:], "grad_norm", "memory", "driven_momentum"}
     check_keys("state_dict", {k: v for k, v in state_dict.items() if k not in optional}, KEYS)
 
 

@@ -34,7 +34,7 @@ class Following(Node):
         self.driven = False
         """Whether the momentum has been a scheduler's affair: it stays a scheduled one."""
         self.learning: Learning | None = None
-        """What learns from metrics in schedules of the optimizer's own."""
+        """What learns from step to step in schedules of the optimizer's own."""
         self.published = Published(1)
 
     @property
@@ -48,7 +48,7 @@ class Following(Node):
         formulas = formulas[:groups]
         if any(formula.learners() for formula in formulas):
             raise TypeError(
-                "lr_at(epoch) needs schedules of the epoch, but that of a group depends on metrics. Read get_last_lr() instead."
+                "lr_at(epoch) needs schedules of the epoch, but that of a group depends on what it was before. Read get_last_lr() instead."
             )
         scales = scales and scales[:groups]
         return evaluate(formulas, bases[:groups], epoch, type(self.scheduler), None, scales)
@@ -135,7 +135,7 @@ class Following(Node):
     def planned(
         self, groups: Sequence[Group], scheduler: LRScheduler
     ) -> tuple[Plan, Places, list[str]]:
-        """What is published for these groups, where, and a name for each plateau among the schedules."""
+        """What is published for these groups, where, and a name for each learner in the schedules."""
         more: list[Any] = []
         known: dict[tuple[str, int], int] = {}
         driven = scheduler.momentum_schedule() if self.driven else None
@@ -184,9 +184,9 @@ class Following(Node):
     ) -> None:
         plan, self.places, names = self.planned(groups, scheduler)
         learning = self._learning_of(plan, names)
-        if self.automatic and learning is not None:
+        if self.automatic and learning is not None and learning.needs_metric:
             raise ValueError(
-                "auto_step=True must have no schedule that needs a metric, but a hyper-parameter has a plateau. "
+                "auto_step=True must have no schedule that needs a metric, but a hyper-parameter has one. "
                 "Call scheduler.step(metric=...) yourself."
             )
         tell(self.published, plan._replace(learning=learning))
@@ -194,7 +194,7 @@ class Following(Node):
         scheduler.publish()
 
     def _learning_of(self, plan: Plan, names: Sequence[str]) -> Learning | None:
-        """What learns from metrics in a plan; it remembers what was known under the same names."""
+        """What learns in a plan; it remembers what was known under the same names."""
         formulas = [*(f for f in plan.schedules if f is not None), *(f for f, _ in plan.more)]
         learners = [found for formula in formulas for found in formula.learners()]
         if not learners or self.learning is None:
@@ -221,7 +221,8 @@ class Following(Node):
                 "auto_step=True must have a scheduler that no other optimizer follows, since it would be stepped for that, too. "
                 "Give each a scheduler of its own."
             )
-        if self.automatic and scheduler.learning is not None:
+        learning = scheduler.learning
+        if self.automatic and learning is not None and learning.needs_metric:
             raise ValueError(
                 f"auto_step=True must have a scheduler that needs no metric, got {scheduler!r:.80}. "
                 "Call its step(metric=...) yourself."

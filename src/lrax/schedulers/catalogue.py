@@ -23,8 +23,10 @@ from .decay import (
     TokenPowerLR,
 )
 from .ends import WithCooldownLR, WithWarmupLR
+from .greedy import GreedyLR
 from .piecewise import LambdaLR, PiecewiseConstantSchedule, PiecewiseSchedule
 from .plateau import ReduceLROnPlateau
+from .product import MultiplicativeLR
 from .restarts import CosineAnnealingWarmRestarts
 from .scheduler import LRScheduler
 from .shift import DelayLR, RepeatLR, StretchLR
@@ -39,6 +41,7 @@ __all__ = [
     "DelayLR",
     "ExponentialDecayLR",
     "ExponentialLR",
+    "GreedyLR",
     "InverseSqrtLR",
     "LRScheduler",
     "LambdaLR",
@@ -46,6 +49,7 @@ __all__ = [
     "MaximumLR",
     "MinimumLR",
     "MultiStepLR",
+    "MultiplicativeLR",
     "OneCycleLR",
     "PiecewiseConstantSchedule",
     "PiecewiseSchedule",

@@ -24,7 +24,7 @@ from .learning import Learning
 Values: TypeAlias = list[tuple[brainstate.State, Any]]
 """States, each with a value to be written."""
 
-OWN = ("version", "last_epoch", "plateaus", "states")
+OWN = ("version", "last_epoch", "memory", "states")
 """The keys of a state dict beside the name of the scheduler's class."""
 
 
@@ -41,7 +41,7 @@ def saved(
         **described(schedule, whole=False),
     }
     if learning is not None:
-        found["plateaus"] = learning.as_numbers()
+        found["memory"] = learning.as_numbers()
     if states:
         found["states"] = unwrap(saved_leaves({name: s.value for name, s in states.items()}))
     return found
@@ -69,9 +69,9 @@ def checked(
     epoch = check_number("last_epoch", found.get("last_epoch"), low=0, high=LAST_EPOCH, whole=True)
     values: Values = [(clock, epoch)]
     expected = {"version", "last_epoch", *others}
-    if learning is not None and (not different or "plateaus" in found):
-        expected.add("plateaus")
-        values.append((learning.memory, learning.from_numbers(found.get("plateaus", {}))))
+    if learning is not None and (not different or "memory" in found):
+        expected.add("memory")
+        values.append((learning.memory, learning.from_numbers(found.get("memory", {}))))
     if states and (not different or "states" in found):
         expected.add("states")
         olds = {name: state.value for name, state in states.items()}

@@ -11,7 +11,7 @@ from .. import _checks
 from .._checks import is_traced
 from .._types import Number, Value
 from ..formulas.arithmetic import HOST, SMALLEST, Arithmetic
-from ..formulas.formula import Formula, Learner, holds_users
+from ..formulas.formula import Formula, Learner, earlier, holds_users
 from ..formulas.phases import last_end, merged, phase_of_first
 from ..formulas.pieces import MOST, check_scalable, ratio
 from ..formulas.schedule import Member, spread
@@ -28,7 +28,7 @@ class _Sequential(Formula):
 
         def part(i: int) -> Value:
             member, start, end = self._phases[i]
-            own = x.maximum(t - start, 0)
+            own = x.maximum(t - start, 0) if i else t
             if self._asks[i]:
                 # A user's function need not be defined outside of its phase: there it is not asked.
                 own = x.where(t < end, own, 0)
@@ -79,8 +79,13 @@ class _Sequential(Formula):
         return tuple(start for _, start, _ in self._phases[1:])
 
     def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
-        begins = zip(self.schedulers, (0, *self.milestones), strict=True)
-        return sum((member.learners(start + begin, end) for member, begin in begins), ())
+        ends = (*self.milestones, math.inf)
+        phases = zip(self.schedulers, (0, *self.milestones), ends, strict=True)
+        found = (
+            member.learners(start + a, end if b is math.inf else earlier(end, start + b))
+            for member, a, b in phases
+        )
+        return sum(found, ())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -469,7 +469,8 @@ class _Linear(Formula):
     total_iters: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        return base * ramp(x, self.start_factor, self.end_factor, t, self.total_iters)
+        start, end = (x.minimum(base * f, MOST) for f in (self.start_factor, self.end_factor))
+        return ramp(x, start, end, t, self.total_iters)
 
     def constant_from(self, base: Number) -> Number | None:
         return self.total_iters

@@ -1,4 +1,4 @@
-"""What a scheduler learns from metrics: the learners in its formulas, and what they remember."""
+"""What a scheduler learns from step to step: the learners in its formulas, and what they remember."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +9,7 @@ from .. import _checks
 from .._types import Plain, Remembered, Scalar, Unchecked, Value
 from ..formulas.formula import Formula, Learner, with_formulas
 from ..states.memory import Memory
+from ..states.published import Learns
 from ..states.saving import check_keys, entries
 
 
@@ -22,28 +23,37 @@ class Learning(Node):
     def __init__(self, learners: Sequence[Learner], names: Sequence[str] | None = None) -> None:
         self.names = tuple(map(str, range(len(learners))) if names is None else names)
         self._learners = tuple(zip(self.names, learners, strict=True))
+        self.needs_metric = any(found.formula.needs_metric for found in learners)
         self.memory = Memory({key: found.formula.memory() for key, found in self._learners})
 
-    def observe(self, metric: Scalar, now: Value) -> None:
-        """Let those learn from `metric` that do now."""
-        checked, known = _checks.metric(metric), self.memory.value
+    @property
+    def why(self) -> str:
+        """Why there is no learning rate at a given epoch."""
+        return self._learners[0][1].formula.why
+
+    def observe(self, metric: Scalar | None, now: Value, then: Value) -> None:
+        """Let those learn that do in the step from one epoch to the next."""
+        checked = _checks.metric(metric) if self.needs_metric else None
+        known = self.memory.value
         self.memory.value = {
-            key: found.formula.observe(known[key], checked, found.learns(now))
+            key: found.formula.observe(known[key], checked, *found.learns(now, then))
             for key, found in self._learners
         }
 
-    def observed_on_host(self, metric: Unchecked, now: int) -> Remembered | None:
+    def observed_on_host(self, metric: Unchecked, now: int, then: int) -> Remembered | None:
         """The memory after the same for a Python number, outside of every trace; None if that cannot be done."""
         known = self.memory.peek()
         plain = type(metric) is float or (type(metric) is int and abs(metric) <= 2**53)
-        if known is None or not plain:
+        if known is None or (self.needs_metric and not plain):
             return None
-        return {
-            key: found.formula.observe_on_host(known[key], metric)
-            if found.learns(now)
-            else known[key]
-            for key, found in self._learners
-        }
+        learned = {}
+        for key, found in self._learners:
+            learns, epoch = found.learns(now, then)
+            memory = known[key]
+            learned[key] = (
+                found.formula.observe_on_host(memory, metric, epoch) if learns else memory
+            )
+        return learned
 
     def fill_in(self, formulas: tuple[Formula, ...]) -> tuple[Formula, ...]:
         """The formulas with what was learned."""
@@ -78,13 +88,32 @@ class Learning(Node):
 
     def from_numbers(self, found: Unchecked) -> Remembered:
         """A memory out of a state dict, checked."""
-        plateaus = entries(found)
-        check_keys("plateaus", plateaus, self.memory.value)
+        parts = entries(found)
+        check_keys("memory", parts, self.memory.value)
         return {
-            key: found.formula.from_numbers(f"plateaus.{key}", plateaus[key])
+            key: found.formula.from_numbers(f"memory.{key}", parts[key])
             for key, found in self._learners
         }
 
 
 def _with(formulas: tuple[Formula, ...], values: list[Value]) -> tuple[Formula, ...]:
     return tuple([formula.with_learned(iter(values)) for formula in formulas])
+
+
+def check_metric(
+    kind: str, own: Learning | None, learning: Sequence[Learns], metric: Unchecked
+) -> None:
+    """Raise where a step has a metric that nobody needs, or lacks one: what learns is the scheduler's own or its followers'."""
+    needed = any(learns.needs_metric for learns in learning)
+    if not needed and metric is not None:
+        raise TypeError(
+            f"{kind} takes no metric, since its learning rate depends on the epoch alone, got metric={metric!r:.80}. "
+            "Use ReduceLROnPlateau."
+        )
+    if needed and metric is None:
+        what = (
+            kind if own is not None and own.needs_metric else "A hyper-parameter of the optimizer"
+        )
+        raise ValueError(
+            f"{what} needs a metric: call step(metric=...), for example with the validation loss."
+        )

@@ -22,7 +22,7 @@ from ..states.view import View
 from . import checkpoint
 from .construction import Argument, Constructs
 from .get_lr import FromGetLR
-from .learning import Learning
+from .learning import Learning, check_metric
 from .operators import Operators
 from .phases import HasPhases
 
@@ -239,10 +239,10 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
         return self._rates_of(self._formulas_now(), self._bases, None, _checks.epochs(epoch))
 
     def refuse_memory(self) -> None:
-        """Raise TypeError where the learning rate depends on metrics, and not on the epoch alone."""
+        """Raise TypeError where the learning rate depends on what was before, and not on the epoch alone."""
         if self.learning is not None:
             raise TypeError(
-                f"{type(self).__name__} has no learning rate at a given epoch: it depends on the metrics it was given. "
+                f"{type(self).__name__} has no learning rate at a given epoch: {self.learning.why}. "
                 "Read get_last_lr() instead."
             )
 
@@ -265,8 +265,8 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
     def step(self, epoch: Scalar | None = None, *, metric: Scalar | None = None) -> None:
         """Advance the clock by one, or jump to the whole number `epoch`, and publish the new learning rates.
 
-        `metric` reaches the plateaus inside a composite, and is refused where there is none. The
-        clock stops at 2**31 - 1.
+        `metric` reaches what learns from metrics inside a composite, and is refused where nothing does.
+        The clock stops at 2**31 - 1.
         """
         if self._on_host and epoch is None and self._step_on_host(metric):
             return
@@ -283,32 +283,22 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
             epoch = _checks.epoch("epoch", epoch)
         with unchanged_by_errors(self._own_parts()):
             with meant():
-                self._observe(metric)
+                self._observe(metric, epoch)
             if epoch is None:
                 self.last_epoch.advance()
             else:
                 self.last_epoch.value = epoch
             self.publish()
 
-    def _observe(self, metric: Scalar | None) -> None:
-        kind = type(self).__name__
+    def _observe(self, metric: Scalar | None, epoch: Scalar | None) -> None:
         learning = self._all_learning()
-        if not learning and metric is not None:
-            raise TypeError(
-                f"{kind} takes no metric, since its learning rate depends on the epoch alone, got metric={metric!r:.80}. "
-                "Use ReduceLROnPlateau."
-            )
-        if learning and metric is None:
-            what = kind if self.learning is not None else "A hyper-parameter of the optimizer"
-            raise ValueError(
-                f"{what} needs a metric: call step(metric=...), for example with the validation loss."
-            )
-        if metric is not None:
-            for learns in learning:
-                learns.observe(metric, self.last_epoch.read())
+        check_metric(type(self).__name__, self.learning, learning, metric)
+        for learns in learning:
+            then = self.last_epoch.next() if epoch is None else epoch
+            learns.observe(metric, self.last_epoch.read(), then)
 
     def _all_learning(self) -> list[Learns]:
-        """What learns from the metrics of a step: the plateaus in it, and in what its followers publish."""
+        """What learns from a step: in its own formulas, and in what its followers publish."""
         own = [] if self.learning is None else [self.learning]
         return [*own, *self.publishing.learning]
 
@@ -383,18 +373,19 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
     def _step_on_host(self, metric: Any) -> bool:
         """``step()`` for the plain case, outside every trace: Python numbers, written straight to the States."""
         clock, learning, publishing = self.last_epoch, self.learning, self.publishing
-        if (metric is None) != (learning is None) or not (publishing.plain and direct(clock)):
+        needed = learning is not None and learning.needs_metric
+        if (metric is not None) != needed or not (publishing.plain and direct(clock)):
             return False
         now = clock.peek()
         if now is None:
             return False
-        formulas, learned = self._formulas, None
+        before, formulas, learned = now, self._formulas, None
+        now += now < LAST_EPOCH
         if learning is not None:
-            learned = learning.observed_on_host(metric, now)
+            learned = learning.observed_on_host(metric, before, now)
             if learned is None:
                 return False
             formulas = learning.fill_in_on_host(formulas, learned)
-        now += now < LAST_EPOCH
         kind, followers = type(self), publishing.followers
         first, others = followers[0], followers[1:]
         if first.plan is None:  # as mostly; it may raise, and nothing is written yet

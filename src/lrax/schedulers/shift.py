@@ -134,10 +134,9 @@ class _Stretch(Around):
 
     def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
         inner = self.scheduler.learners()
-        return tuple(
-            Learner(f, start + self._first(begin), earlier(end, start + self._first(stop)))
-            for f, begin, stop in inner
-        )
+        times = ((f, self._first(begin), self._first(stop)) for f, begin, stop in inner)
+        found = (Learner(f, start + begin, earlier(end, start + stop)) for f, begin, stop in times)
+        return tuple(learner.elsewhere() for learner in found)
 
     def _first(self, epoch: Number) -> Number:
         """The first epoch of which the quotient has come to `epoch`; the exact one if that is not whole."""
@@ -220,6 +219,9 @@ class _Repeat(Around):
         if self.limit is not None:
             position = x.minimum(position, self.period)
         return x.minimum(self.at(position, x) * growth(x, self.decay, cycle), MOST)
+
+    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
+        return tuple(learner.elsewhere() for learner in self.scheduler.learners(start, end))
 
     def constant_from(self, base: Number) -> Number | None:
         if self.inner_end() == 0 and self.decay == 1:

@@ -1,1 +1,1 @@
-"""What changes: the clock, what a plateau remembers, what is published."""
+"""What changes: the clock, what a schedule remembers, what is published."""

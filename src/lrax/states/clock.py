@@ -56,8 +56,12 @@ class Clock(TypedState):
 
     def advance(self) -> None:
         """One epoch on; the last one stays."""
+        self.value = self.next()
+
+    def next(self) -> Number:
+        """The epoch after this one."""
         now = self.read()
-        self.value = now + (now < LAST_EPOCH).astype(np.int32)
+        return now + (now < LAST_EPOCH).astype(np.int32)
 
     def peek(self) -> int | None:
         """The epoch, where ``direct(self)``; None for many of them."""

@@ -1,4 +1,4 @@
-"""What a scheduler has learned from metrics."""
+"""What a scheduler has learned from step to step."""
 
 from typing import Any
 

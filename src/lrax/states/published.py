@@ -178,11 +178,12 @@ class Published(TypedState):
 
 
 class Learns(Protocol):
-    """What learns from metrics."""
+    """What learns from step to step."""
 
     memory: Memory
+    needs_metric: bool
 
-    def observe(self, metric: Scalar, now: Value) -> None: ...
+    def observe(self, metric: Scalar | None, now: Value, then: Value) -> None: ...
     def fill_in_order(self, formulas: Any) -> Any: ...
 
 
@@ -202,7 +203,7 @@ class Plan(NamedTuple):
     """The schedules of other hyper-parameters, each with its base."""
 
     learning: Learns | None = None
-    """What learns from metrics in these schedules."""
+    """What learns from step to step in these schedules."""
 
     automatic: bool = False
     """Whether the follower steps the scheduler, and nobody else may."""
@@ -367,7 +368,7 @@ class Publishing(Node):
 
     @property
     def learning(self) -> list[Learns]:
-        """What learns from metrics on behalf of the followers that are still there."""
+        """What learns on behalf of the followers that are still there."""
         there = (f for f in self.followers if f.number is not None)
         found = [f.plan.learning for f in there if f.plan is not None]
         return [learning for learning in found if learning is not None]

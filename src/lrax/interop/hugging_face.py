@@ -1,0 +1,288 @@
+"""Hugging Face's names for schedules: ``get_scheduler`` of transformers, with the same arguments."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import _checks
+from .._types import RatesLike
+from ..schedulers import catalogue as ours
+from ..schedulers.scheduler import LRScheduler
+
+
+def get_scheduler(
+    name: str,
+    base_lr: RatesLike,
+    num_warmup_steps: int | None = None,
+    num_training_steps: int | None = None,
+    **kwargs: Any,
+) -> LRScheduler:
+    """The scheduler that Hugging Face's ``get_scheduler`` makes, by the same name and arguments.
+
+    The learning rates are theirs in every update of the training. After it the last one is held,
+    where their cosines rise again. It is made of the classes here: print it to see of which.
+
+    Parameters
+    ----------
+    name : str
+        "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts",
+        "polynomial", "inverse_sqrt", "cosine_with_min_lr", "cosine_warmup_with_min_lr",
+        "warmup_stable_decay", "reduce_lr_on_plateau" or "greedy".
+    base_lr : float or list of float
+        The learning rate that they read in the optimizer; a list has one entry for each parameter
+        group.
+    num_warmup_steps, num_training_steps : int, optional
+        Length of the warmup and of the whole training. Required where the schedule has them.
+    kwargs
+        What they take as ``scheduler_specific_kwargs``, such as ``num_cycles=3`` or ``min_lr=1e-5``.
+
+    Raises
+    ------
+    TypeError
+        If the schedule has no such argument, or an argument is of the wrong type.
+    ValueError
+        If `name` is unknown, an argument is missing, or has a value that is not allowed.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> lrax.get_scheduler("linear", 1e-3, num_warmup_steps=10, num_training_steps=100)
+    WSDSchedule(base_lr=0.001, warmup_steps=10, total_steps=100, decay_steps=90, decay='linear', warmup='linear', warmup_start_lr=0.0, eta_min=0.0)
+    """
+    _checks.choice("name", name, tuple(_SCHEDULES))
+    name = next(known for known in _SCHEDULES if known == name)  # an enum hashes otherwise
+    make = _SCHEDULES[name]
+    _checks.learning_rates("base_lr", base_lr)
+    takes = dict(inspect.signature(make).parameters)
+    lengths = {"num_warmup_steps": num_warmup_steps, "num_training_steps": num_training_steps}
+    _check_keywords(name, kwargs, takes, ("base_lr", *lengths))
+    given = {key: value for key, value in lengths.items() if key in takes} | kwargs
+    for key in takes.keys() - {"base_lr"}:
+        needed = takes[key].default is inspect.Parameter.empty and takes[key].kind is not _OPEN
+        if needed and given.get(key) is None:
+            raise ValueError(f"{key} must be a whole number of steps for {name!r}, got None.")
+    return make(base_lr, **given)
+
+
+_OPEN = inspect.Parameter.VAR_KEYWORD
+
+
+def _check_keywords(name: str, given: Any, takes: dict[str, Any], common: Sequence[str]) -> None:
+    if any(parameter.kind is _OPEN for parameter in takes.values()):
+        return  # to a class, which checks them
+    known = [key for key in takes if key not in common]
+    for key, value in given.items():
+        if key not in known:
+            what = ", ".join(known) if known else "no further arguments"
+            raise TypeError(
+                f"{key} must be an argument of {name!r}, got {key}={value!r:.80}. It takes {what}."
+            )
+
+
+def _lengths(num_warmup_steps: Any, num_training_steps: Any, least: int = 0) -> tuple[Any, Any]:
+    """Warmup and total, which must be at least `least` more."""
+    warmup = _checks.integer("num_warmup_steps", num_warmup_steps)
+    total = _checks.integer("num_training_steps", num_training_steps, low=1)
+    if not (_checks.is_traced(warmup) or _checks.is_traced(total)) and total < warmup + least:
+        raise ValueError(
+            f"num_training_steps must be {'>' if least else '>='} num_warmup_steps, which it includes, got {total} and {warmup}."
+        )
+    return warmup, total
+
+
+def _constant(base_lr: RatesLike) -> LRScheduler:
+    return ours.ConstantLR(base_lr, factor=1.0, total_iters=0)
+
+
+def _constant_with_warmup(base_lr: RatesLike, num_warmup_steps: Any) -> LRScheduler:
+    return ours.WarmupScheduler(base_lr, _checks.integer("num_warmup_steps", num_warmup_steps))
+
+
+def _linear(base_lr: RatesLike, num_warmup_steps: Any, num_training_steps: Any) -> LRScheduler:
+    return ours.WSDSchedule(base_lr, *_lengths(num_warmup_steps, num_training_steps))
+
+
+def _cosine(
+    base_lr: RatesLike, num_warmup_steps: Any, num_training_steps: Any, num_cycles: Any = 0.5
+) -> LRScheduler:
+    return _waves(base_lr, *_lengths(num_warmup_steps, num_training_steps), num_cycles)
+
+
+def _waves(
+    base_lr: Any, warmup: Any, total: Any, cycles: Any, eta_min: Any = 0.0, start_lr: Any = 0.0
+) -> LRScheduler:
+    """A warmup, and a cosine that has gone down and up `cycles` times at `total`."""
+    cycles = _checks.positive("num_cycles", cycles)
+    if not _checks.is_traced(cycles) and cycles == 0.5:
+        return ours.WarmupCosineSchedule(base_lr, warmup, total, start_lr, eta_min)
+    many = _checks.is_list(base_lr)
+    if many and (_checks.is_traced(eta_min) or eta_min != 0):
+        raise ValueError(
+            f"min_lr must be given as min_lr_rate with several base learning rates and num_cycles, got {eta_min!r:.80}."
+        )
+    top = 1.0 if many else base_lr
+    wave = [ours.CosineAnnealingLR(top, 1, eta_min), ours.CosineAnnealingLR(eta_min, 1, top)]
+    length = max(total - warmup, 1)
+    found = ours.SequentialLR(wave, [1]).repeat(2).stretch(length / (2 * cycles))
+    found = found.repeat(length, limit=1)
+    return (_constant(base_lr) * found if many else found).with_warmup(warmup, start_lr=start_lr)
+
+
+def _cosine_with_restarts(
+    base_lr: RatesLike, num_warmup_steps: Any, num_training_steps: Any, num_cycles: Any = 1
+) -> LRScheduler:
+    warmup, total = _lengths(num_warmup_steps, num_training_steps, 1)
+    cycles, length = _checks.integer("num_cycles", num_cycles, low=1), total - warmup
+    if not _checks.is_traced(length) and length % cycles == 0:
+        found = ours.CosineAnnealingWarmRestarts(base_lr, length // cycles, cycle_limit=cycles)
+    else:
+        cosine = ours.CosineAnnealingLR(base_lr, length)
+        found = cosine.repeat(length, limit=cycles).stretch(1 / cycles)
+    return found.with_warmup(warmup)
+
+
+def _polynomial(
+    base_lr: RatesLike,
+    num_warmup_steps: Any,
+    num_training_steps: Any,
+    lr_end: Any = 1e-7,
+    power: Any = 1.0,
+) -> LRScheduler:
+    warmup, total = _lengths(num_warmup_steps, num_training_steps, 1)
+    end = _checks.non_negative("lr_end", lr_end)
+    decay = ours.PolynomialLR(base_lr, total - warmup, power, eta_min=end)
+    return decay.with_warmup(warmup)
+
+
+def _inverse_sqrt(base_lr: RatesLike, num_warmup_steps: Any, timescale: Any = None) -> LRScheduler:
+    warmup = _checks.integer("num_warmup_steps", num_warmup_steps)
+    if timescale is None and not _checks.is_traced(warmup):
+        timescale = warmup or 10_000
+    return ours.InverseSqrtLR(base_lr, warmup, timescale=timescale)
+
+
+def _cosine_with_min_lr(
+    base_lr: RatesLike,
+    num_warmup_steps: Any,
+    num_training_steps: Any,
+    num_cycles: Any = 0.5,
+    min_lr: Any = None,
+    min_lr_rate: Any = None,
+) -> LRScheduler:
+    lengths = _lengths(num_warmup_steps, num_training_steps)
+    return _with_floor(
+        base_lr, min_lr, min_lr_rate, lambda base, low: _waves(base, *lengths, num_cycles, low)
+    )
+
+
+def _cosine_warmup_with_min_lr(
+    base_lr: RatesLike,
+    num_warmup_steps: Any,
+    num_training_steps: Any,
+    num_cycles: Any = 0.5,
+    min_lr: Any = None,
+    min_lr_rate: Any = None,
+    warmup_lr_rate: Any = None,
+) -> LRScheduler:
+    """It is one step ahead of the others: at its peak in the last step of the warmup."""
+    warmup, total = _lengths(num_warmup_steps, num_training_steps)
+    if _checks.is_list(base_lr) and min_lr is not None:
+        raise ValueError(
+            f"min_lr must be given as min_lr_rate with several base learning rates, got {min_lr!r:.80}."
+        )
+    steps = warmup if _checks.is_traced(warmup) else max(warmup, 1)
+    share = 1 / steps if warmup_lr_rate is None else warmup_lr_rate
+    share = _checks.non_negative("warmup_lr_rate", share)
+
+    def make(base: Any, low: Any) -> LRScheduler:
+        if _checks.is_traced(warmup) or warmup > 1:
+            return _waves(base, warmup - 1, total - 1, num_cycles, low, base * share)
+        if warmup == 0:
+            return _ahead(_waves(base, 0, total, num_cycles, low))
+        then = _ahead(_waves(base, 0, max(total - 1, 1), num_cycles, low))
+        return ours.SequentialLR([_constant(base * share), then], [1])
+
+    return _with_floor(base_lr, min_lr, min_lr_rate, make)
+
+
+def _ahead(scheduler: LRScheduler) -> LRScheduler:
+    return ours.LambdaLR(1.0, lambda t: scheduler(t + 1))
+
+
+def _with_floor(
+    base_lr: Any, min_lr: Any, min_lr_rate: Any, make: Callable[[Any, Any], LRScheduler]
+) -> LRScheduler:
+    """``make(base, low)`` for a lowest learning rate, or for a share of the base in every group."""
+    if (min_lr is None) == (min_lr_rate is None):
+        raise ValueError(
+            f"min_lr must be given, or else min_lr_rate, got min_lr={min_lr}, min_lr_rate={min_lr_rate}."
+        )
+    if min_lr is not None:
+        return make(base_lr, _checks.non_negative("min_lr", min_lr))
+    share = _checks.non_negative("min_lr_rate", min_lr_rate)
+    if _checks.is_list(base_lr):
+        return _constant(base_lr) * make(1.0, share)
+    return make(base_lr, base_lr * share)
+
+
+def _warmup_stable_decay(
+    base_lr: RatesLike,
+    num_warmup_steps: Any,
+    num_decay_steps: Any,
+    num_training_steps: Any = None,
+    num_stable_steps: Any = None,
+    warmup_type: Any = "linear",
+    decay_type: Any = "cosine",
+    min_lr_ratio: Any = 0.0,
+    num_cycles: Any = 0.5,
+) -> LRScheduler:
+    warmup = _checks.integer("num_warmup_steps", num_warmup_steps)
+    decay = _checks.integer("num_decay_steps", num_decay_steps)
+    if num_stable_steps is not None:
+        total = warmup + _checks.integer("num_stable_steps", num_stable_steps) + decay
+    elif num_training_steps is not None:
+        total = _checks.integer("num_training_steps", num_training_steps, low=1)
+        phases = warmup + decay
+        if not (_checks.is_traced(phases) or _checks.is_traced(total)) and total < phases:
+            raise ValueError(
+                f"num_training_steps must be >= num_warmup_steps + num_decay_steps, got {total} < {phases}."
+            )
+    else:
+        raise ValueError("num_training_steps must be given, or else num_stable_steps, got None.")
+    if num_cycles != 0.5:
+        raise ValueError(
+            f"num_cycles must be 0.5, half a cosine, got {num_cycles!r:.80}. For more of it use 'cosine' or 'cosine_with_restarts'."
+        )
+    rise = _checks.choice("warmup_type", warmup_type, ("linear", "cosine", "1-sqrt"))
+    fall = _checks.choice("decay_type", decay_type, ("linear", "cosine", "1-sqrt"))
+
+    def make(base: Any, low: Any) -> LRScheduler:
+        return ours.WSDSchedule(base, warmup, total, decay, fall, rise, low, low)
+
+    share = _checks.non_negative("min_lr_ratio", min_lr_ratio)
+    return _with_floor(base_lr, None, share, make) if share else make(base_lr, 0.0)
+
+
+def _reduce_lr_on_plateau(base_lr: RatesLike, **kwargs: Any) -> LRScheduler:
+    return ours.ReduceLROnPlateau(base_lr, **kwargs)
+
+
+def _greedy(base_lr: RatesLike, **kwargs: Any) -> LRScheduler:
+    return ours.GreedyLR(base_lr, **kwargs)
+
+
+_SCHEDULES: dict[str, Callable[..., LRScheduler]] = {
+    "constant": _constant,
+    "constant_with_warmup": _constant_with_warmup,
+    "linear": _linear,
+    "cosine": _cosine,
+    "cosine_with_restarts": _cosine_with_restarts,
+    "polynomial": _polynomial,
+    "inverse_sqrt": _inverse_sqrt,
+    "cosine_with_min_lr": _cosine_with_min_lr,
+    "cosine_warmup_with_min_lr": _cosine_warmup_with_min_lr,
+    "warmup_stable_decay": _warmup_stable_decay,
+    "reduce_lr_on_plateau": _reduce_lr_on_plateau,
+    "greedy": _greedy,
+}
+"""By the names of Hugging Face."""

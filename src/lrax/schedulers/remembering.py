@@ -1,0 +1,190 @@
+"""Formulas with a memory: what they keep between steps, and in state dicts."""
+
+import abc
+import dataclasses
+import math
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import _checks
+from .._transfers import fetched
+from .._types import Array, Number, Plain, Remembered, Unchecked, Value
+from ..formulas.arithmetic import HOST, LARGEST, wide
+from ..formulas.formula import Formula, Learner
+from ..formulas.traced import Traced
+from ..states.clock import LAST_EPOCH
+from ..states.saving import check_keys, check_number, entries
+
+
+class Remembering(Formula):
+    """A formula that learns from step to step.
+
+    Its memory holds whole numbers as int32, and each real one as a sum of three float32: exact, in any
+    mode, for all that one float32 can come near; what is larger is infinite.
+    """
+
+    needs_metric: ClassVar[bool] = True
+    why: ClassVar[str] = "it depends on the metrics it was given"
+    """Why there is no learning rate at a given epoch."""
+
+    unit: ClassVar[float] = 1.0
+    """By what real numbers are divided in the memory, which is where float32 is accurate."""
+
+    may_be_nan: ClassVar[frozenset[str]] = frozenset()
+
+    @abc.abstractmethod
+    def memory(self) -> Remembered:
+        """What is remembered at first."""
+
+    @abc.abstractmethod
+    def learned(self, memory: Remembered) -> Value:
+        """What it takes from the memory to work out a learning rate."""
+
+    @abc.abstractmethod
+    def observe(self, memory: Remembered, metric: Value, begun: Value, epoch: Value) -> Remembered:
+        """The memory after a step to `epoch`, by its own count: unchanged where it does not learn."""
+
+    @abc.abstractmethod
+    def observe_on_host(self, memory: Remembered, metric: Any, epoch: Any) -> Remembered:
+        """The same where everything is known and it learns."""
+
+    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
+        return (Learner(self, start, end),)
+
+    def exact(self, parts: Array) -> Value:
+        """A real number, or an array of them, out of the memory."""
+        return joined(parts) * self.unit
+
+    def as_numbers(self, memory: Remembered) -> Remembered:
+        """The memory for a state dict."""
+        return {name: self._number(value) for name, value in known(memory).items()}
+
+    def _number(self, value: Array) -> Plain:
+        if not is_real(value):
+            return int(value)
+        found = self.exact(value)
+        return found if np.ndim(found) == 0 else _listed(found.tolist())
+
+    def from_numbers(self, where: str, found: Unchecked) -> Remembered:
+        """The memory out of a state dict, checked."""
+        first = self.memory()
+        check_keys(where, found, first)
+        return {
+            name: self._checked(f"{where}.{name}", found[name], old, name in self.may_be_nan)
+            for name, old in first.items()
+        }
+
+    def _checked(self, where: str, found: Unchecked, old: Array, may_be_nan: bool) -> Any:
+        if not is_real(old):
+            return np.int32(check_number(where, found, low=0, high=LAST_EPOCH, whole=True))
+        if old.ndim == 1:
+            nan = may_be_nan and isinstance(found, float) and found != found
+            return split(found if nan else check_number(where, found), self.unit)
+        numbers = entries(found)
+        check_keys(where, numbers, map(str, range(len(old))))
+        return np.stack(
+            [
+                self._checked(f"{where}.{i}", numbers[str(i)], row, may_be_nan)
+                for i, row in enumerate(old)
+            ]
+        )
+
+
+class Watching(Remembering):
+    """One that learns from metrics: :meth:`watched` says how, for Python numbers and for tracers."""
+
+    @abc.abstractmethod
+    def watched(self, memory: Remembered, metric: Value, x: Any) -> Remembered:
+        """The memory, as numbers, after one more metric."""
+
+    def observe(self, memory: Remembered, metric: Value, begun: Value, epoch: Value) -> Remembered:
+        """The memory after one more metric: unchanged where it does not learn."""
+        fields = (getattr(self, field.name) for field in dataclasses.fields(self))
+        if any(map(_checks.is_traced, (metric, begun, *fields, *memory.values()))):
+            with wide():
+                numbers = {
+                    k: jnp.asarray(joined(v), float) if is_real(v) else v for k, v in memory.items()
+                }
+                new = self.watched(numbers, jnp.asarray(metric, float), Traced(False))
+                return {
+                    name: jnp.where(begun, split(new[name]) if is_real(old) else new[name], old).astype(old.dtype)
+                    for name, old in memory.items()
+                }  # fmt: skip
+        return self.observe_on_host(known(memory), metric, epoch) if begun else memory
+
+    def observe_on_host(self, memory: Remembered, metric: float, epoch: int) -> Remembered:
+        """The same where everything is known and it learns."""
+        numbers = {k: joined(v) if is_real(v) else int(v) for k, v in memory.items()}
+        new = self.watched(numbers, metric, HOST)
+        found: Remembered = {}
+        for name, value in new.items():
+            old, number = memory[name], numbers[name]
+            if not is_real(old):
+                found[name] = np.int32(value)
+            else:
+                same = value is number or (not isinstance(value, np.ndarray) and value == number)
+                found[name] = old if same else split(value)
+        return found
+
+
+_FLOAT32 = np.dtype(np.float32)
+
+
+def is_real(value: Array) -> bool:
+    """Whether something remembered is a real number, or several, and no whole one."""
+    return value.dtype == _FLOAT32
+
+
+def known(memory: Remembered) -> Remembered:
+    return {name: fetched(value) for name, value in memory.items()}
+
+
+def joined(parts: Array) -> Value:
+    """The real numbers that are kept in `parts`: inside ``wide()`` where they are traced."""
+    if type(parts) is np.ndarray:
+        if parts.ndim == 1:
+            return sum(parts.tolist())
+        return parts.astype(np.float64).sum(axis=-1)
+    return jnp.asarray(parts, float).sum(axis=-1)
+
+
+def split(value: Value, unit: float = 1.0) -> Array:
+    """Three float32 whose sum is `value` divided by `unit`, a power of 2; the inverse of :func:`joined`."""
+    if isinstance(value, jax.Array):
+        return _split_array(jnp, value / unit)
+    if isinstance(value, np.ndarray):
+        return _split_array(np, value / unit)
+    parts = np.zeros(3, np.float32)
+    value = value / unit if unit != 1 else value
+    if abs(value) > LARGEST:
+        value = math.copysign(math.inf, value)
+    for i in range(3):
+        parts[i] = value
+        value = value - parts[i].item() if math.isfinite(value) else 0.0
+    return parts
+
+
+def _split_array(module: Any, value: Value) -> Array:
+    parts, rest = [], module.asarray(value, float)
+    rest = module.where(module.abs(rest) > LARGEST, module.copysign(module.inf, rest), rest)
+    for _ in range(3):
+        if module is np:
+            part = rest.astype(np.float32).astype(float)
+        else:
+            # Not a cast there and back, which XLA would drop.
+            part = jax.lax.reduce_precision(rest, exponent_bits=8, mantissa_bits=23)
+        parts.append(part)
+        with np.errstate(invalid="ignore"):
+            rest = module.where(module.isfinite(rest), rest - part, 0)
+    return module.stack(parts, axis=-1).astype(np.float32)
+
+
+def _listed(values: list[Any]) -> Plain:
+    """A list for a state dict, in which there are none."""
+    return {
+        str(i): _listed(value) if isinstance(value, list) else value
+        for i, value in enumerate(values)
+    }

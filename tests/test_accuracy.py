@@ -239,6 +239,22 @@ def test_milestones_beyond_float32_are_exact(milestone):
         assert compiled(scheduler, epochs).tolist() == [1.0, 0.5]
 
 
+@pytest.mark.parametrize("length", [32, 33, 128, 129, 1000])
+def test_few_epochs_find_their_place_in_a_table_of_any_length(length):
+    """Those of a compiled step are looked up in another way than many are."""
+    rng = np.random.default_rng(length)
+    starts = np.sort(rng.integers(0, 5 * length, length))
+    scheduler = lrax.PiecewiseConstantSchedule(
+        boundaries=starts, values=np.arange(length + 1) + 1.0
+    )
+    few = np.unique([*starts[::41], *starts[-3:] - 1, *starts[:3], 0, LAST_EPOCH])
+    assert len(few) <= 64
+    wanted = 1 + np.searchsorted(starts, few, "right")
+    np.testing.assert_array_equal(compiled(scheduler, few), wanted)
+    one = jax.jit(lambda t: scheduler(t))
+    assert [one(jnp.int32(t)) for t in few[-7:]] == wanted[-7:].tolist()
+
+
 # --- Phases of no length ----------------------------------------------------------------------
 
 

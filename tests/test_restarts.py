@@ -104,6 +104,8 @@ def test_phases():
     assert restarts(0.1, 10, cycle_limit=3).total_steps == 30
     assert restarts(0.1, 10).total_steps is None
     assert restarts(0.1, 10).boundaries[:3] == (10, 20, 30)
+    later = lrax.ConstantLR(0.1, 0.5, total_iters=50)
+    assert (restarts(0.1, 10, cycle_limit=2) + later).boundaries == (10, 20, 50)
 
 
 # --- T_cur and T_i ----------------------------------------------------------------------------------
@@ -140,6 +142,12 @@ def test_it_is_moved_in_fractional_cycles(name, value, epoch):
     scheduler = restarts(0.1, 5, 1.5, last_epoch=14)
     setattr(scheduler, name, value)
     assert int(scheduler.last_epoch.value) == epoch
+
+
+def test_a_cycle_does_not_hold_the_first_epoch_of_the_next():
+    scheduler = restarts(0.1, 4, 1.5)
+    scheduler.T_cur = 4
+    assert int(scheduler.last_epoch.value) == 4 + 4
 
 
 def test_it_takes_the_place_of_another_one():

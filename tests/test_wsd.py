@@ -21,6 +21,13 @@ def test_with_a_cosine_it_is_warmup_cosine_to_the_bit(base, warmup, start, end):
     assert [ours(t) for t in T.tolist()] == theirs(T).tolist()
 
 
+def test_three_straight_phases():
+    scheduler = lrax.WSDSchedule(1.0, 2, 8, decay_steps=4, eta_min=0.2)
+    wanted = [0.0, 0.5, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2, 0.2]
+    assert_close([scheduler(t) for t in range(10)], wanted)
+    assert_close(jax.jit(scheduler)(jnp.arange(10)), wanted)
+
+
 def test_a_decay_that_is_not_given_takes_all_that_is_left():
     assert lrax.WSDSchedule(0.1, 10, 90) == lrax.WSDSchedule(0.1, 10, 90, decay_steps=80)
     sweep = jax.vmap(lambda n, total: lrax.WSDSchedule(0.1, n, total).lr_at(jnp.asarray(T)))

@@ -72,13 +72,26 @@ def exponential_decay(
     return bound(wide(base_lr) * wide(decay_rate) ** periods, wide(end_value))
 
 
-def cosine(t: Any, base_lr: float, T_max: int, eta_min: float = 0.0) -> Any:
-    return way_of(t, T_max, base_lr, eta_min, True)
+def above(base_lr: float, eta_min: float, left: Any) -> Any:
+    """What is left of the way from a base learning rate down to a lower one."""
+    return wide(eta_min) + (wide(base_lr) - wide(eta_min)) * left
 
 
-def polynomial(t: Any, base_lr: float, total_iters: int, power: float) -> Any:
-    left = wide(np.maximum(total_iters - t, 0))
-    return wide(base_lr) * (left / wide(total_iters)) ** wide(power)
+def cosine(t: Any, base_lr: float, T_max: int, eta_min: float = 0.0, exponent: float = 1.0) -> Any:
+    if exponent == 1:
+        return way_of(t, T_max, base_lr, eta_min, True)
+    left = wide(T_max - np.minimum(t, T_max)) / wide(T_max)
+    return above(base_lr, eta_min, _sine_squared(left) ** wide(exponent))
+
+
+def polynomial(t: Any, base_lr: float, total_iters: int, power: float, eta_min: float = 0.0) -> Any:
+    left = wide(np.maximum(total_iters - t, 0)) / wide(total_iters)
+    return above(base_lr, eta_min, left ** wide(power))
+
+
+def token_power(t: Any, base_lr: float, batch_size: int, a: float, power: float) -> Any:
+    rate = wide(batch_size) * wide(a) / wide(np.maximum(t, 1)) ** wide(power)
+    return np.where(t > 0, np.minimum(rate, wide(base_lr)), wide(base_lr))
 
 
 def linear(t: Any, base_lr: float, start_factor: float, end_factor: float, total_iters: int) -> Any:
@@ -94,6 +107,30 @@ def warmup_cosine(
 ) -> Any:
     decay = cosine(np.maximum(t - warmup_steps, 0), base_lr, total_steps - warmup_steps, eta_min)
     return np.where(t < warmup_steps, warmup(t, base_lr, warmup_steps), decay)
+
+
+def warmup_stable_decay(
+    t: Any,
+    base_lr: float,
+    warmup_steps: int,
+    total_steps: int,
+    decay_steps: int,
+    decay: str,
+    eta_min: float,
+) -> Any:
+    assert decay == "1-sqrt"
+    done = np.clip(t - (total_steps - decay_steps), 0, decay_steps)
+    size = wide(decay_steps)
+    left = wide(decay_steps - done) / size / (1 + np.sqrt(wide(done) / size))
+    fall = above(base_lr, eta_min, left)
+    return np.where(t < warmup_steps, warmup(t, base_lr, warmup_steps), fall)
+
+
+def inverse_power(t: Any, base_lr: float, warmup_steps: int, power: float, eta_min: float) -> Any:
+    since = np.maximum(t - warmup_steps, 0)
+    left = (wide(warmup_steps) / wide(warmup_steps + since)) ** wide(power)
+    fall = above(base_lr, eta_min, left)
+    return np.where(t < warmup_steps, warmup(t, base_lr, warmup_steps), fall)
 
 
 def cyclic(
@@ -151,6 +188,45 @@ def restarts(t: Any, base_lr: float, T_0: int, T_mult: int, eta_min: float) -> A
     return way(base_lr, eta_min, t - start, length - (t - start), True)
 
 
+def fractional_restarts(
+    t: Any, base_lr: float, T_0: int, T_mult: float, cycle_decay: float, warmup_steps: int
+) -> Any:
+    """Down to 0, in cycles that begin between whole epochs: those at or after a start are counted exactly."""
+    starts, length = [Fraction(0)], Fraction(T_0)
+    while starts[-1] < 2**31:
+        starts, length = [*starts, starts[-1] + length], length * Fraction(T_mult)
+    index = np.searchsorted([math.ceil(start) for start in starts], t, "right") - 1
+    found = np.empty(t.shape, Wide)
+    for i in np.unique(index).tolist():
+        inside, start, end = index == i, starts[i], starts[i + 1]
+        epochs, first, last = t[inside], math.ceil(start), math.floor(end)
+        done, left = (
+            wide(epochs - first) + wide(first - start),
+            wide(last - epochs) + wide(end - last),
+        )
+        peak = wide(base_lr) * wide(cycle_decay) ** wide(i)
+        fall = peak * _sine_squared(left / wide(end - start - warmup_steps))
+        found[inside] = np.where(
+            done < warmup_steps, peak * (done / wide(max(warmup_steps, 1))), fall
+        )
+    return found
+
+
+def warm_restarts(t: Any, T_mult: float = 1, **kwargs: Any) -> Any:
+    return (restarts if T_mult % 1 == 0 else fractional_restarts)(t, T_mult=T_mult, **kwargs)
+
+
+def points(
+    t: Any, base_lr: float, epochs: list[int], values: list[float], interpolation: str
+) -> Any:
+    index = np.searchsorted(epochs, t, "right")
+    first, last = np.array([values[0], *values]), np.array([*values, values[-1]])
+    starts, ends = np.array([0, *epochs]), np.array([*epochs, 2**31])
+    done, left = t - starts[index], ends[index] - t
+    between = way(first[index], last[index], done, left, interpolation == "cosine")
+    return wide(base_lr) * between
+
+
 def piecewise(t: Any, boundaries: list[int], values: list[float]) -> Any:
     return wide(values)[np.searchsorted(boundaries, t, "right")]
 
@@ -182,8 +258,12 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "WarmupCosineSchedule": warmup_cosine,
     "CyclicLR": cyclic,
     "OneCycleLR": one_cycle,
-    "CosineAnnealingWarmRestarts": restarts,
+    "CosineAnnealingWarmRestarts": warm_restarts,
     "PiecewiseConstantSchedule": piecewise,
+    "PiecewiseSchedule": points,
+    "WSDSchedule": warmup_stable_decay,
+    "InverseSqrtLR": inverse_power,
+    "TokenPowerLR": token_power,
     "SequentialLR": sequential,
     "ChainedScheduler": chained,
 }
@@ -220,6 +300,25 @@ SCHEDULES: dict[str, Spec] = {
     "line": spec("LinearLR", base_lr=0.1, start_factor=1 / 3, end_factor=0.01, total_iters=BILLION),
     "power 0.9": spec("PolynomialLR", base_lr=0.1, total_iters=LAST, power=0.9),
     "square root": spec("PolynomialLR", base_lr=0.1, total_iters=BILLION, power=0.5),
+    "power 0.05, floor": spec(
+        "PolynomialLR", base_lr=0.1, total_iters=BILLION, power=0.05, eta_min=0.03
+    ),
+    "annealing, cubed": spec(
+        "CosineAnnealingLR", base_lr=0.1, T_max=BILLION, eta_min=1e-4, exponent=3.0
+    ),
+    "warmup, stable, decay": spec(
+        "WSDSchedule",
+        base_lr=3e-4,
+        warmup_steps=MILLION,
+        total_steps=2 * BILLION,
+        decay_steps=BILLION // 5,
+        decay="1-sqrt",
+        eta_min=3e-7,
+    ),
+    "inverse power": spec(
+        "InverseSqrtLR", base_lr=3e-4, warmup_steps=MILLION, power=0.3, eta_min=1e-5
+    ),
+    "tokens": spec("TokenPowerLR", base_lr=0.01, batch_size=3, a=0.3, power=0.51),
     "warmup, cosine": spec(
         "WarmupCosineSchedule",
         base_lr=3e-4,
@@ -266,6 +365,21 @@ SCHEDULES: dict[str, Spec] = {
     ),
     "restarts, growing": spec(
         "CosineAnnealingWarmRestarts", base_lr=0.1, T_0=41, T_mult=3, eta_min=1e-5
+    ),
+    "cycles, growing by a half": spec(
+        "CosineAnnealingWarmRestarts",
+        base_lr=0.1,
+        T_0=41,
+        T_mult=1.5,
+        cycle_decay=0.9,
+        warmup_steps=29,
+    ),
+    "points": spec(
+        "PiecewiseSchedule",
+        base_lr=0.1,
+        epochs=[41, MILLION, 2**24 + 1, BILLION, BILLION, LAST],
+        values=[0.0, 1.0, 0.3, 0.7, 0.5, 1e-6],
+        interpolation="cosine",
     ),
     "table": spec(
         "PiecewiseConstantSchedule",

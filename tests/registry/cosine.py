@@ -41,7 +41,7 @@ ANNEALING = Entry(
     at_horizon=lambda T: {
         "cosine": args(base_lr=0.1, T_max=T),
         "cosine, floor": args(base_lr=0.1, T_max=T, eta_min=1e-4),
-        "cosine, power": args(base_lr=0.1, T_max=T, eta_min=1e-4, exponent=0.05),
+        "cosine, power": args(base_lr=1e-28, T_max=T, eta_min=0.1, exponent=0.05),
     },
     extreme=[
         args(base_lr=SMALLEST, T_max=50),

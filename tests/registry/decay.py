@@ -265,7 +265,7 @@ POLYNOMIAL = Entry(
         "root": args(base_lr=0.1, total_iters=T, power=0.5),
         "square": args(base_lr=0.1, total_iters=T, power=2.0),
         "0.9": args(base_lr=0.1, total_iters=T, power=0.9),
-        "0.01, floor": args(base_lr=0.1, total_iters=T, power=0.01, eta_min=0.03),
+        "0.01, upwards": args(base_lr=1e-12, total_iters=T, power=0.01, eta_min=0.03),
     },
     extreme=[
         args(base_lr=0.1, total_iters=1000, power=1e6),

@@ -3,6 +3,7 @@
 import jax
 
 import lrax.formulas.arithmetic
+import lrax.schedulers.cycles
 import lrax.states.internals
 
 HOST = lrax.formulas.arithmetic.HOST
@@ -10,6 +11,9 @@ Vector = lrax.formulas.arithmetic.Vector
 Traced = lrax.formulas.traced.Traced
 wide = lrax.formulas.arithmetic.wide
 """The arithmetic of formulas on the host, for arrays and in programs, where float64 is allowed."""
+
+cycles_of = lrax.schedulers.cycles.growing
+"""The cycles of restarts that grow by a fractional factor."""
 
 direct = lrax.states.internals.direct
 """Whether a State may be read and written past brainstate's bookkeeping."""

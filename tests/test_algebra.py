@@ -235,6 +235,7 @@ PHASES = {
     "stairs to an end": (lambda: lrax.ExponentialDecayLR(1.0, 2, 0.5, 1, True, 0.3), (1, 3, 5), 5, {4: "decay", 5: "end"}),
     "table": (lambda: lrax.PiecewiseConstantSchedule(boundaries=[4, 6], values=[1.0, 0.5, 0.5]), (4, 6), 4, {0: "stable", 4: "end"}),
     "function": (lambda: lrax.LambdaLR(0.1, lambda t: 1.0), (), None, {0: "function"}),
+    "plateau": (lambda: lrax.ReduceLROnPlateau(0.1), (), None, {0: "plateau"}),
     "sequence": (lambda: lrax.SequentialLR([B(), lrax.ConstantLR(0.4, 1.0, 0), lrax.PolynomialLR(0.4, 5)], [8, 12]), (8, 12, 17), 17, {0: "warmup", 8: "stable", 12: "decay", 17: "end"}),
     "chain": (lambda: lrax.ChainedScheduler([B(), lrax.PolynomialLR(1.0, 12)]), (8, 12), 12, {0: "warmup", 9: "decay", 12: "end"}),
     "sum": (lambda: B() + lrax.CosineAnnealingLR(0.1, 12), (8, 12), 12, {0: "warmup", 8: "decay", 12: "end"}),

@@ -136,6 +136,11 @@ METHODS = {  # the object, how its method is called otherwise, and the rows
         {"metric": 1.0},
         {"metric": [*METRIC, (None, ValueError)], "epoch": JUMP},
     ),
+    "GreedyLR.step": (
+        lrax.GreedyLR,
+        {"metric": 1.0},
+        {"metric": [*METRIC, (None, ValueError)], "epoch": JUMP},
+    ),
     "OptaxOptimizer.lr_at": (optimizer, {}, {"epoch": ANY_EPOCH}),
     "OptaxOptimizer.lr_apply": (optimizer, {}, {"apply_fn": CALLBACK}),
     "OptaxOptimizer.add_scheduler": (optimizer, {}, {"scheduler": SCHEDULERS}),

@@ -27,6 +27,7 @@ GROWING = {
     "boundaries": lambda n: lrax.PiecewiseConstantSchedule(
         boundaries=list(range(10, 10 + n)), values=list(np.linspace(0.1, 0.01, n + 1))
     ),
+    "points": lambda n: lrax.PiecewiseSchedule(0.1, range(10, 10 + n), np.linspace(1, 0.01, n)),
     "cycles": lambda n: lrax.CosineAnnealingWarmRestarts(0.1, T_0=LAST_EPOCH // n, T_mult=1),
     "growing cycles": lambda n: lrax.CosineAnnealingWarmRestarts(0.1, T_0=10, T_mult=1 + n),
     "periods": lambda n: lrax.StepLR(0.1, LAST_EPOCH // n, 0.99),

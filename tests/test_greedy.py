@@ -10,8 +10,8 @@ import pytest
 
 import lrax
 from helpers import assert_same_bits
+from metrics import random_metrics
 from saved import contents
-from test_plateau import random_metrics
 
 INF = math.inf
 

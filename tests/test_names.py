@@ -101,6 +101,7 @@ NAMES = {
     "ema": "Here that is AveragedWeights.",
     "param_groups_lrd": "Here that is layerwise_lr_decay.",
     "join_schedules": "Here that is SequentialLR.",
+    "get_linear_schedule_with_warmup": "Here that is WSDSchedule, or get_scheduler(",
     "Lion": "lrax.OptaxOptimizer(optax.scale_by_lion(), lr=...)",
     "RMSprop": "lrax.OptaxOptimizer(optax.scale_by_rms(), lr=...)",
     "Adagrad": "lrax.OptaxOptimizer(optax.scale_by_rss(), lr=...)",

@@ -11,6 +11,7 @@ import pytest
 
 import lrax
 from helpers import assert_close, assert_same_bits, state_of
+from metrics import random_metrics
 from saved import contents
 
 NAN, INF = math.nan, math.inf
@@ -58,21 +59,6 @@ class Machine:
     def reduced(self, lr, min_lr, eps):
         new = max(lr * self.factor, min_lr)
         return new if lr - new > eps else lr
-
-
-def random_metrics(rng, count, steps=STEPS):
-    """Float32 sequences of all kinds: falling, flat, noisy, around zero, huge and tiny, with NaN and infinity."""
-    t = np.arange(steps)
-    kinds = [
-        lambda: np.exp(-t * rng.uniform(0, 0.3)) + rng.normal(0, 0.05, steps),
-        lambda: rng.choice([-1.0, 0.0, 0.5, 2.0], steps),
-        lambda: np.repeat(rng.normal(size=-(-steps // 6)), 6)[:steps],
-        lambda: np.cumsum(rng.normal(size=steps)),
-        lambda: rng.normal(size=steps) * 10.0 ** rng.integers(-30, 30),
-        lambda: -np.exp(-t * rng.uniform(0, 0.3)),
-        lambda: np.where(rng.uniform(size=steps) < 0.2, rng.choice([NAN, INF, -INF]), rng.normal(size=steps)),
-    ]  # fmt: skip
-    return np.float32([kinds[i % len(kinds)]() for i in range(count)])
 
 
 def random_arguments(rng):

@@ -77,8 +77,10 @@ _ELSEWHERE = {
     "piecewise_constant_schedule": "PiecewiseConstantSchedule",
     "join_schedules": "SequentialLR",
     "sgdr_schedule": "CosineAnnealingWarmRestarts",
-    "get_cosine_schedule_with_warmup": "WarmupCosineSchedule",
-    "get_linear_schedule_with_warmup": "SequentialLR, of a WarmupScheduler and a PolynomialLR",
+    "get_cosine_schedule_with_warmup": "WarmupCosineSchedule, or get_scheduler('cosine', ...)",
+    "get_linear_schedule_with_warmup": "WSDSchedule, or get_scheduler('linear', ...)",
+    "get_wsd_schedule": "WSDSchedule, or get_scheduler('warmup_stable_decay', ...)",
+    "get_inverse_sqrt_schedule": "InverseSqrtLR, or get_scheduler('inverse_sqrt', ...)",
     "Momentum": "SGD, with momentum=...",
     "MomentumNesterov": "SGD, with momentum=... and nesterov=True",
 }

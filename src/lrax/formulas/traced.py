@@ -71,6 +71,7 @@ class Traced:
         self.dtype = jax.dtypes.canonicalize_dtype(np.float64)
         self._wide: dict[int, tuple[Any, Array]] = {}
         """What was converted, by its id: one number stays one, wherever it stands."""
+        self._counts: dict[tuple[int, int], tuple[Any, Value, Array]] = {}
 
     def exp(self, a: Value) -> Value:
         a = self.minimum(a, LARGEST_EXPONENT)
@@ -123,6 +124,12 @@ class Traced:
         return self.where(rest < 0, quotient - 1, self.where(rest < size, quotient, quotient + 1))
 
     def count(self, starts: Sequence[Number], t: Value) -> Value:
+        key = id(starts), id(t)
+        if key not in self._counts:  # a formula may look several values up
+            self._counts[key] = starts, t, self._count(starts, t)
+        return self._counts[key][-1]
+
+    def _count(self, starts: Sequence[Number], t: Value) -> Value:
         table = self.array(tuple(starts))
         few = isinstance(t.size, int) and t.size <= 64  # in an export it may be a symbol
         if not few and len(starts) > 64 and not _on_explicit_mesh(t):

@@ -50,9 +50,7 @@ def get_scheduler(
     WSDSchedule(base_lr=0.001, warmup_steps=10, total_steps=100, decay_steps=90, decay='linear', warmup='linear', warmup_start_lr=0.0, eta_min=0.0)
     """
     _checks.choice("name", name, tuple(_SCHEDULES))
-    name = next(
-        known for known in _SCHEDULES if known == name
-    )  # not an enum, which hashes otherwise
+    name = next(known for known in _SCHEDULES if known == name)  # an enum hashes otherwise
     make = _SCHEDULES[name]
     _checks.learning_rates("base_lr", base_lr)
     takes = dict(inspect.signature(make).parameters)

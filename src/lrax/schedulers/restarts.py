@@ -57,14 +57,17 @@ class _WarmRestarts(Formula):
         """First epochs of these cycles."""
         return tuple(itertools.accumulate(self.lengths[:-1], initial=0))
 
+    @functools.cached_property
+    def restarts(self) -> tuple[Number, ...]:
+        """Where the cycles begin that grow, but for the first."""
+        return self.starts[1:] if self.fractional is None else self.fractional.starts[1:]
+
     def number_of(self, t: Value, x: Arithmetic) -> Value:
         """In which cycle an epoch is, from 0 on."""
-        if self.fractional is not None:
-            return x.count(self.fractional.starts[1:], t)
-        if isinstance(self.T_mult, int):
+        if not _checks.is_traced(self.T_mult):
             once = self.T_mult == 1
-            return x.floor_divide(t, self.T_0) if once else x.count(self.starts[1:], t)
-        equal, growing = x.floor_divide(t, self.T_0), x.count(self.starts[1:], t)
+            return x.floor_divide(t, self.T_0) if once else x.count(self.restarts, t)
+        equal, growing = x.floor_divide(t, self.T_0), x.count(self.restarts, t)
         return x.where(self.T_mult == 1, equal, growing)
 
     def cycle(self, t: Value, x: Arithmetic) -> tuple[Value, Value, Value]:
@@ -83,17 +86,15 @@ class _WarmRestarts(Formula):
         return t - x.floor_divide(t, self.T_0) * self.T_0, self.T_0
 
     def _growing_cycle(self, t: Value, x: Arithmetic) -> tuple[Value, Value]:
-        restarts = self.starts[1:]
-        return t - x.steps(restarts, t, self.starts), x.steps(restarts, t, self.lengths)
+        start = x.steps(self.restarts, t, self.starts)
+        return t - start, x.steps(self.restarts, t, self.lengths)
 
     def _fractional_cycle(
         self, table: cycles.Cycles, t: Value, x: Arithmetic
     ) -> tuple[Value, Value, Value]:
-        restarts = table.starts[1:]
+        first, gap, last, rest, length = (x.steps(self.restarts, t, row) for row in table[2:])
         # Whole epochs first: at a whole epoch nothing cancels.
-        since = (t - x.steps(restarts, t, table.firsts)) + x.steps(restarts, t, table.gaps)
-        left = (x.steps(restarts, t, table.lasts) - t) + x.steps(restarts, t, table.rests)
-        return x.maximum(since, 0.0), left, x.steps(restarts, t, table.lengths)
+        return x.maximum((t - first) + gap, 0.0), (last - t) + rest, length
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         t_cur, left, t_i = self.cycle(t, x)

@@ -91,7 +91,8 @@ def test_a_group_without_options_is_like_the_first():
     assert_trees_close(values_of(states), wanted, floor=1e-6)
 
 
-SCALABLE = [k for k in KINDS if k not in ("OneCycleLR", "CyclicLR", "PiecewiseConstantSchedule")]
+NO_MULTIPLES = ("OneCycleLR", "CyclicLR", "PiecewiseConstantSchedule", "GreedyLR")
+SCALABLE = [k for k in KINDS if k not in NO_MULTIPLES]
 COMPOSITES = ("ChainedScheduler", "SequentialLR")
 
 

@@ -169,7 +169,7 @@ GREEDY = Entry(
     scales=False,  # its limits are those of its own learning rate
     kind=lambda b: lrax.GreedyLR(b, factor=0.5, patience=1, min_lr=5e-3, warmup=1, reset_start=3),
     variants={
-        "greedy with a window": lambda: lrax.GreedyLR(
+        "greedy with a window, two groups": lambda: lrax.GreedyLR(
             [0.1, 0.3], "max", 0.7, 0, 1e-3, "rel", 1, 2, 0.05, 0.4, smooth=True, window_size=4, reset_start=2
         ),
     },

@@ -13,7 +13,7 @@ from .._types import Function, RatesLike, Remembered, Value
 from ..formulas.arithmetic import HOST, Arithmetic, wide
 from ..formulas.formula import Formula, replaced
 from ..formulas.traced import Traced
-from .remembering import Remembering, joined, known, split
+from .remembering import Remembering, known, split
 from .scheduler import LRScheduler
 
 _HIDDEN = {"learned": True}
@@ -62,7 +62,11 @@ class _Product(Remembering):
         parts, until = memory["product"], memory["epoch"]
         if not _checks.is_known(parts) or parts.ndim > 2:  # traced, or of many trainings
             return parts, until
-        return tuple(self.exact(fetched(parts)).tolist()), int(fetched(until))
+        return tuple(self._numbers(fetched(parts))), int(fetched(until))
+
+    def _numbers(self, parts: np.ndarray) -> list[float]:
+        """The products of all groups, on the host."""
+        return [sum(row) * self.unit for row in parts.tolist()]
 
     def memory(self) -> Remembered:
         one = split(1.0, self.unit)
@@ -86,12 +90,10 @@ class _Product(Remembering):
 
     def observe_on_host(self, memory: Remembered, metric: None, epoch: int) -> Remembered:
         """The same where everything is known and it learns."""
+        factors = zip(self._functions, self._numbers(memory["product"]), strict=True)
         until = int(memory["epoch"])
-        products = [
-            _continued(HOST, function, epoch, joined(parts) * self.unit, until)
-            for function, parts in zip(self._functions, memory["product"], strict=True)
-        ]
-        product = np.stack([split(value, self.unit) for value in products])
+        parts = [split(_continued(HOST, f, epoch, old, until), self.unit) for f, old in factors]
+        product = parts[0][None] if len(parts) == 1 else np.stack(parts)
         return {"product": product, "epoch": np.int32(epoch)}
 
 

@@ -117,16 +117,18 @@ class Watching(Remembering):
 
     def observe_on_host(self, memory: Remembered, metric: float, epoch: int) -> Remembered:
         """The same where everything is known and it learns."""
-        numbers = {k: joined(v) if is_real(v) else int(v) for k, v in memory.items()}
+        real = np.ndarray  # and a whole number is an np.int32
+        numbers = {k: joined(v) if type(v) is real else int(v) for k, v in memory.items()}
         new = self.watched(numbers, metric, HOST)
         found: Remembered = {}
         for name, value in new.items():
             old, number = memory[name], numbers[name]
-            if not is_real(old):
-                found[name] = np.int32(value)
+            if type(old) is not real:
+                found[name] = old if value == number else np.int32(value)
+            elif value is number or (type(value) is not real and value == number):
+                found[name] = old
             else:
-                same = value is number or (not isinstance(value, np.ndarray) and value == number)
-                found[name] = old if same else split(value)
+                found[name] = split(value)
         return found
 
 
@@ -139,7 +141,8 @@ def is_real(value: Array) -> bool:
 
 
 def known(memory: Remembered) -> Remembered:
-    return {name: fetched(value) for name, value in memory.items()}
+    """The memory on the host: arrays, and np.int32."""
+    return {name: fetched(value)[()] for name, value in memory.items()}
 
 
 def joined(parts: Array) -> Value:

@@ -664,7 +664,7 @@ def test_a_state_dict_without_its_average_is_json():
         "version": 1,
         "updates": 3,
         "AveragedWeights": {
-            "decay": {"CosineAnnealingLR": {"base_lr": 0.9, "T_max": 8, "eta_min": 1.0}}
+            "decay": {"CosineAnnealingLR": {"base_lr": 0.9, "T_max": 8, "eta_min": 1.0, "exponent": 1.0}}
         },
     }
     assert average.keys() == {"w"}

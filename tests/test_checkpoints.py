@@ -20,7 +20,7 @@ from saved import OPTIMIZERS, advance, begin, contents, set_weights, train
 def test_state_dicts_of_schedulers(way, tmp_path):
     old = {kind: make() for kind, make in SCHEDULERS.items()}
     for i, scheduler in enumerate(old.values()):
-        advance(scheduler, 0, 1 + i)
+        advance(scheduler, 0, 1 + i % 20)
     tree = {kind: scheduler.state_dict() for kind, scheduler in old.items()}
     assert_plain(tree)
     new = {kind: make() for kind, make in SCHEDULERS.items()}
@@ -30,8 +30,8 @@ def test_state_dicts_of_schedulers(way, tmp_path):
         scheduler.load_state_dict(loaded[kind])
         assert scheduler.state_dict() == tree[kind], kind
         assert_trees_equal(contents(scheduler), contents(old[kind]))
-        rates = advance(scheduler, 1 + i, 40)
-        assert_same_bits(rates, advance(old[kind], 1 + i, 40))
+        rates = advance(scheduler, 1 + i % 20, 40)
+        assert_same_bits(rates, advance(old[kind], 1 + i % 20, 40))
 
 
 @pytest.fixture(scope="module")

@@ -132,7 +132,7 @@ def test_a_train_step_compiles_once(kind, inside):
     for event, happen in events(optimizer, scheduler):
         if metric and ("eager step" in event or "jump" in event):
             scheduler.step(metric=1.0)
-        elif metric and event == "read":
+        elif scheduler.learning is not None and event == "read":
             continue
         else:
             happen()

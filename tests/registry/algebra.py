@@ -70,18 +70,22 @@ def combining(name, symbol, combine, kind, cases, **more):
     )
 
 
+def half(b):
+    return [rate / 2 for rate in b] if isinstance(b, list) else b / 2
+
+
 SUM = combining(
     "SumLR",
     "sum",
     lambda a, b: a + b,
-    lambda b: lrax.ExponentialLR(b / 2, 0.9) + lrax.WarmupScheduler(b / 2, 5, b / 10),
+    lambda b: lrax.ExponentialLR(half(b), 0.9) + lrax.StepLR(half(b), 10, 0.5),
     {"of three": [FALL, SHRINK, 0.01]},
 )
 PRODUCT = combining(
     "ProductLR",
     "product",
     lambda a, b: a * b,
-    lambda b: 2 * lrax.StepLR(b / 2, 10, 0.5) * lrax.WarmupScheduler(1.0, 5, 0.1),
+    lambda b: 2 * lrax.StepLR(half(b), 10, 0.5) * lrax.WarmupScheduler(1.0, 5, 0.1),
     {"of three": [STAIRS, 3, WARM]},
     extreme=[
         args(

@@ -166,6 +166,7 @@ WAVES = [wave(t) for t in range(EPOCHS)]
 
 GREEDY = Entry(
     name="GreedyLR",
+    scales=False,  # its limits are those of its own learning rate
     kind=lambda b: lrax.GreedyLR(b, factor=0.5, patience=1, min_lr=5e-3, warmup=1, reset_start=3),
     variants={
         "greedy with a window": lambda: lrax.GreedyLR(

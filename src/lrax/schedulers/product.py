@@ -17,7 +17,7 @@ from .remembering import Remembering, joined, known, split
 from .scheduler import LRScheduler
 
 _HIDDEN = {"learned": True}
-_MOST_AT_ONCE = 10_000_000
+_MOST_AT_ONCE = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,8 +107,8 @@ def _continued(
         until, product = 0, 1.0
     if last - until > _MOST_AT_ONCE:
         raise ValueError(
-            f"epoch must be at most {_MOST_AT_ONCE} after the last one, since MultiplicativeLR multiplies all factors between them, "
-            f"got {last} after {until}. Use LambdaLR, with the product as a function of the epoch."
+            f"last_epoch must be at most {_MOST_AT_ONCE} after {until}, up to which the product is known, since MultiplicativeLR "
+            f"multiplies all factors between them, got {last}. Use LambdaLR, with the product as a function of the epoch."
         )
     for epoch in range(until + 1, last + 1):
         product *= x.call(function, epoch)

@@ -696,6 +696,11 @@ class TokenPowerLR(LRScheduler):
     >>> print([f"{scheduler(tokens):.2e}" for tokens in (0, 10**10, 10**11, 10**12)])
     ['2.00e-02', '2.00e-02', '1.16e-02', '3.57e-03']
 
+    By the step, of a million tokens each:
+
+    >>> print(f"{scheduler.stretch(1 / 10**6)(100_000):.2e}")
+    1.16e-02
+
     Notes
     -----
     - torch, braintools and optax have no such class; there it is a function of the number of steps.

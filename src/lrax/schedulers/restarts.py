@@ -92,25 +92,41 @@ class _WarmRestarts(Formula):
     def _fractional_cycle(
         self, table: cycles.Cycles, t: Value, x: Arithmetic
     ) -> tuple[Value, Value, Value]:
-        first, gap, last, rest, length = (x.steps(self.restarts, t, row) for row in table[2:])
+        restarts, find = self.restarts, x.steps
+        first, gap = find(restarts, t, table.firsts), find(restarts, t, table.gaps)
+        last, rest = find(restarts, t, table.lasts), find(restarts, t, table.rests)
+        length = find(restarts, t, table.lengths)
         # Whole epochs first: at a whole epoch nothing cancels.
         return x.maximum((t - first) + gap, 0.0), (last - t) + rest, length
 
+    @functools.cached_property
+    def _plain(self) -> bool:
+        """Whether all cycles are whole cosines from the base learning rate, as mostly."""
+        traced = any(map(_checks.is_traced, (self.cycle_decay, self.warmup_steps)))
+        return not traced and (self.cycle_decay, self.warmup_steps, self.cycle_limit) == (
+            1,
+            0,
+            None,
+        )
+
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         t_cur, left, t_i = self.cycle(t, x)
-        peak, warmup = self._peak(t, base, x), self.warmup_steps
+        if self._plain:
+            return ramp(x, base, self.eta_min, t_cur, t_i, "cosine", left)
+        number, warmup = self.number_of(t, x), self.warmup_steps
+        peak = self._peak(number, base, x)
         lr = ramp(x, peak, self.eta_min, t_cur - warmup, t_i - warmup, "cosine", left)
         if _checks.is_traced(warmup) or warmup:
             lr = x.where(t_cur < warmup, ramp(x, 0.0, peak, t_cur, warmup), lr)
-        if self.cycle_limit is None:
-            return lr
-        return x.where(self.number_of(t, x) < self.cycle_limit, lr, self.eta_min)
+        return (
+            lr if self.cycle_limit is None else x.where(number < self.cycle_limit, lr, self.eta_min)
+        )
 
-    def _peak(self, t: Value, base: Value, x: Arithmetic) -> Value:
+    def _peak(self, number: Value, base: Value, x: Arithmetic) -> Value:
         decay = self.cycle_decay
         if not _checks.is_traced(decay) and decay == 1:
             return base
-        peak = x.minimum(base * growth(x, decay, self.number_of(t, x)), MOST)
+        peak = x.minimum(base * growth(x, decay, number), MOST)
         return x.where(decay == 1, base, x.maximum(peak, self.eta_min))
 
     def constant_from(self, base: Number) -> Number | None:
@@ -133,10 +149,11 @@ class _WarmRestarts(Formula):
             yield start + self.warmup_steps
 
     def phase_at(self, t: Number, base: Number) -> str:
-        if self.cycle_limit is not None and self.number_of(t, HOST) >= self.cycle_limit:
+        number = self.number_of(t, HOST)
+        if self.cycle_limit is not None and number >= self.cycle_limit:
             return "stable"
         rises = self.cycle(t, HOST)[0] < self.warmup_steps
-        return "warmup" if rises else way(self._peak(t, base, HOST), self.eta_min)
+        return "warmup" if rises else way(self._peak(number, base, HOST), self.eta_min)
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):

@@ -14,7 +14,8 @@ import lrax
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+"""Those in docs/coming_from are run by test_coming_from.py."""
 MODULES = sorted(Path(lrax.__file__).parent.rglob("*.py"))
 
 CLASSES = {n: c for n, c in vars(lrax).items() if n in lrax.__all__ and isinstance(c, type)}

@@ -29,7 +29,9 @@ EVERY = {
 }
 """Each of them at a size that is easy to read, in all its forms."""
 
-ONE_OF_EACH = [next(iter(entry.cases)) for entry in ENTRIES.values() if entry.cases]
+ONE_OF_EACH = [
+    next(iter(entry.cases)) for entry in ENTRIES.values() if entry.cases and not entry.like
+]
 """The first label of each, for what takes long."""
 
 
@@ -62,6 +64,9 @@ BASE = 0.05
 MAKERS = {label: (entry, make) for entry in ENTRIES.values() for label, make in entry.kinds.items()}
 KINDS = {label: lambda b=BASE, make=make: make(b) for label, (_, make) in MAKERS.items()}
 """A scheduler of every kind, at a base learning rate: what must hold for all of them is tested on these."""
+
+FEW_KINDS = {label: KINDS[label] for label, (entry, _) in MAKERS.items() if not entry.like}
+"""Those for what takes long."""
 
 VARIANTS = {label: make for entry in ENTRIES.values() for label, make in entry.variants.items()}
 SCHEDULERS = KINDS | VARIANTS

@@ -52,6 +52,7 @@ def combining(name, symbol, combine, kind, cases, **more):
 
     return Entry(
         name=name,
+        like="" if name == "SumLR" else "SumLR",
         kind=kind,
         refuses={"schedulers": OPERANDS},
         valid={"": {"schedulers": [STEP, 0.5]}},
@@ -133,6 +134,7 @@ def end_inside(f):
 
 DELAY = Entry(
     name="DelayLR",
+    like="WithCooldownLR",
     kind=lambda b: lrax.StepLR(b, 9, 0.3).delay(4),
     refuses={"scheduler": MEMBER, "epochs": WHOLE},
     valid={"": {"scheduler": STEP, "epochs": 3}},
@@ -161,6 +163,7 @@ def first_epoch(k, b):
 
 STRETCH = Entry(
     name="StretchLR",
+    like="WithCooldownLR",
     kind=lambda b: lrax.StepLR(b, 3, 0.3).stretch(3),
     refuses={"scheduler": MEMBER, "factor": POSITIVE},
     valid={"": {"scheduler": STEP, "factor": 3}},
@@ -209,6 +212,7 @@ def boundaries_of_repeats(k, last):
 
 REPEAT = Entry(
     name="RepeatLR",
+    like="WithCooldownLR",
     kind=lambda b: lrax.LinearLR(b, 1.0, 0.1, 7).repeat(7, 0.8, 4),
     refuses={
         "scheduler": MEMBER,
@@ -257,6 +261,7 @@ def cooled(t, scheduler, start, steps, shape="linear", eta_min=0.0):
 SHAPES = st.sampled_from(["linear", "cosine", "1-sqrt", "rex", ("power", 3.0)])
 WITH_WARMUP = Entry(
     name="WithWarmupLR",
+    like="WithCooldownLR",
     kind=lambda b: lrax.StepLR(b, 9, 0.3).with_warmup(5, "cosine"),
     more_kinds={
         "a warmup while it runs": lambda b: lrax.StepLR(b, 3, 0.5).with_warmup(5, running=True)

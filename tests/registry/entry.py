@@ -41,6 +41,9 @@ class Entry:
     variants: Mapping[str, Callable[[], Any]] = dataclasses.field(default_factory=dict)
     """By label: what is special in a checkpoint, like an empty list."""
 
+    like: str = ""
+    """Another entry whose schedulers stand for these where a test takes long."""
+
     has_config: bool = True
     """False where it is built on a function of the user's, which no configuration can hold."""
 

@@ -103,6 +103,7 @@ REFUSED = {
     "divided by next to nothing": (ValueError, lambda: A() / 5e-324, "divisor"),
     "no schedulers": (TypeError, lambda: lrax.minimum(1, 2), "at least one scheduler", "(1, 2)"),
     "nothing": (TypeError, lambda: lrax.maximum(), "at least one scheduler"),
+    "a list": (TypeError, lambda: lrax.minimum([A(), 1e-3]), "one by one", "minimum(*schedulers)"),
     "clip upside down": (ValueError, lambda: A().clip(0.2, 0.1), "low", "<= high", "0.2", "0.1"),
     "a schedule for a number": (TypeError, lambda: A().delay(B()), "epochs", "WarmupScheduler"),
     "a cycling momentum": (TypeError, lambda: 2 * lrax.OneCycleLR(0.1, 10, cycle_momentum=True), "cycle_momentum"),
@@ -334,3 +335,117 @@ def test_traced_numbers_sweep():
         assert_close(row, np.where(T[:12] < 2, low + (top - low) * T[:12] / 2, decayed), rtol=3e-7)
     slope = jax.grad(lambda f: (f * A())(4))(2.0)
     assert slope == np.float32(0.05)
+
+
+# --- What was found by trying to break it -----------------------------------------------------
+
+
+def same_everywhere(scheduler, t):
+    values = scheduler(t)
+    np.testing.assert_array_equal(jax.jit(scheduler)(jnp.asarray(t)), values)
+    np.testing.assert_array_equal([scheduler(e) for e in t.tolist()], values)
+    return values
+
+
+@pytest.mark.parametrize("factors", [(1.1, 100), (0.1, 7), (0.1, 41.0), (0.2, 3), (1.1, 49)])
+def test_a_stretch_of_a_stretch_divides_twice(factors):
+    """XLA would make t / (k * j) of (t / j) / k."""
+    t, (k, j) = np.arange(1500), factors
+    scheduler = lrax.StepLR(0.1, 1, 0.9).stretch(k).stretch(j)
+    assert_close(same_everywhere(scheduler, t), 0.1 * 0.9 ** np.floor(t / j / k))
+
+
+@pytest.mark.parametrize("factor", [3, 11, 7.5])
+def test_boundaries_and_plateaus_under_two_stretches(factor):
+    scheduler = lrax.MultiStepLR(1.0, [5], 0.5).stretch(0.7).stretch(factor)
+    t = np.arange(100)
+    (drop,) = np.flatnonzero(np.diff(scheduler(t))) + 1
+    assert scheduler.boundaries == (drop,)
+    assert (scheduler.total_steps, scheduler.phase_at(drop)) == (drop, "end")
+    plateau = lrax.ReduceLROnPlateau(1.0, factor=0.5, patience=0)
+    plateau = plateau.delay(5).stretch(0.7).stretch(factor)
+    rates = []
+    for _ in t:
+        rates.append(float(plateau.get_last_lr()[0]))
+        plateau.step(metric=1.0)
+    # The metric of epoch `drop` is the first that it is given, and the best; the next is a bad one.
+    assert rates.index(0.5) == drop + 2
+
+
+ENDS = {
+    "a bump above a bound": (lambda: lrax.maximum(lrax.WarmupScheduler(1.0, 100) * lrax.PolynomialLR(1.0, 100, power=3), 0.07), 47),
+    "two that nearly cancel": (lambda: lrax.ConstantLR(1.0, 1.0, 0) + lrax.WarmupScheduler(1e-2, 1000) + lrax.CosineAnnealingLR(1e-2, 1000), 1000),
+    "a bound that holds early": (lambda: lrax.maximum(lrax.LinearLR(1.0, 1.0, 0.0, 10), 0.5), 5),
+    "a rise that jumps": (lambda: A().with_cooldown(40, 9, "constant", eta_min=0.2), 41),
+    "zero times anything": (lambda: 0 * A(), 0),
+    "times what falls to zero": (lambda: A() * lrax.PolynomialLR(1.0, 5), 5),
+    "long": (lambda: lrax.StepLR(0.1, 10**6).with_cooldown(3 * 10**7, 1000), 3 * 10**7 + 1000),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_the_end_is_the_first_epoch_from_which_it_is_constant(name):
+    make, end = ENDS[name]
+    scheduler = make()
+    assert scheduler.total_steps == end
+    t = np.arange(max(end - 50, 0), end + 50)
+    values = scheduler(t)
+    assert (values[t >= end] == values[-1]).all()
+    assert end == 0 or scheduler(end - 1) != values[-1]
+
+
+def test_running_warmups_of_depth_50():
+    for start_lr in (0.0, 1e-3):
+        scheduler = A()
+        for _ in range(50):
+            scheduler = scheduler.with_warmup(3, running=True, start_lr=start_lr)
+        same_everywhere(scheduler, np.arange(8))
+    assert scheduler(3) == np.float32(0.05)
+
+
+def test_a_running_warmup_in_front_of_what_begins_at_0():
+    inner, t = lrax.WarmupScheduler(0.1, 5), np.arange(12)
+    wanted = 0.1 * np.minimum(t / 5, 1) * np.minimum(t / 10, 1)
+    assert_close(same_everywhere(inner.with_warmup(10, running=True), t), wanted)
+    with pytest.raises(ValueError, match=r"start_lr must be 0 with running=True.*got 0\.05"):
+        inner.with_warmup(10, running=True, start_lr=0.05)
+
+
+@pytest.mark.parametrize("combine", [lrax.minimum, lrax.maximum])
+def test_nan_is_never_left_out(combine):
+    nan = lrax.LambdaLR(1.0, lambda t: float("nan") if t == 5 else 1.0)
+    for scheduler in (combine(nan, 0.5), combine(0.5, nan)):
+        for epochs in (5, np.arange(7)):
+            with pytest.raises(ValueError, match="nan at epoch 5"):
+                scheduler(epochs)
+        assert np.isnan(jax.jit(scheduler)(5))
+
+
+def test_negative_rates_do_not_make_a_positive_one():
+    falls = lrax.LambdaLR(1.0, lambda t: 1 - t / 4)
+    for scheduler in (falls * falls, 1 + falls):
+        for epochs in (6, np.arange(9)):
+            with pytest.raises(ValueError, match=r"LambdaLR.*must have a learning rate >= 0"):
+                scheduler(epochs)
+    assert jax.jit(falls * falls)(6) == 0
+    assert lrax.maximum(falls, 0.25)(9) == 0.25
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_plateau_learns_in_every_cycle(compiled):
+    plateau = lrax.ReduceLROnPlateau(1.0, factor=0.5, patience=0)
+    scheduler = plateau.with_cooldown(3, 2).repeat(5)
+    step = lambda metric: scheduler.step(metric=metric)  # noqa: E731
+    step = brainstate.transform.jit(step) if compiled else step
+    rates = []
+    for _ in range(10):
+        rates.append(float(scheduler.get_last_lr()[0]))
+        step(1.0)
+    # The first metric is the best; a reduction in epochs 1, 2, then in 0, 1, 2 of the next cycle.
+    assert rates == [1, 1, 0.5, 0.25, 0.125, 0.25, 0.125, 0.0625, 0.03125, 0.015625]
+
+
+def test_a_traced_divisor_is_divided_by_once():
+    values = np.random.default_rng(0).uniform(1, 2, 2000).astype(np.float32)
+    got = jax.jit(jax.vmap(lambda v: (lrax.ConstantLR(1.9, 1.0, 0) / v)(0)))(values)
+    np.testing.assert_array_equal(got, (1.9 / values.astype(np.float64)).astype(np.float32))

@@ -163,8 +163,9 @@ class _Host:
     """Python numbers: whole epochs are exact integers of any size."""
 
     where = staticmethod(lambda condition, a, b: a if condition else b)
-    minimum = staticmethod(min)
-    maximum = staticmethod(max)
+    # Not min and max, which pass NaN on or not, as their arguments stand.
+    minimum = staticmethod(lambda a, b: a if a < b or a != a else b)
+    maximum = staticmethod(lambda a, b: a if a > b or a != a else b)
     floor = staticmethod(math.floor)
     sqrt = staticmethod(math.sqrt)
     exp = staticmethod(lambda a: math.exp(min(a, LARGEST_EXPONENT)))

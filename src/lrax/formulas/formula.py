@@ -8,8 +8,6 @@ import math
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
-import jax.numpy as jnp
-
 from .._checks import is_traced
 from .._types import Number, Plain, Remembered, Unchecked, Value
 from .arithmetic import Arithmetic
@@ -99,12 +97,12 @@ class Formula(abc.ABC):
         for field in dataclasses.fields(self):
             yield from _formulas_in(getattr(self, field.name))
 
-    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple["Learner", ...]:
-        """The parts that learn from metrics, each with the epochs between which it does.
+    def learners(self) -> tuple["Learner", ...]:
+        """The parts that learn from step to step, each with the windows in which it does.
 
-        A formula that begins a part later than itself says so here; the order is that of the fields.
+        A formula whose parts have another time than itself says so here; the order is that of the fields.
         """
-        return tuple(found for part in self.parts() for found in part.learners(start, end))
+        return tuple(found for part in self.parts() for found in part.learners())
 
     def with_learned(self, values: Iterator[Value]) -> "Formula":
         """This formula with what each of its learners has learned filled in."""
@@ -142,29 +140,51 @@ class Learns(Protocol):
     def from_numbers(self, where: str, found: Unchecked) -> Remembered: ...
 
 
+class Window(NamedTuple):
+    """When a part of a formula runs, and its own time: from `start` on, slower by `factor`, in periods."""
+
+    start: Number = 0
+    end: Number = math.inf
+    factor: Number = 1
+    period: Number | None = None
+
+    def inside(self, t: Value) -> tuple[Value, Value]:
+        """The epoch by the time of the part, and whether it runs."""
+        own = t - self.start
+        if is_traced(self.factor) or self.factor != 1:
+            own = own / self.factor
+        if self.period is not None:
+            own = own - own // self.period * self.period
+        return own, (t >= self.start) & (t < self.end)
+
+    @property
+    def counts_on(self) -> bool:
+        """Whether a step outside is one inside."""
+        return not is_traced(self.factor) and self.factor == 1 and self.period is None
+
+
 class Learner(NamedTuple):
-    """What learns, from the first epoch on and before the last."""
+    """What learns, and the windows that are around it, the outermost first."""
 
     formula: Learns
-    start: Number
-    end: Number
+    windows: tuple[Window, ...] = ()
+
+    def within(self, window: Window) -> "Learner":
+        return Learner(self.formula, (window, *self.windows))
 
     def learns(self, now: Value, then: Value) -> tuple[Value, Value]:
         """Whether it does in the step from one epoch to the next, which is the second of the two by its own count.
 
         A metric is of the epoch that was trained; without one, it is the next that something is learned for.
+        What counts epochs learns nothing where time runs differently, and works it out when asked.
         """
-        decides = now if self.formula.needs_metric else then
-        return (decides >= self.start) & (decides < self.end), then - self.start
-
-    def elsewhere(self) -> "Learner":
-        """The same where time runs differently: what counts epochs learns nothing, and works it out when asked."""
-        return self if self.formula.needs_metric else self._replace(start=math.inf)
-
-
-def earlier(a: Number, b: Number) -> Number:
-    """The earlier of two epochs, of which one may be traced."""
-    return jnp.minimum(a, b) if is_traced(a) or is_traced(b) else min(a, b)
+        needs_metric = self.formula.needs_metric
+        learns: Value = needs_metric or all(window.counts_on for window in self.windows)
+        own = now if needs_metric else then
+        for window in self.windows:
+            own, inside = window.inside(own)
+            learns = learns & inside
+        return learns, own
 
 
 def replaced(formula: F, /, **changed: Any) -> F:

@@ -5,9 +5,11 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+
 from .._types import Number
-from .evaluate import evaluate_host
-from .formula import Formula
+from .evaluate import evaluate_host, evaluate_vector
+from .formula import Formula, holds_users
 from .schedule import Member
 
 _LAST_EPOCH = 2**31 - 1
@@ -41,21 +43,25 @@ def phase_of_first(members: Iterable[Member], t: Number) -> str:
 
 
 def end_of(piece: Piece, kind: type) -> int | None:
-    """The first whole epoch from which a formula has one learning rate; None if there is none."""
+    """The first whole epoch from which a formula has one learning rate; None if there is none.
+
+    From when its parts are constant on, it is looked for in earlier and earlier epochs: two ends of
+    a way may be the same, and a bound may hold before. After a million of them the search ends.
+    """
     formula, base = piece
     end = formula.constant_from(base)
-    if end is None:
+    if end is None or end > 2**53:
         return None
-
-    def rate(t: int) -> float:
-        return evaluate_host((formula,), (base,), t, kind).item()
-
     end = math.ceil(end)
-    last, marks = rate(end), [0, *_whole(formula.changes(base), end - 1)]
-    for mark in reversed(marks):  # two ends of a way may be the same
-        if any(rate(t) != last for t in {mark, (mark + end) // 2, max(end - 1, mark)}):
-            break
-        end = mark
+    last = evaluate_host((formula,), (base,), end, kind)
+    budget = 2**14 if holds_users(formula) else 2**20
+    size = 16
+    while end and budget > 0:
+        epochs = np.arange(max(end - size, 0), end)
+        moves = evaluate_vector((formula,), (base,), epochs, kind)[:, 0] != last
+        if moves.any():
+            return int(epochs[moves][-1]) + 1
+        end, budget, size = int(epochs[0]), budget - size, 16 * size
     return end
 
 

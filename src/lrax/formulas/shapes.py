@@ -101,7 +101,7 @@ def checked(name: str, value: Any) -> Shape:
 
 def _checked_number(name: str, shape: str, value: Any) -> Number:
     if shape == "tanh":
-        return _checks.real(name, value, low=0, high=300, open_low=True)
+        return _checks.real(name, value, low=1e-6, high=300)
     number = _checks.positive(name, value)
     if shape == "exponential" and not _checks.is_traced(number) and number == 1:
         raise ValueError(
@@ -112,10 +112,13 @@ def _checked_number(name: str, shape: str, value: Any) -> Number:
 
 def _checked_function(name: str, function: Function) -> Function:
     first, last = HOST.call(function, 0.0), HOST.call(function, 1.0)
-    if not first > last:
+    if not (abs(first - 1) < 1e-6 and abs(last) < 1e-6):
+        remedy = "A rise is its mirror in time: pass lambda p: f(1 - p)."
+        if first > last:
+            remedy = "Where it ends is an argument of its own, as eta_min; scale the function."
         raise ValueError(
             f"{name} must be a function that falls from 1 to 0 while the fraction that is done grows from 0 to 1, got "
-            f"{function!r:.80}, which goes from {first:g} to {last:g}. A rise is its mirror in time: pass lambda p: f(1 - p)."
+            f"{function!r:.80}, which goes from {first:g} to {last:g}. {remedy}"
         )
     return function
 

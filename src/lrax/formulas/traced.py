@@ -130,8 +130,10 @@ class Traced:
     def divide(self, t: Value, size: Value) -> Value:
         if isinstance(size, jax.Array) or not isinstance(t, jax.Array):
             return t / size
-        # No constant, as far as XLA can see, which would multiply with its reciprocal.
-        return t / self.where(t < math.inf, size, 1.0)
+        # No constant, as far as XLA can see, which would multiply with its reciprocal; and no quotient,
+        # of which another one would be divided by the product.
+        known = t < math.inf
+        return self.where(known, t / self.where(known, size, 1.0), 0.0)
 
     def floor_divide(self, t: Value, size: Value) -> Value:
         # t * (1 / size), which is what XLA makes of the quotient, can be just below a whole number.

@@ -2,7 +2,11 @@
 
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
+
 from .. import _checks
+from ..formulas.arithmetic import wide
 from .combine import MaximumLR, MinimumLR, ProductLR, SumLR
 from .ends import WithCooldownLR, WithWarmupLR
 from .operators import Operators
@@ -31,6 +35,10 @@ def maximum(*schedulers: Any) -> LRScheduler:
 
 
 def _combined(kind: type[Any], operands: tuple[Any, ...]) -> LRScheduler:
+    if len(operands) == 1 and _checks.is_list(operands[0]):
+        raise TypeError(
+            f"schedulers must be given one by one, got a list, {operands[0]!r:.80}. Unpack it: minimum(*schedulers)."
+        )
     sources = [value for value in operands if isinstance(value, LRScheduler)]
     return _goes_on(kind(operands), sources)
 
@@ -46,9 +54,12 @@ def _goes_on(new: LRScheduler, sources: list[LRScheduler]) -> LRScheduler:
 
 def _divided(scheduler: LRScheduler, number: Any) -> LRScheduler:
     divisor = _checks.positive("The divisor of a scheduler", number)
-    return _combined(
-        ProductLR, (scheduler, _checks.positive("1 / the divisor of a scheduler", 1 / divisor))
-    )
+    if _checks.is_traced(divisor):
+        with wide():  # the product is rounded, and nothing before
+            share = 1 / jnp.asarray(divisor, np.float64)
+    else:
+        share = _checks.positive("1 / the divisor of a scheduler", 1 / divisor)
+    return _combined(ProductLR, (scheduler, share))
 
 
 def _clipped(scheduler: LRScheduler, low: Any, high: Any) -> LRScheduler:

@@ -6,13 +6,13 @@ import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, TypeAlias
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from .. import _checks
 from .._types import Number, Value
 from ..formulas.arithmetic import HOST, Arithmetic, wide
-from ..formulas.formula import Formula
+from ..formulas.formula import Formula, holds_users
 from ..formulas.phases import last_end, merged, phase_of_first
 from ..formulas.pieces import MOST, check_scalable, scaled
 from ..formulas.schedule import Member, spread
@@ -28,6 +28,9 @@ class _Combined(Formula):
     """Learning rates combined two by two; a group's base learning rate scales the result."""
 
     schedulers: tuple[Operand, ...]
+    cancels: ClassVar[bool] = False
+    """Whether what is negative could vanish in it."""
+
     own: Number = dataclasses.field(init=False)
     """The base learning rate: the same of those of its members."""
 
@@ -35,10 +38,10 @@ class _Combined(Formula):
         bases = [of.base if isinstance(of, Member) else of for of in self.schedulers]
         traced = [base for base in bases if _checks.is_traced(base)]
         if traced:
+            dtype = jax.dtypes.canonicalize_dtype(np.float64)
             with wide():
                 x = Traced(False)
-                own = self.combined(map(x.array, bases), x)
-                own = own.astype(jnp.result_type(*traced, np.float32))
+                own = self.combined(map(x.array, bases), x).astype(dtype)
         else:
             own = self.combined(bases, HOST)
         object.__setattr__(self, "own", own)
@@ -52,8 +55,22 @@ class _Combined(Formula):
         return functools.reduce(lambda a, b: self.two(a, b, x), rates)
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        rates = (of.raw(t, of.base, x) if isinstance(of, Member) else of for of in self.schedulers)
+        rates = (self._rate(of, t, x) for of in self.schedulers)
         return scaled(x, self.combined(rates, x), base, self.own)
+
+    def _rate(self, of: Operand, t: Value, x: Arithmetic) -> Value:
+        if not isinstance(of, Member):
+            return of
+        rate = of.raw(t, of.base, x)
+        if not (self.cancels and holds_users(of)):
+            return rate
+        # Two negative ones would make one that looks right.
+        if not isinstance(rate, jax.Array) and np.any(np.less(rate, 0)):
+            raise ValueError(
+                f"{of!r:.80} must have a learning rate >= 0, got {float(np.min(rate))}, in a sum or product. "
+                "Let its function return a number >= 0, for example max(0.0, value)."
+            )
+        return x.maximum(rate, 0.0)
 
     def check_base(self, base: Number) -> None:
         check_scalable(base, self.own)
@@ -72,15 +89,27 @@ class _Combined(Formula):
 
 
 class _Sum(_Combined):
+    cancels = True
+
     @staticmethod
     def two(a: Value, b: Value, x: Arithmetic) -> Value:
         return a + b
 
 
 class _Product(_Combined):
+    cancels = True
+
     @staticmethod
     def two(a: Value, b: Value, x: Arithmetic) -> Value:
         return x.minimum(a, MOST) * x.minimum(b, MOST)
+
+    def constant_from(self, base: Number) -> Number | None:
+        ends = [(of, of.constant_from(of.base)) for of in self._members()]
+        known = [(of, end) for of, end in ends if end is not None]
+        zeros = [end for of, end in known if of.raw(end, of.base, HOST) == 0]
+        if 0 in self.schedulers:
+            return 0
+        return min(zeros) if zeros else super().constant_from(base)
 
 
 class _Minimum(_Combined):

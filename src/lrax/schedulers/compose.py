@@ -11,7 +11,7 @@ from .. import _checks
 from .._checks import is_traced
 from .._types import Number, Value
 from ..formulas.arithmetic import HOST, SMALLEST, Arithmetic
-from ..formulas.formula import Formula, Learner, earlier, holds_users
+from ..formulas.formula import Formula, Learner, Window, holds_users
 from ..formulas.phases import last_end, merged, phase_of_first
 from ..formulas.pieces import MOST, check_scalable, ratio
 from ..formulas.schedule import Member, spread
@@ -78,14 +78,11 @@ class _Sequential(Formula):
         """The epochs at which the next of them takes over."""
         return tuple(start for _, start, _ in self._phases[1:])
 
-    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
+    def learners(self) -> tuple[Learner, ...]:
         ends = (*self.milestones, math.inf)
-        phases = zip(self.schedulers, (0, *self.milestones), ends, strict=True)
-        found = (
-            member.learners(start + a, end if b is math.inf else earlier(end, start + b))
-            for member, a, b in phases
-        )
-        return sum(found, ())
+        windows = map(Window, (0, *self.milestones), ends)
+        phases = zip(self.schedulers, windows, strict=True)
+        return tuple(learner.within(w) for member, w in phases for learner in member.learners())
 
 
 @dataclasses.dataclass(frozen=True)

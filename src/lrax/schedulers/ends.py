@@ -1,15 +1,16 @@
 """A warmup in front of a schedule, and a cooldown behind it."""
 
 import dataclasses
+import functools
 import itertools
-import math
 from collections.abc import Iterator
 
 from .. import _checks
 from .._types import Number, Value
 from ..formulas import shapes
-from ..formulas.arithmetic import Arithmetic
-from ..formulas.formula import Learner, earlier
+from ..formulas.arithmetic import HOST, Arithmetic
+from ..formulas.evaluate import is_concrete
+from ..formulas.formula import Learner, Window
 from ..formulas.phases import merged
 from ..formulas.pieces import ramp, ratio
 from ..formulas.shapes import Shape
@@ -28,12 +29,32 @@ class _WithWarmup(Around):
         if not self.running:
             lr = self.at(x.maximum(t - self.steps, 0), x)
             return ramp(x, self.start_lr, lr, t, self.steps, self.shape)
-        first, lr = self.at(x.minimum(t, 0), x), self.at(t, x)
+        lr = self.at(t, x)
+        if not _checks.is_traced(self.start_lr) and self.start_lr == 0:
+            return lr * ramp(x, 0.0, 1.0, t, self.steps, self.shape)
+        first = self._known_first if self._first_is_known else self.at(x.minimum(t, 0), x)
         factor = ratio(x, ramp(x, self.start_lr, first, t, self.steps, self.shape), first)
         return x.where(t < self.steps, lr * factor, lr)
 
-    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
-        return self.scheduler.learners(start + self._begin, end)
+    @functools.cached_property
+    def _first_is_known(self) -> bool:
+        return is_concrete(self.scheduler) and not self.scheduler.learners()
+
+    @functools.cached_property
+    def _known_first(self) -> Number:
+        return self.at(0, HOST)
+
+    def check_first(self) -> None:
+        """Raise ValueError where a learning rate of 0 would have to become `start_lr` by a factor."""
+        known = self.running and not _checks.is_traced(self.start_lr) and self._first_is_known
+        if known and self.start_lr > 0 and self._known_first == 0:
+            raise ValueError(
+                f"start_lr must be 0 with running=True in front of a schedule that begins at 0, got {self.start_lr}: it is "
+                "multiplied. Let it begin after the warmup, with running=False."
+            )
+
+    def learners(self) -> tuple[Learner, ...]:
+        return self.within(Window(start=self._begin))
 
     @property
     def _begin(self) -> Number:
@@ -63,8 +84,8 @@ class WithWarmupLR(LRScheduler):
         lr(t) = start_lr + (a(0) - start_lr) * rise(t / steps)        t < steps
                 a(t - steps)                                          t >= steps
         with running=True
-        lr(t) = a(t) * (start_lr + (a(0) - start_lr) * rise(t / steps)) / a(0)      t < steps
-                a(t)                                                                t >= steps
+        lr(t) = a(t) * (s + (1 - s) * rise(t / steps))      t < steps, s = start_lr / a(0)
+                a(t)                                        t >= steps
 
     where ``rise(p)`` is the mirror in time of the fall that `shape` names. Its base learning rate
     is that of `scheduler`; a parameter group with one of its own, g, gets lr(t) * g / base_lr.
@@ -124,6 +145,8 @@ class WithWarmupLR(LRScheduler):
         running = _checks.flag("running", running)
         members = members_of(scheduler)
         formulas = [_WithWarmup(member, steps, shape, start_lr, running) for member in members]
+        for formula in formulas:
+            formula.check_first()
         super().__init__(bases_of(members), last_epoch, formula=formulas)
 
 
@@ -139,8 +162,8 @@ class _WithCooldown(Around):
         down = ramp(x, lr, self.eta_min, t - self.start, self.steps, self.shape)
         return x.where(t < self.start, lr, down)
 
-    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
-        return self.scheduler.learners(start, earlier(end, start + self.start))
+    def learners(self) -> tuple[Learner, ...]:
+        return self.within(Window(end=self.start))
 
     def constant_from(self, base: Number) -> Number | None:
         return self.start + self.steps

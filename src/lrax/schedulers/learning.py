@@ -7,6 +7,7 @@ from brainstate.graph import Node
 
 from .. import _checks
 from .._types import Plain, Remembered, Scalar, Unchecked, Value
+from ..formulas.arithmetic import wide
 from ..formulas.formula import Formula, Learner, with_formulas
 from ..states.memory import Memory
 from ..states.published import Learns
@@ -35,8 +36,10 @@ class Learning(Node):
         """Let those learn that do in the step from one epoch to the next."""
         checked = _checks.metric(metric) if self.needs_metric else None
         known = self.memory.value
+        with wide():  # the epochs by a stretched time
+            learn = {key: found.learns(now, then) for key, found in self._learners}
         self.memory.value = {
-            key: found.formula.observe(known[key], checked, *found.learns(now, then))
+            key: found.formula.observe(known[key], checked, *learn[key])
             for key, found in self._learners
         }
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import _checks
 from .._transfers import fetched
-from .._types import Array, Number, Plain, Remembered, Unchecked, Value
+from .._types import Array, Plain, Remembered, Unchecked, Value
 from ..formulas.arithmetic import HOST, LARGEST, wide
 from ..formulas.formula import Formula, Learner
 from ..formulas.traced import Traced
@@ -51,8 +51,8 @@ class Remembering(Formula):
     def observe_on_host(self, memory: Remembered, metric: Any, epoch: Any) -> Remembered:
         """The same where everything is known and it learns."""
 
-    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
-        return (Learner(self, start, end),)
+    def learners(self) -> tuple[Learner, ...]:
+        return (Learner(self),)
 
     def exact(self, parts: Array) -> Value:
         """A real number, or an array of them, out of the memory."""

@@ -10,7 +10,7 @@ from typing import Any
 from .. import _checks
 from .._types import Number, Value
 from ..formulas.arithmetic import Arithmetic
-from ..formulas.formula import Formula, Learner, earlier
+from ..formulas.formula import Formula, Learner, Window
 from ..formulas.pieces import MOST, check_scalable, growth, scaled
 from ..formulas.schedule import Member
 from .scheduler import LRScheduler
@@ -36,6 +36,10 @@ class Around(Formula):
 
     def check_base(self, base: Number) -> None:
         check_scalable(base, self.scheduler.base)
+
+    def within(self, window: Window) -> tuple[Learner, ...]:
+        """What learns in the scheduler inside."""
+        return tuple(learner.within(window) for learner in self.scheduler.learners())
 
     def inner_end(self) -> Number | None:
         return self.scheduler.constant_from(self.scheduler.base)
@@ -65,8 +69,8 @@ class _Delay(Around):
     def around(self, t: Value, x: Arithmetic) -> Value:
         return self.at(x.maximum(t - self.epochs, 0), x)
 
-    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
-        return self.scheduler.learners(start + self.epochs, end)
+    def learners(self) -> tuple[Learner, ...]:
+        return self.within(Window(start=self.epochs))
 
     def constant_from(self, base: Number) -> Number | None:
         end = self.inner_end()
@@ -132,19 +136,16 @@ class _Stretch(Around):
     def around(self, t: Value, x: Arithmetic) -> Value:
         return self.at(x.divide(t, self.factor), x)
 
-    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
-        inner = self.scheduler.learners()
-        times = ((f, self._first(begin), self._first(stop)) for f, begin, stop in inner)
-        found = (Learner(f, start + begin, earlier(end, start + stop)) for f, begin, stop in times)
-        return tuple(learner.elsewhere() for learner in found)
+    def learners(self) -> tuple[Learner, ...]:
+        return self.within(Window(factor=self.factor))
 
     def _first(self, epoch: Number) -> Number:
-        """The first epoch of which the quotient has come to `epoch`; the exact one if that is not whole."""
+        """The epoch of which the quotient has come to `epoch`: a whole one, if it is but for rounding."""
         exact = epoch * self.factor
-        if _checks.is_traced(exact) or not math.isfinite(exact):
-            return exact
         near = round(exact)
-        return near if near / self.factor >= epoch > (near - 1) / self.factor else exact
+        if abs(exact - near) > 1e-9 * max(near, 1):
+            return exact
+        return near if near / self.factor >= epoch else math.nextafter(near, math.inf)
 
     def constant_from(self, base: Number) -> Number | None:
         end = self.inner_end()
@@ -176,7 +177,7 @@ class StretchLR(LRScheduler):
     scheduler : LRScheduler
         The schedule.
     factor : float
-        How many times as long, > 0.
+        How many times as long, from 1e-9 to 1e15.
     last_epoch : int, default 0
         Epoch to start at, >= 0; -1 means 0.
 
@@ -199,7 +200,7 @@ class StretchLR(LRScheduler):
     base_argument = None
 
     def __init__(self, scheduler: LRScheduler, factor: float, last_epoch: int = 0) -> None:
-        factor = _checks.positive("factor", factor)
+        factor = _checks.real("factor", factor, low=1e-9, high=1e15)
         members = members_of(scheduler)
         formulas = [_Stretch(member, factor) for member in members]
         super().__init__(bases_of(members), last_epoch, formula=formulas)
@@ -220,8 +221,9 @@ class _Repeat(Around):
             position = x.minimum(position, self.period)
         return x.minimum(self.at(position, x) * growth(x, self.decay, cycle), MOST)
 
-    def learners(self, start: Number = 0, end: Number = math.inf) -> tuple[Learner, ...]:
-        return tuple(learner.elsewhere() for learner in self.scheduler.learners(start, end))
+    def learners(self) -> tuple[Learner, ...]:
+        end = math.inf if self.limit is None else self.limit * self.period
+        return self.within(Window(end=end, period=self.period))
 
     def constant_from(self, base: Number) -> Number | None:
         if self.inner_end() == 0 and self.decay == 1:

@@ -245,11 +245,13 @@ REPEAT = Entry(
 
 
 def warmed(t, scheduler, steps, shape="linear", start_lr=0.0, running=False):
-    first = exact.value(scheduler, 0)
     if t >= steps:
         return exact.value(scheduler, t if running else t - steps)
-    rise = exact.way(shape, start_lr, first, t, steps)
-    return exact.value(scheduler, t) * (rise / first if first else 1) if running else rise
+    first = exact.value(scheduler, 0)
+    if not running:
+        return exact.way(shape, start_lr, first, t, steps)
+    share = number(start_lr) / first if start_lr else 0
+    return exact.value(scheduler, t) * exact.way(shape, share, 1, t, steps)
 
 
 def cooled(t, scheduler, start, steps, shape="linear", eta_min=0.0):
@@ -296,7 +298,13 @@ WITH_WARMUP = Entry(
     composes=lambda members: st.builds(
         lambda m, n, shape, start, running: Spec(
             "WithWarmupLR",
-            {"scheduler": m, "steps": n, "shape": shape, "start_lr": start, "running": running},
+            {
+                "scheduler": m,
+                "steps": n,
+                "shape": shape,
+                "start_lr": 0.0 if running else start,  # some of them begin at 0
+                "running": running,
+            },
         ),
         members,
         st.integers(0, 1000),

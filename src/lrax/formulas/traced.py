@@ -133,7 +133,7 @@ class Traced:
         # No constant, as far as XLA can see, which would multiply with its reciprocal; and no quotient,
         # of which another one would be divided by the product.
         known = t < math.inf
-        return self.where(known, t / self.where(known, size, 1.0), 0.0)
+        return self.where(known, t / self.where(known, size, 1.0), t)
 
     def floor_divide(self, t: Value, size: Value) -> Value:
         # t * (1 / size), which is what XLA makes of the quotient, can be just below a whole number.

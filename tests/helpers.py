@@ -20,6 +20,11 @@ def slow_but(values, *quick):
     return [v if v in quick else pytest.param(v, marks=pytest.mark.slow) for v in values]
 
 
+def weekly_but(values, *others):
+    """The same, behind the marker ``weekly``."""
+    return [v if v in others else pytest.param(v, marks=pytest.mark.weekly) for v in values]
+
+
 def free_port():
     with socket.socket() as free:
         free.bind(("localhost", 0))

@@ -12,7 +12,7 @@ import pytest
 from optax import contrib
 
 import lrax
-from helpers import assert_trees_equal, compiled_programs, slow_but
+from helpers import assert_trees_equal, compiled_programs, weekly_but
 
 STEPS = 20
 RNG = np.random.default_rng(5)
@@ -217,7 +217,7 @@ def distance(actual, expected):
     return apart / max(np.abs(np.float64(w)).max() for w in expected.values())
 
 
-@pytest.mark.parametrize("name", slow_but(WORKING, *QUICK))
+@pytest.mark.parametrize("name", weekly_but(WORKING, *QUICK))
 def test_trains_as_optax_does_in_one_program_and_resumes_to_the_same_bits(name):
     run = Own(name)
     run.train(last=1)
@@ -255,7 +255,7 @@ def test_moments_are_named_by_the_path_of_their_weight(name):
 
 
 @pytest.mark.parametrize(
-    "name", slow_but([n for n in WORKING if "scale_by" not in n], "contrib.sophia")
+    "name", weekly_but([n for n in WORKING if "scale_by" not in n], "contrib.sophia")
 )
 def test_weights_of_half_precision_train_with_states_of_float32(name):
     run = Own(name, jnp.bfloat16)

@@ -10,7 +10,7 @@ import pytest
 
 import lrax
 import modes
-from helpers import assert_same_bits, slow_but, stepped
+from helpers import assert_same_bits, slow_but, stepped, weekly_but
 
 
 def test_a_function_in_jax_numpy_is_float64_on_the_host():
@@ -126,7 +126,7 @@ def by_scale(function):
 
 
 @pytest.mark.parametrize("x64", [False, True])
-@pytest.mark.parametrize("label", slow_but(OF_TYPES, *QUICK_TYPES))
+@pytest.mark.parametrize("label", weekly_but(OF_TYPES, *QUICK_TYPES))
 def test_no_constant_makes_a_function_narrow(label, x64):
     function, of_python = OF_TYPES[label]
     wanted = np.float32([0.1 * of_python(t) for t in EPOCHS.tolist()])

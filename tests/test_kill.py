@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import slow_but
+from helpers import weekly_but
 
 # When one of its reads fails, orbax abandons the others.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -145,7 +145,7 @@ DAMAGES = [
 
 @pytest.mark.parametrize(
     "damage",
-    slow_but(DAMAGES, truncate, overwrite_with_another),
+    weekly_but(DAMAGES, truncate, overwrite_with_another),
     ids=lambda damage: damage.__name__,
 )
 def test_the_checkpoint_before_a_damaged_one_is_used(

@@ -10,7 +10,7 @@ import lrax
 import modes
 import registry
 from exact import LAST_EPOCH, SMALLEST, spec
-from helpers import slow_but
+from helpers import slow_but, weekly_but
 from hyperparameters import numbers, put_all, variants
 from internals import without_float64
 
@@ -31,7 +31,7 @@ def assert_one_learning_rate(scheduler, epochs, chosen, *, x64=False):
         assert not off.any(), f"{name}: {off.max()} ulp apart at epoch {some[off.argmax()]}"
 
 
-@pytest.mark.parametrize("count", slow_but([1000, 20_000], 1000))
+@pytest.mark.parametrize("count", weekly_but([1000, 20_000], 1000))
 @pytest.mark.parametrize("label", registry.ONE_OF_EACH)
 def test_same_bits_in_every_mode(label, count):
     s = registry.EVERY[label]
@@ -46,7 +46,7 @@ OTHERS = [label for label in registry.EVERY if label not in registry.ONE_OF_EACH
 @pytest.mark.parametrize(
     "label, count",
     [(label, 1000) for label in OTHERS]
-    + [pytest.param(label, 20_000, marks=pytest.mark.slow) for label in (*OTHERS, *LONG)],
+    + [pytest.param(label, 20_000, marks=pytest.mark.weekly) for label in (*OTHERS, *LONG)],
 )
 def test_same_bits(label, count):
     s = {**registry.EVERY, **LONG}[label]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import lrax
-from helpers import METRICS, compiled_programs, slow_but, takes_metric, values_of
+from helpers import METRICS, compiled_programs, slow_but, takes_metric, values_of, weekly_but
 from network import gradient_of, loss_of, new_states
 from one_compile import offenders
 from registry import FEW_KINDS
@@ -109,7 +109,7 @@ def events(optimizer, scheduler):
 
 @pytest.mark.parametrize("kind", FEW_KINDS)
 @pytest.mark.parametrize(
-    "inside", slow_but([False, True], True), ids=["step outside", "step inside"]
+    "inside", weekly_but([False, True], True), ids=["step outside", "step inside"]
 )
 def test_a_train_step_compiles_once(kind, inside):
     scheduler, states = FEW_KINDS[kind](), new_states()

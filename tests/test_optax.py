@@ -8,7 +8,7 @@ import optax
 import pytest
 
 import lrax
-from helpers import assert_trees_close, assert_trees_equal, compiled_programs, slow_but
+from helpers import assert_trees_close, assert_trees_equal, compiled_programs, slow_but, weekly_but
 
 START = {
     "w": np.linspace(-1.0, 1.0, 12, dtype=np.float32).reshape(3, 4),
@@ -95,8 +95,8 @@ class Training:
         return {name: state.value for name, state in self.states.items()}
 
 
-@pytest.mark.parametrize("jit", slow_but([None, lrax.jit, brainstate.transform.jit], lrax.jit))
-@pytest.mark.parametrize("name", slow_but(COMPLETE, *QUICK))
+@pytest.mark.parametrize("jit", weekly_but([None, lrax.jit, brainstate.transform.jit], lrax.jit))
+@pytest.mark.parametrize("name", weekly_but(COMPLETE, *QUICK))
 def test_trains_as_by_itself(name, jit):
     run = Training(COMPLETE[name])
     step = run.step if jit is None else jit(run.step)

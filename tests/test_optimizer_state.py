@@ -8,7 +8,7 @@ import optax
 import pytest
 
 import lrax
-from helpers import assert_close, assert_trees_equal, slow_but, values_of
+from helpers import assert_close, assert_trees_equal, values_of, weekly_but
 
 HALF = {"bfloat16": jnp.bfloat16, "float16": jnp.float16}
 MAKERS = {
@@ -48,7 +48,7 @@ pairs = [(w, g) for w in WEIGHTS for g in GRADIENTS]
 
 @pytest.mark.parametrize("x64", [False, True])
 @pytest.mark.parametrize("weight_kind, gradient", pairs)
-@pytest.mark.parametrize("name", slow_but(MAKERS, "SGD"))
+@pytest.mark.parametrize("name", weekly_but(MAKERS, "SGD"))
 def test_the_state_stays_what_it_is(name, weight_kind, gradient, x64):
     with jax.enable_x64(x64):
         states = {"w": weight(WEIGHTS[weight_kind])}

@@ -22,6 +22,7 @@ from helpers import (
     step,
     takes_metric,
     values_of,
+    weekly_but,
 )
 from registry import FEW_KINDS, KINDS
 
@@ -139,7 +140,7 @@ def compiled_runs(name):
 
 
 @pytest.mark.parametrize("kind", FEW_KINDS)
-@pytest.mark.parametrize("name", slow_but(OPTIMIZERS, "AdamW"))
+@pytest.mark.parametrize("name", weekly_but(OPTIMIZERS, "AdamW"))
 def test_same_parameters_as_optax_compiled(name, kind):
     result = compiled_runs(name)[kind]
     assert_trees_close(result, wanted(name)[kind])
@@ -147,7 +148,7 @@ def test_same_parameters_as_optax_compiled(name, kind):
 
 
 @pytest.mark.parametrize("kind", FEW_KINDS)
-@pytest.mark.parametrize("name", slow_but(OPTIMIZERS, "AdamW"))
+@pytest.mark.parametrize("name", weekly_but(OPTIMIZERS, "AdamW"))
 def test_same_parameters_as_optax_eager(name, kind):
     scheduler, states = KINDS[kind](), new_states()
     optimizer = OPTIMIZERS[name][0](scheduler)

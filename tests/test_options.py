@@ -16,7 +16,7 @@ from jax import export
 import exact
 import lrax
 import registry
-from helpers import assert_same_bits, compiled_programs, slow_but
+from helpers import assert_same_bits, compiled_programs, weekly_but
 
 SCRIPT = pathlib.Path(__file__).with_name("options.py")
 QUICK = ("no promotion", "no transfers", "explicit mesh")
@@ -47,7 +47,7 @@ def run(option):
 
 
 @pytest.mark.parametrize(
-    "option", [*QUICK, *(pytest.param(option, marks=pytest.mark.slow) for option in OTHERS)]
+    "option", [*QUICK, *(pytest.param(option, marks=pytest.mark.weekly) for option in OTHERS)]
 )
 def test_what_leaves_optax_working_leaves_lrax_working(option):
     process = run(option)
@@ -102,7 +102,7 @@ def exported(function, dtype=jnp.int32, shape="n"):
     return export.export(jax.jit(function))(of_any_size).call
 
 
-@pytest.mark.parametrize("label", slow_but(registry.EVERY, *registry.ONE_OF_EACH))
+@pytest.mark.parametrize("label", weekly_but(registry.EVERY, *registry.ONE_OF_EACH))
 def test_an_export_of_any_number_of_epochs(label):
     spec = registry.EVERY[label]
     scheduler = spec.build()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import exact
 import registry
 from exact import BOUND, LAST_EPOCH, Spec
-from helpers import slow_but
+from helpers import weekly_but
 from hyperparameters import floats, is_kink, numbers, one_sided, put_all
 from registry import draws
 
@@ -76,7 +76,7 @@ def test_every_scheduler_has_a_strategy():
 # --- Points 1 to 3 ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", slow_but([25, 200], 25))
+@pytest.mark.parametrize("count", weekly_but([25, 200], 25))
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_exact_on_the_host(name, count):
     @examples(count)
@@ -160,7 +160,7 @@ WITH_NUMBERS = [name for name in SIMPLE if registry.ENTRIES[name].has_config]
 @pytest.mark.parametrize(
     "name, count",
     [(name, 20) for name in ("CosineAnnealingLR", "MultiStepLR", "CosineAnnealingWarmRestarts")]
-    + [pytest.param(name, 100, marks=pytest.mark.slow) for name in WITH_NUMBERS],
+    + [pytest.param(name, 100, marks=pytest.mark.weekly) for name in WITH_NUMBERS],
 )
 def test_traced_hyper_parameters_and_finite_gradients(name, count):
     @examples(count)

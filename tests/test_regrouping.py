@@ -12,7 +12,7 @@ import pytest
 
 import formats
 import lrax
-from helpers import assert_close, assert_trees_equal, compiled_programs, slow_but
+from helpers import assert_close, assert_trees_equal, compiled_programs, slow_but, weekly_but
 
 RNG = np.random.default_rng(8)
 START = {
@@ -146,7 +146,7 @@ QUICK = [
 ]
 
 
-@pytest.mark.parametrize("case", slow_but(EACH, *QUICK), ids=str)
+@pytest.mark.parametrize("case", weekly_but(EACH, *QUICK), ids=str)
 def test_each_weight_goes_on_as_optax_does_with_that_weight_alone(case):
     kind, change, way = case
     before, after, fresh = CHANGES[change]

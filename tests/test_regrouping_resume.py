@@ -73,7 +73,7 @@ PAIRS = list(itertools.combinations(FEATURES, 2))
 QUICK = [PAIRS[i] for i in range(3, len(PAIRS), 12)] + [tuple(FEATURES)]
 CASES = [
     pytest.param(pair, id=" and ".join(pair) if len(pair) == 2 else "all",
-                 marks=() if pair in QUICK else pytest.mark.slow)
+                 marks=() if pair in QUICK else pytest.mark.weekly)
     for pair in [*PAIRS, tuple(FEATURES)]
 ]  # fmt: skip
 

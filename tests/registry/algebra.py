@@ -29,6 +29,12 @@ OPERANDS += refuse(ValueError, [STEP, -1], [STEP, exact.LARGEST * -1.0], [float(
 WARM = spec("WarmupScheduler", base_lr=0.1, warmup_epochs=20, warmup_start_lr=1e-3)
 STAIRS = spec("StepLR", base_lr=0.2, step_size=30, gamma=0.3)
 FALL = spec("CosineAnnealingLR", base_lr=0.1, T_max=90, eta_min=1e-3)
+
+
+def fall(T):
+    return spec("CosineAnnealingLR", base_lr=0.1, T_max=T, eta_min=1e-3)
+
+
 SHRINK = spec("ExponentialLR", base_lr=0.05, gamma=0.99)
 
 
@@ -144,13 +150,20 @@ DELAY = Entry(
     end=end_inside(lambda k, b: b + k["epochs"]),
     end_is_computed=True,
     cases={"delayed": args(scheduler=FALL, epochs=17)},
-    at_horizon=lambda T: {"delayed": args(scheduler=FALL, epochs=T // 3)},
+    at_horizon=lambda T: {"delayed": args(scheduler=fall(T), epochs=T // 3)},
     composes=lambda members: st.builds(
         lambda m, n: Spec("DelayLR", {"scheduler": m, "epochs": n}),
         members,
         st.integers(0, 1000),
     ),
 )
+
+
+def quotient(t, factor):
+    """Of two floats, or of a number to be differentiated by."""
+    if isinstance(factor, (int, float)):
+        return exact.Fraction(float(t) / factor)
+    return number(t) / factor
 
 
 def first_epoch(k, b):
@@ -168,21 +181,23 @@ STRETCH = Entry(
     refuses={"scheduler": MEMBER, "factor": POSITIVE},
     valid={"": {"scheduler": STEP, "factor": 3}},
     # The quotient of two floats, rounded to one: so it is defined.
-    exact=lambda t, scheduler, factor: exact.value(scheduler, exact.Fraction(float(t) / factor)),
+    exact=lambda t, scheduler, factor: exact.value(scheduler, quotient(t, factor)),
+    kinks=("factor",),
     base="scheduler",
     boundaries=shifted(first_epoch),
     end=end_inside(first_epoch),
     end_is_computed=True,
     cases={
         "stretched": args(scheduler=FALL, factor=49),
-        "stretched, fractional": args(scheduler=STAIRS, factor=1.7),
+        "stretched, fractional": args(scheduler=FALL, factor=1.7),
         "shrunk": args(
             scheduler=spec(
-                "WarmupCosineSchedule", base_lr=0.1, warmup_steps=10**4, total_steps=10**5
+                "WarmupCosineSchedule", base_lr=0.1, warmup_steps=9995, total_steps=99_995
             ),
             factor=0.1,
         ),
     },
+    never_at_base=("shrunk",),
     composes=lambda members: st.builds(
         lambda m, n: Spec("StretchLR", {"scheduler": m, "factor": n}),
         members,
@@ -293,7 +308,7 @@ WITH_WARMUP = Entry(
         "warmed, running": args(scheduler=STAIRS, steps=47, start_lr=1e-3, running=True),
     },
     never_at_base=("warmed, running",),
-    at_horizon=lambda T: {"warmed": args(scheduler=SHRINK, steps=T)},
+    at_horizon=lambda T: {"warmed": args(scheduler=fall(T), steps=T)},
     empty={"no warmup in front": (args(scheduler=FALL, steps=0, start_lr=0.05), 0, 0.1)},
     composes=lambda members: st.builds(
         lambda m, n, shape, start, running: Spec(
@@ -339,7 +354,7 @@ WITH_COOLDOWN = Entry(
             scheduler=SHRINK, start=1000, steps=9, shape="cosine", eta_min=0.01
         ),
     },
-    at_horizon=lambda T: {"cooled": args(scheduler=SHRINK, start=T // 2, steps=T)},
+    at_horizon=lambda T: {"cooled": args(scheduler=fall(T), start=T // 2, steps=T)},
     empty={"no cooldown": (args(scheduler=FALL, start=10, steps=0, eta_min=0.01), 10, 0.01)},
     composes=lambda members: st.builds(
         lambda m, start, n, shape, low: Spec(

@@ -158,7 +158,7 @@ class Traced:
 
     def steps(self, starts: Sequence[Number], t: Value, values: Sequence[Number]) -> Value:
         if len(starts) <= 16:  # the shortest program, and the fastest
-            return self.choose(starts, t, values.__getitem__)
+            return self.choose(starts, t, lambda i: self.number(values[i]))
         table, index = self.array(tuple(values)), self.count(starts, t)
         if not (is_traced(table) or _on_explicit_mesh(index)):
             get = jnp.asarray(table).at[index].get

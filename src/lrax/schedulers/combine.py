@@ -55,22 +55,14 @@ class _Combined(Formula):
         return functools.reduce(lambda a, b: self.two(a, b, x), rates)
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        rates = (self._rate(of, t, x) for of in self.schedulers)
+        pairs = zip(self.schedulers, self._asks, strict=True)
+        rates = (_rate(of, asks, t, x) for of, asks in pairs)
         return scaled(x, self.combined(rates, x), base, self.own)
 
-    def _rate(self, of: Operand, t: Value, x: Arithmetic) -> Value:
-        if not isinstance(of, Member):
-            return of
-        rate = of.raw(t, of.base, x)
-        if not (self.cancels and holds_users(of)):
-            return rate
-        # Two negative ones would make one that looks right.
-        if not isinstance(rate, jax.Array) and np.any(np.less(rate, 0)):
-            raise ValueError(
-                f"{of!r:.80} must have a learning rate >= 0, got {float(np.min(rate))}, in a sum or product. "
-                "Let its function return a number >= 0, for example max(0.0, value)."
-            )
-        return x.maximum(rate, 0.0)
+    @functools.cached_property
+    def _asks(self) -> tuple[bool, ...]:
+        """Whether each of them asks a function or a formula of the user's, in what could hide a negative number."""
+        return tuple(self.cancels and holds_users(of) for of in self.schedulers)
 
     def check_base(self, base: Number) -> None:
         check_scalable(base, self.own)
@@ -86,6 +78,22 @@ class _Combined(Formula):
 
     def _members(self) -> list[Member]:
         return [of for of in self.schedulers if isinstance(of, Member)]
+
+
+def _rate(of: Operand, asks: bool, t: Value, x: Arithmetic) -> Value:
+    """The learning rate of a member, which `asks` a user's function, or not."""
+    if not isinstance(of, Member):
+        return of
+    rate = of.raw(t, of.base, x)
+    if not asks:
+        return rate
+    # Two negative ones would make one that looks right.
+    if not isinstance(rate, jax.Array) and np.any(np.less(rate, 0)):
+        raise ValueError(
+            f"{of!r:.80} must have a learning rate >= 0, got {float(np.min(rate))}, in a sum or product. "
+            "Let its function return a number >= 0, for example max(0.0, value)."
+        )
+    return x.maximum(rate, 0.0)
 
 
 class _Sum(_Combined):

@@ -124,17 +124,33 @@ def test_restarts_of_any_length(cycles):
 def one_step_ahead(t, warmup, total, start=None):
     if t < warmup:
         return (t + 1) / warmup if start is None else start + (1 - start) * t / max(warmup - 1, 1)
-    return 0.1 + 0.9 * cosine(min((t - warmup + 1) / (total - warmup), 1))
+    return 0.1 + 0.9 * cosine(min((t - warmup + 1) / max(total - warmup, 1), 1))
 
 
-@pytest.mark.parametrize("warmup", [0, 1, 2, 5])
+AHEAD = "cosine_warmup_with_min_lr"
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 2, 5, 12])
 @pytest.mark.parametrize("start", [None, 0.3])
 def test_one_step_ahead(warmup, start):
-    scheduler = lrax.get_scheduler(
-        "cosine_warmup_with_min_lr", 0.2, warmup, 12, min_lr_rate=0.1, warmup_lr_rate=start
-    )
+    def make(warmup):
+        kwargs = {"min_lr_rate": 0.1, "warmup_lr_rate": start}
+        return lrax.get_scheduler(AHEAD, 0.2, warmup, 12, **kwargs)
+
+    scheduler = make(warmup)
     expected = [0.2 * one_step_ahead(t, warmup, 12, start) for t in range(16)]
     assert_close(scheduler(np.arange(16)), expected)
+    assert_close(jax.jit(lambda w: make(w)(jnp.arange(16)))(warmup), expected)
+    assert lrax.from_config(scheduler.config) == scheduler == make(warmup)
+
+
+@pytest.mark.parametrize("base, low", [(0.2, 0.0), (0.2, 0.3), (0.0, 0.0)])
+def test_one_step_ahead_without_a_warmup(base, low):
+    expected = low + (base - low) * cosine(np.minimum((T + 1) / 12, 1))
+    make = lambda low: lrax.get_scheduler(AHEAD, base, 0, 12, min_lr=low)(jnp.asarray(T))  # noqa: E731
+    assert_close(make(low), expected)
+    if base > 0:
+        assert_close(jax.jit(make)(low), expected)
 
 
 def test_no_warmup():
@@ -142,6 +158,8 @@ def test_no_warmup():
         assert lrax.get_scheduler(name, 0.1, 0, 10)(0) == np.float32(0.1)
     timescale = lrax.get_scheduler("inverse_sqrt", 0.1, 0)
     assert_close(timescale(np.array([0, 30_000])), [0.1, 0.05])
+    traced = jax.jit(lambda w: lrax.get_scheduler("inverse_sqrt", 0.1, w)(30_000))(0)
+    assert_close(traced, 0.05)
 
 
 def test_a_warmup_as_long_as_the_training():
@@ -168,6 +186,47 @@ def test_lengths_may_be_traced(name):
         return lrax.get_scheduler(name, base_lr, warmup, total, **TRACED[name])(jnp.arange(13))
 
     assert_close(jax.jit(rates)(0.1, 3, 13), rates(0.1, 3, 13))
+
+
+def test_waves_of_a_traced_warmup():
+    cycles = lambda w: lrax.get_scheduler("cosine", 0.1, w, 13, num_cycles=2)(jnp.arange(14))  # noqa: E731
+    t = np.arange(14)
+    expected = np.where(t < 3, 0.1 * t / 3, 0.1 * cosine(4 * (t - 3) / 10))
+    assert_close(jax.vmap(cycles)(jnp.array([3, 0]))[0], expected)
+
+
+def test_a_traced_share():
+    def rates(ratio):
+        return lrax.get_scheduler(
+            WSD, 0.1, 3, 13, num_decay_steps=4, min_lr_ratio=ratio, decay_type="linear"
+        )(jnp.asarray([0, 5, 11, 13]))
+
+    assert_close(jax.jit(rates)(0.1), [0.01, 0.1, 0.055, 0.01])
+    assert_close(jax.jit(rates)(0.0), [0, 0.1, 0.05, 0])
+
+
+def test_what_it_is_made_of_must_be_known():
+    for name in ("cosine_with_restarts", WSD):
+        more = {"num_decay_steps": 4} if name == WSD else {}
+        make = lambda n: lrax.get_scheduler(name, 0.1, **LENGTHS, **more, num_cycles=n)(3)  # noqa: B023, E731
+        with pytest.raises(TypeError, match="num_cycles must be a known number"):
+            jax.jit(make)(2)
+
+
+def test_one_step_ahead_in_waves():
+    kwargs = {"min_lr": 0.02, "num_cycles": 1.5}
+    expected = 0.02 + 0.08 * cosine(3 * (T[:11] + 1) / 12)
+    found = lrax.get_scheduler(AHEAD, 0.1, 0, 12, **kwargs)(T[:11])
+    assert_close(found, expected)
+    make = lambda b, w: lrax.get_scheduler(AHEAD, b, w, 12, **kwargs)(jnp.asarray(T[:11]))  # noqa: E731
+    assert_close(jax.jit(make)(0.1, 0), expected)
+    with pytest.raises(TypeError, match="num_warmup_steps must be traced, too"):
+        jax.jit(lambda b: make(b, 0))(0.1)
+
+
+def test_gradients_by_a_warmup_of_0_are_finite():
+    rate = lambda w, t: lrax.get_scheduler(AHEAD, 0.1, w, 12, min_lr_rate=0.1)(t)  # noqa: E731
+    assert np.isfinite([float(jax.grad(rate)(0.0, t)) for t in (0, 3)]).all()
 
 
 def test_what_is_made_is_described():
@@ -227,6 +286,12 @@ MISTAKES = [
         {"min_lr": 0.01},
         "min_lr must be an argument of 'cosine', got min_lr=0.01. It takes num_cycles",
     ),
+    (
+        TypeError,
+        ("greedy", 0.1),
+        {"scheduler_specific_kwargs": {"patience": 3}},
+        "scheduler_specific_kwargs must be passed as plain arguments",
+    ),
     (TypeError, ("greedy", 0.1), {"nothing": 1}, "nothing"),
     (TypeError, ("reduce_lr_on_plateau", 0.1), {"verbose": True}, "verbose"),
     (ValueError, ("linear", 0.1, 13, 3), {}, "num_training_steps must be >= num_warmup_steps"),
@@ -245,7 +310,7 @@ MISTAKES = [
     (
         ValueError,
         (FLOOR, [0.1, 0.2], 3, 13),
-        {"min_lr": 0.01, "num_cycles": 1},
+        {"min_lr": 0.01},
         "min_lr must be given as min_lr_rate",
     ),
     (
@@ -254,6 +319,7 @@ MISTAKES = [
         {"min_lr": 0.01},
         "min_lr must be given as min_lr_rate",
     ),
+    (ValueError, (AHEAD, 0.0, 0, 13), {"min_lr": 0.1}, "base_lr must be > 0 with a min_lr"),
     (ValueError, ("cosine", 0.1, 3, 13), {"num_cycles": 0}, "num_cycles must be"),
     (
         ValueError,

@@ -194,6 +194,8 @@ def test_inside_others(compiled):
 
 
 def test_what_it_refuses():
+    with pytest.raises(ValueError, match=r"base_lr\[0\] must be > 0 where base_lr\[1\] is"):
+        lrax.GreedyLR([0.0, 0.1])
     with pytest.raises(
         ValueError, match=r"min_lr must be at most max_lr, got 0.2 > 0.1. Swap them."
     ):

@@ -1,5 +1,7 @@
 """`lrax.interop.from_optax`: a schedule of optax as a scheduler."""
 
+import math
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -29,6 +31,13 @@ def test_has_the_numbers_of_optax(name):
     assert_same_bits(looped({"": lrax.interop.from_optax(schedule)}, 16)[""], found)
 
 
+def test_it_has_none_of_the_errors_of_float32():
+    schedule = optax.cosine_decay_schedule(0.1, 100_000)
+    exact = 0.1 * math.sin(math.pi / 2 / 100_000) ** 2
+    np.testing.assert_allclose(lrax.interop.from_optax(schedule)(99_999), exact, rtol=1e-5)
+    assert schedule(99_999) == 0
+
+
 def test_it_is_a_scheduler_like_any_other():
     scheduler = lrax.interop.from_optax(optax.linear_schedule(0.0, 0.5, 4))
     assert type(scheduler) is lrax.LambdaLR
@@ -45,6 +54,8 @@ REFUSED = {
     "a number": (0.1, "got 0.1.*ConstantLR"),
     "a name": ("cosine", "got 'cosine'.*optax.schedules"),
     "an optimizer": (optax.adam(0.1), "OptaxOptimizer"),
+    "one that makes it": (optax.cosine_decay_schedule, "Call it: optax.cosine_decay_schedule"),
+    "one that makes an optimizer": (optax.adam, "OptaxOptimizer"),
     "a class": (optax.GradientTransformation, "got <class"),
     "an array": (jnp.ones(3), "optax.schedules"),
     "a stateful one": (optax.schedules.WrappedSchedule(lambda t: t), "state of its own"),

@@ -159,6 +159,20 @@ def test_refused_inside_a_composite(key):
         lrax.interop.from_torch(theirs)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_product_goes_on_from_what_it_finds_unless_it_is_first(first):
+    theirs = stand_in(STORED["sequential"])
+    theirs._schedulers[not first] = stand_in(STORED["two multiplicative"])
+    if not first:
+        with pytest.raises(TypeError, match=r"schedulers\[1\] must be .* got a MultiplicativeLR"):
+            lrax.interop.from_torch(theirs)
+        return
+    theirs.last_epoch = 0
+    ours = lrax.interop.from_torch(theirs)
+    ours.step()
+    assert_close(ours.get_last_lr(), [0.1 * FUNCTIONS["half"](1), 0.02 * FUNCTIONS["factor"](1)])
+
+
 def test_momentum_inside_a_composite():
     theirs = stand_in(STORED["sequential"])
     theirs._schedulers[0] = stand_in(STORED["cycles"])

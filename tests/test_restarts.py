@@ -94,6 +94,19 @@ def test_peaks_are_those_of_each_group_and_not_below_eta_min():
     assert upwards[1] > 0.04
 
 
+def test_gradients_by_the_decay():
+    def rate(decay, base, t):
+        return restarts(base, 8, eta_min=0.05, cycle_decay=decay)(t)
+
+    half = (1 + np.cos(np.pi * 3 / 8)) / 2
+    for decay in (1.0, 0.9):
+        found = jax.grad(rate)(decay, 0.4, 19)
+        np.testing.assert_allclose(found, 0.4 * 2 * decay * half, rtol=1e-6)
+    # A known 1 is torch's, and so is a traced one.
+    assert jax.jit(rate)(1.0, 0.01, 8) == np.float32(0.01)
+    assert jax.jit(rate)(0.9, 0.01, 8) == np.float32(0.05)
+
+
 def test_phases():
     scheduler = restarts(0.1, 4, 1.5, 0.01, cycle_decay=0.5, cycle_limit=3, warmup_steps=2)
     assert scheduler.boundaries == (2, 4, 6, 10, 12, 19)
@@ -142,6 +155,16 @@ def test_it_is_moved_in_fractional_cycles(name, value, epoch):
     scheduler = restarts(0.1, 5, 1.5, last_epoch=14)
     setattr(scheduler, name, value)
     assert int(scheduler.last_epoch.value) == epoch
+
+
+def test_cycles_go_on_after_the_limit():
+    """Lengths 3, 4.5, 6.75, 10.125, 15.1875; the fifth cycle begins at 24.375."""
+    scheduler = restarts(0.1, 3, 1.5, cycle_limit=2, last_epoch=30)
+    assert (scheduler.T_cur.value, scheduler.T_i.value) == (5.625, 15.1875)
+    scheduler.T_cur = 6.625
+    assert int(scheduler.last_epoch.value) == 31
+    many = restarts(0.1, 10, 1.0001, cycle_limit=3, last_epoch=100)
+    assert many.T_cur.value == many.T_i.value == pytest.approx(10 * 1.0001**3)
 
 
 def test_a_cycle_does_not_hold_the_first_epoch_of_the_next():

@@ -4,8 +4,10 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax.numpy as jnp
+
 from .. import _checks
-from .._types import RatesLike
+from .._types import Number, RatesLike
 from ..schedulers import catalogue as ours
 from ..schedulers.scheduler import LRScheduler
 
@@ -20,7 +22,15 @@ def get_scheduler(
     """The scheduler that Hugging Face's ``get_scheduler`` makes, by the same name and arguments.
 
     The learning rates are theirs in every update of the training. After it the last one is held,
-    where their cosines rise again. It is made of the classes here: print it to see of which.
+    where their cosines rise again. It is made of the classes here: print it to see of which. Where
+    ours differs:
+
+    - "polynomial" ends at `lr_end` in every parameter group; theirs at that share of the
+      optimizer's own learning rate which `lr_end` is, and so a group with another one elsewhere.
+    - A `min_lr` is a learning rate, which several groups would not share; they divide it by the
+      optimizer's own. With a list give `min_lr_rate`.
+    - "cosine_warmup_with_min_lr" with no warmup, and with another `num_cycles` than 0.5, is a
+      LambdaLR, whose function is not saved: no class begins in the middle of a wave.
 
     Parameters
     ----------
@@ -39,7 +49,8 @@ def get_scheduler(
     Raises
     ------
     TypeError
-        If the schedule has no such argument, or an argument is of the wrong type.
+        If the schedule has no such argument, or an argument is of the wrong type, or is traced where
+        the schedule is made by it (`num_cycles` of restarts).
     ValueError
         If `name` is unknown, an argument is missing, or has a value that is not allowed.
 
@@ -68,6 +79,11 @@ _OPEN = inspect.Parameter.VAR_KEYWORD
 
 
 def _check_keywords(name: str, given: Any, takes: dict[str, Any], common: Sequence[str]) -> None:
+    if (nested := "scheduler_specific_kwargs") in given:
+        raise TypeError(
+            f"{nested} must be passed as plain arguments, got {given[nested]!r:.80}. "
+            f"Write get_scheduler({name!r}, base_lr, ..., **{nested})."
+        )
     if any(parameter.kind is _OPEN for parameter in takes.values()):
         return  # to a class, which checks them
     known = [key for key in takes if key not in common]
@@ -88,6 +104,21 @@ def _lengths(num_warmup_steps: Any, num_training_steps: Any, least: int = 0) -> 
             f"num_training_steps must be {'>' if least else '>='} num_warmup_steps, which it includes, got {total} and {warmup}."
         )
     return warmup, total
+
+
+def _at_least(number: Number, low: Number) -> Number:
+    traced = _checks.is_traced(number) or _checks.is_traced(low)
+    return jnp.maximum(number, low) if traced else max(number, low)
+
+
+def _known(name: str, value: Any) -> Any:
+    """`value`, which decides of what the schedule is made."""
+    if _checks.is_traced(value):
+        raise TypeError(
+            f"{name} must be a known number, since what the schedule is made of depends on it, got {value!r:.80}. "
+            "Pass a Python number; lengths and learning rates may be traced."
+        )
+    return value
 
 
 def _constant(base_lr: RatesLike) -> LRScheduler:
@@ -115,15 +146,15 @@ def _waves(
     cycles = _checks.positive("num_cycles", cycles)
     if not _checks.is_traced(cycles) and cycles == 0.5:
         return ours.WarmupCosineSchedule(base_lr, warmup, total, start_lr, eta_min)
-    many = _checks.is_list(base_lr)
-    if many and (_checks.is_traced(eta_min) or eta_min != 0):
-        raise ValueError(
-            f"min_lr must be given as min_lr_rate with several base learning rates and num_cycles, got {eta_min!r:.80}."
-        )
+    many = _checks.is_list(base_lr)  # of "cosine", whose eta_min is 0
     top = 1.0 if many else base_lr
     wave = [ours.CosineAnnealingLR(top, 1, eta_min), ours.CosineAnnealingLR(eta_min, 1, top)]
-    length = max(total - warmup, 1)
-    found = ours.SequentialLR(wave, [1]).repeat(2).stretch(length / (2 * cycles))
+    length = _at_least(total - warmup, 1)
+    found = ours.SequentialLR(wave, [1]).repeat(2)
+    if _checks.is_traced(length):  # a whole number is exact in float32
+        found = found.stretch(1 / (2 * cycles)).stretch(length)
+    else:
+        found = found.stretch(length / (2 * cycles))
     found = found.repeat(length, limit=1)
     return (_constant(base_lr) * found if many else found).with_warmup(warmup, start_lr=start_lr)
 
@@ -132,7 +163,8 @@ def _cosine_with_restarts(
     base_lr: RatesLike, num_warmup_steps: Any, num_training_steps: Any, num_cycles: Any = 1
 ) -> LRScheduler:
     warmup, total = _lengths(num_warmup_steps, num_training_steps, 1)
-    cycles, length = _checks.integer("num_cycles", num_cycles, low=1), total - warmup
+    cycles = _checks.integer("num_cycles", _known("num_cycles", num_cycles), low=1)
+    length = total - warmup
     if not _checks.is_traced(length) and length % cycles == 0:
         found = ours.CosineAnnealingWarmRestarts(base_lr, length // cycles, cycle_limit=cycles)
     else:
@@ -156,8 +188,9 @@ def _polynomial(
 
 def _inverse_sqrt(base_lr: RatesLike, num_warmup_steps: Any, timescale: Any = None) -> LRScheduler:
     warmup = _checks.integer("num_warmup_steps", num_warmup_steps)
-    if timescale is None and not _checks.is_traced(warmup):
-        timescale = warmup or 10_000
+    if timescale is None:
+        traced = _checks.is_traced(warmup)
+        timescale = jnp.where(warmup > 0, warmup, 10_000) if traced else warmup or 10_000
     return ours.InverseSqrtLR(base_lr, warmup, timescale=timescale)
 
 
@@ -186,27 +219,49 @@ def _cosine_warmup_with_min_lr(
 ) -> LRScheduler:
     """It is one step ahead of the others: at its peak in the last step of the warmup."""
     warmup, total = _lengths(num_warmup_steps, num_training_steps)
-    if _checks.is_list(base_lr) and min_lr is not None:
-        raise ValueError(
-            f"min_lr must be given as min_lr_rate with several base learning rates, got {min_lr!r:.80}."
-        )
-    steps = warmup if _checks.is_traced(warmup) else max(warmup, 1)
-    share = 1 / steps if warmup_lr_rate is None else warmup_lr_rate
+    traced = _checks.is_traced(warmup)
+    share = 1 / _at_least(warmup, 1) if warmup_lr_rate is None else warmup_lr_rate
     share = _checks.non_negative("warmup_lr_rate", share)
+    end = _at_least(total, warmup + 1)  # where nothing is left, the warmup still ends at its peak
 
     def make(base: Any, low: Any) -> LRScheduler:
-        if _checks.is_traced(warmup) or warmup > 1:
-            return _waves(base, warmup - 1, total - 1, num_cycles, low, base * share)
-        if warmup == 0:
-            return _ahead(_waves(base, 0, total, num_cycles, low))
-        then = _ahead(_waves(base, 0, max(total - 1, 1), num_cycles, low))
-        return ours.SequentialLR([_constant(base * share), then], [1])
+        if not traced and warmup == 0:
+            return _one_step_ahead(base, low, total, num_cycles)
+        found = _waves(base, warmup - 1, end - 1, num_cycles, low, base * share)
+        if warmup_lr_rate is not None and (traced or warmup == 1):
+            # A single step of warmup has the first learning rate of one.
+            first: Any = jnp.where(warmup == 1, share, 1) if traced else share
+            found = found * ours.ConstantLR(1.0, first, total_iters=1)
+        return found
 
     return _with_floor(base_lr, min_lr, min_lr_rate, make)
 
 
-def _ahead(scheduler: LRScheduler) -> LRScheduler:
-    return ours.LambdaLR(1.0, lambda t: scheduler(t + 1))
+def _one_step_ahead(base: Any, low: Any, total: Any, cycles: Any) -> LRScheduler:
+    """At epoch t what the cosine from `base` to `low` has at t + 1."""
+    if _checks.is_traced(cycles) or cycles != 0.5:
+        if any(map(_checks.is_traced, (base, low, total, cycles))):
+            raise TypeError(
+                "num_warmup_steps must be traced, too, or > 0, where others are traced and num_cycles is not 0.5, got 0: "
+                "what the schedule is made of depends on it. Pass jnp.asarray(0) as an argument of the traced function."
+            )
+        waves = _waves(base, 0, total, cycles, low)
+        return ours.LambdaLR(1.0, lambda t: waves(t + 1))
+    if not _checks.is_traced(base) and base == 0 and (_checks.is_traced(low) or low > 0):
+        raise ValueError(
+            f"base_lr must be > 0 with a min_lr and no warmup, since that is a share of it, got {base}. A rise from 0 is CosineAnnealingLR(0.0, T_max, eta_min)."
+        )
+    # The peak of torch's is at pct_start * total_steps - 1, which is one step before the first.
+    end = {"div_factor": 1.0, "final_div_factor": _quotient(base, low)}
+    return ours.OneCycleLR(base, total, pct_start=0.0, **end)
+
+
+def _quotient(base: Any, low: Any) -> Any:
+    """By what to divide `base` for `low`: a 0 is what float32 has none of."""
+    if not (_checks.is_traced(base) or _checks.is_traced(low)):
+        return min(base / low, 1e300) if low > 0 else 1e300
+    some = jnp.asarray(low) > 0
+    return jnp.clip(jnp.where(some, base / jnp.where(some, low, 1), 1e38), 1e-37, 1e38)
 
 
 def _with_floor(
@@ -216,6 +271,10 @@ def _with_floor(
     if (min_lr is None) == (min_lr_rate is None):
         raise ValueError(
             f"min_lr must be given, or else min_lr_rate, got min_lr={min_lr}, min_lr_rate={min_lr_rate}."
+        )
+    if min_lr is not None and _checks.is_list(base_lr):
+        raise ValueError(
+            f"min_lr must be given as min_lr_rate with several base learning rates, got {min_lr!r:.80}."
         )
     if min_lr is not None:
         return make(base_lr, _checks.non_negative("min_lr", min_lr))
@@ -249,7 +308,7 @@ def _warmup_stable_decay(
             )
     else:
         raise ValueError("num_training_steps must be given, or else num_stable_steps, got None.")
-    if num_cycles != 0.5:
+    if _known("num_cycles", num_cycles) != 0.5:
         raise ValueError(
             f"num_cycles must be 0.5, half a cosine, got {num_cycles!r:.80}. For more of it use 'cosine' or 'cosine_with_restarts'."
         )
@@ -260,7 +319,8 @@ def _warmup_stable_decay(
         return ours.WSDSchedule(base, warmup, total, decay, fall, rise, low, low)
 
     share = _checks.non_negative("min_lr_ratio", min_lr_ratio)
-    return _with_floor(base_lr, None, share, make) if share else make(base_lr, 0.0)
+    floor = _checks.is_traced(share) or share > 0
+    return _with_floor(base_lr, None, share, make) if floor else make(base_lr, 0.0)
 
 
 def _reduce_lr_on_plateau(base_lr: RatesLike, **kwargs: Any) -> LRScheduler:

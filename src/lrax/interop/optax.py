@@ -9,8 +9,9 @@ from ..schedulers.scheduler import LRScheduler
 def from_optax(schedule: Any) -> LambdaLR:
     """A schedule of optax, a function of the count, as a scheduler with a clock: ``LambdaLR(1.0, schedule)``.
 
-    It has optax's numbers, with optax's float32 errors, and its function is not saved. Where there
-    is a class of ours its numbers are exact, and a checkpoint knows its arguments.
+    It is computed in float64, as every function of the epoch here, and so lacks most of the errors
+    that optax has in float32: it is as exact as its own formula is. The function is not saved.
+    Where there is a class of ours, its end is exact, too, and a checkpoint knows its arguments.
 
     Parameters
     ----------
@@ -34,6 +35,11 @@ def from_optax(schedule: Any) -> LambdaLR:
         raise TypeError(
             f"schedule must be a function of optax, got {schedule!r:.80}. It is a scheduler of lrax already."
         )
+    if _is_factory(schedule):
+        raise TypeError(
+            f"schedule must be a function of the count, got {schedule!r:.80}, which makes one or an optimizer. "
+            f"{_remedy(schedule)}"
+        )
     if not callable(schedule) or isinstance(schedule, type) or hasattr(schedule, "update"):
         raise TypeError(
             f"schedule must be a function of the count, got {schedule!r:.80}. {_remedy(schedule)}"
@@ -41,8 +47,16 @@ def from_optax(schedule: Any) -> LambdaLR:
     return LambdaLR(1.0, schedule)
 
 
+def _is_factory(given: Any) -> bool:
+    """Whether it is a function that optax names: what those return is local to them."""
+    name = getattr(given, "__qualname__", "<locals>")
+    return str(getattr(given, "__module__", "")).startswith("optax.") and "<" not in name
+
+
 def _remedy(given: Any) -> str:
-    if isinstance(given, tuple) and hasattr(given, "update"):
+    if _is_factory(given) and given.__module__.endswith("schedule"):
+        return f"Call it: optax.{given.__name__}(...)."
+    if _is_factory(given) or (isinstance(given, tuple) and hasattr(given, "update")):
         return "An optimizer of optax is run by lrax.OptaxOptimizer(optax.adam, lr=schedule)."
     if isinstance(given, (int, float)):
         return "A constant is lrax.ConstantLR(lr, factor=1.0, total_iters=0)."

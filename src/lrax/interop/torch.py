@@ -22,6 +22,10 @@ def from_torch(torch_scheduler: Any) -> LRScheduler:
     - ReduceLROnPlateau goes on from the current learning rates, with torch's counters and its best.
     - SWALR becomes a CosineAnnealingLR, or a PolynomialLR with power 1, towards its `swa_lr`.
     - OneCycleLR and CyclicLR have ``cycle_momentum=True`` if torch's have.
+    - A OneCycleLR among other members sets in torch the learning rate that those start from; here
+      each keeps its own.
+    - CosineAnnealingWarmRestarts after ``step(3.5)`` is at epoch 3, the whole one before; between
+      two epochs it is ``scheduler(3.5)``.
 
     Parameters
     ----------
@@ -31,7 +35,9 @@ def from_torch(torch_scheduler: Any) -> LRScheduler:
     Raises
     ------
     TypeError
-        If it is something else, or has parameter groups that differ where ours must not.
+        If it is something else, or has parameter groups that differ where ours must not, or goes on
+        in a composite from the learning rate it finds: SWALR, ReduceLROnPlateau, or a
+        MultiplicativeLR that a SequentialLR comes to later.
     ValueError
         If it has an argument that ours refuses, such as a ``gamma`` below 0; the message names it.
 
@@ -59,11 +65,15 @@ def _converted(theirs: Any, name: str, inside: bool) -> LRScheduler:
             "Write it as a function of the epoch: lrax.LambdaLR(base_lr, function)."
         )
     if inside and kind.__name__ in ("SWALR", "ReduceLROnPlateau"):
-        raise TypeError(
-            f"{name} must be a scheduler that does not go on from the learning rate it finds, got a {kind.__name__}. "
-            "Convert the others, and append it with with_cooldown() or SequentialLR."
-        )
+        raise _goes_on(name, kind)
     return convert(theirs, 0 if inside else _epoch(theirs))
+
+
+def _goes_on(name: str, kind: type) -> TypeError:
+    return TypeError(
+        f"{name} must be a scheduler that does not go on from the learning rate it finds, got a {kind.__name__}. "
+        "Convert the others, and append it with with_cooldown() or SequentialLR."
+    )
 
 
 def _epoch(theirs: Any) -> int:
@@ -215,6 +225,9 @@ def _members(theirs: Any) -> list[LRScheduler]:
 
 
 def _sequential(theirs: Any, epoch: int) -> LRScheduler:
+    for i, member in enumerate(theirs._schedulers):
+        if i > 0 and type(member).__name__ == "MultiplicativeLR":
+            raise _goes_on(f"schedulers[{i}]", type(member))
     return ours.SequentialLR(_members(theirs), theirs._milestones, epoch)
 
 

@@ -32,12 +32,19 @@ class _Cyclic(Formula):
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return base + (self.max_lr - base) * self.height(t, x)
 
+    def constant_from(self, base: Number) -> Number | None:
+        return 0 if self.max_lr == base else None
+
     def changes(self, base: Number) -> Iterator[Number]:
+        if self.max_lr == base:
+            return iter(())
         length = self.step_size_up + self.step_size_down
         cycles = itertools.count(0, length)
         return (start + turn for start in cycles for turn in (self.step_size_up, length))
 
     def phase_at(self, t: Number, base: Number) -> str:
+        if self.max_lr == base:
+            return "stable"
         position = t % (self.step_size_up + self.step_size_down)
         return "rise" if position < self.step_size_up else "fall"
 

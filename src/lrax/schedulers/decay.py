@@ -15,13 +15,13 @@ from ..formulas.pieces import MOST, growth, powered, ramp
 from .scheduler import LRScheduler
 
 
-def _if_constant(factor: Number) -> Number | None:
+def _if_constant(factor: Number, base: Number) -> Number | None:
     """Since when multiplying by a factor again and again changes nothing."""
-    return 0 if factor == 1 else None
+    return 0 if factor == 1 or base == 0 else None
 
 
-def _growth_phase(factor: Number) -> str:
-    return "stable" if factor == 1 else way(1, factor)
+def _growth_phase(factor: Number, base: Number) -> str:
+    return "stable" if _if_constant(factor, base) == 0 else way(1, factor)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +33,14 @@ class _Step(Formula):
         return base * growth(x, self.gamma, x.floor_divide(t, self.step_size))
 
     def constant_from(self, base: Number) -> Number | None:
-        return _if_constant(self.gamma)
+        return _if_constant(self.gamma, base)
 
     def changes(self, base: Number) -> Iterator[Number]:
-        return iter(()) if self.gamma == 1 else itertools.count(self.step_size, self.step_size)
+        constant = self.constant_from(base) == 0
+        return iter(()) if constant else itertools.count(self.step_size, self.step_size)
 
     def phase_at(self, t: Number, base: Number) -> str:
-        return _growth_phase(self.gamma)
+        return _growth_phase(self.gamma, base)
 
 
 class StepLR(LRScheduler):
@@ -111,14 +112,15 @@ class _MultiStep(Formula):
         return base * x.steps(self.milestones, t, self.factors)
 
     def constant_from(self, base: Number) -> Number | None:
-        return 0 if self.gamma == 1 else max(self.milestones, default=0)
+        constant = _if_constant(self.gamma, base) == 0
+        return 0 if constant else max(self.milestones, default=0)
 
     def changes(self, base: Number) -> Iterator[Number]:
-        return iter(() if self.gamma == 1 else self.milestones)
+        return iter(() if self.constant_from(base) == 0 else self.milestones)
 
     def phase_at(self, t: Number, base: Number) -> str:
         over = t >= max(self.milestones, default=0)
-        return "stable" if over else _growth_phase(self.gamma)
+        return "stable" if over else _growth_phase(self.gamma, base)
 
     @functools.cached_property
     def factors(self) -> tuple[float, ...]:
@@ -198,10 +200,10 @@ class _Exponential(Formula):
         return base * growth(x, self.gamma, t)
 
     def constant_from(self, base: Number) -> Number | None:
-        return _if_constant(self.gamma)
+        return _if_constant(self.gamma, base)
 
     def phase_at(self, t: Number, base: Number) -> str:
-        return _growth_phase(self.gamma)
+        return _growth_phase(self.gamma, base)
 
 
 class ExponentialLR(LRScheduler):
@@ -275,7 +277,7 @@ class _ExponentialDecay(Formula):
 
     def constant_from(self, base: Number) -> Number | None:
         if self.decay_rate == 1 or base == 0 or self.end_value is None:
-            return _if_constant(self.decay_rate) if base > 0 else 0
+            return _if_constant(self.decay_rate, base)
         if (self.decay_rate < 1) == (base <= self.end_value):
             return 0
         if self.end_value == 0:
@@ -298,7 +300,7 @@ class _ExponentialDecay(Formula):
     def phase_at(self, t: Number, base: Number) -> str:
         end = self.constant_from(base)
         moves = t >= self.transition_begin and (end is None or t < end)
-        return _growth_phase(self.decay_rate) if moves else "stable"
+        return _growth_phase(self.decay_rate, base) if moves else "stable"
 
 
 class ExponentialDecayLR(LRScheduler):
@@ -667,9 +669,10 @@ class TokenPowerLR(LRScheduler):
         lr(t) = min(base_lr, batch_size * a * t ** -power)     t > 0
                 base_lr                                        t = 0
 
-    It has no end. ``scheduler(tokens)`` is exact for token counts up to 2 ** 53, but the clock,
-    which ``step()`` moves, ends at 2 ** 31 - 1: ``.stretch(1 / tokens_per_step)`` makes a schedule
-    of it that counts steps.
+    It has no end. ``scheduler(tokens)`` is exact for token counts up to 2 ** 53 (in a compiled
+    program one beyond int32 has to be a float, since jax wraps it), but the clock, which ``step()``
+    moves, ends at 2 ** 31 - 1: ``.stretch(1 / tokens_per_step)`` makes a schedule of it that counts
+    steps.
 
     Parameters
     ----------

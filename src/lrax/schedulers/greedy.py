@@ -168,7 +168,7 @@ class GreedyLR(FollowsMetric):
     Parameters
     ----------
     base_lr : float or list of float, default 0.001
-        First learning rate, >= 0; of a list, that of the first group is the one above.
+        First learning rate, >= 0; of a list, that of the first group, > 0, is the one above.
     mode, factor, patience : str, float and int, default "min" and 0.95 and 10
     threshold, threshold_mode : float and str, default 1e-6 and "abs"
         All five as in ReduceLROnPlateau.
@@ -227,6 +227,7 @@ class GreedyLR(FollowsMetric):
         window_size: int = 50,
         reset_start: int = 500,
     ) -> None:
+        bases = _checks.learning_rates("base_lr", base_lr)
         formula = _Greedy(
             _checks.choice("mode", mode, ("min", "max")),
             checked_factor(factor),
@@ -240,9 +241,11 @@ class GreedyLR(FollowsMetric):
             _checks.flag("smooth", smooth),
             _window_size(window_size, smooth),
             _checks.integer("reset_start", reset_start, high=LAST_EPOCH),
-            own=_checks.learning_rates("base_lr", base_lr)[0],
+            own=bases[0],
         )
-        super().__init__(base_lr, last_epoch, formula=formula)
+        for group, base in enumerate(bases):
+            _check_group(formula, group, base)
+        super().__init__(bases, last_epoch, formula=formula)
 
     @property
     def num_good_epochs(self) -> View:
@@ -253,6 +256,16 @@ class GreedyLR(FollowsMetric):
     def warmup_counter(self) -> View:
         """Epochs that are left in which nothing counts, after a rise."""
         return self._remembered("warmup_counter")
+
+
+def _check_group(formula: _Greedy, group: int, base: Number) -> None:
+    """Raise ValueError where the learning rate of the first group, which is learned, cannot be scaled to another's."""
+    try:
+        formula.check_base(base)
+    except ValueError as error:
+        raise ValueError(
+            f"base_lr[0] must be > 0 where base_lr[{group}] is, got {formula.own} and {base}: {error}"
+        ) from None
 
 
 def _limits(min_lr: Unchecked, max_lr: Unchecked) -> tuple[Number, Number]:

@@ -43,6 +43,13 @@ class _WarmRestarts(Formula):
         return cycles.growing(int(self.T_0), self.T_mult, most)
 
     @functools.cached_property
+    def unlimited(self) -> cycles.Cycles | None:
+        """The same with the cycles after the limit, unless they are too many."""
+        if self.fractional is None:
+            return None
+        return cycles.growing(int(self.T_0), self.T_mult, None) or self.fractional
+
+    @functools.cached_property
     def lengths(self) -> tuple[Number, ...]:
         """Lengths of the first cycles, by repeated multiplication: exact, unlike a logarithm."""
 
@@ -73,7 +80,7 @@ class _WarmRestarts(Formula):
     def cycle(self, t: Value, x: Arithmetic) -> tuple[Value, Value, Value]:
         """Epochs since the last restart, until the next one, and between them: T_cur, T_i - T_cur and T_i."""
         if self.fractional is not None:
-            return self._fractional_cycle(self.fractional, t, x)
+            return _fractional_cycle(self.fractional, t, x)
         if isinstance(self.T_mult, int):
             find = self._equal_cycle if self.T_mult == 1 else self._growing_cycle
             t_cur, t_i = find(t, x)
@@ -89,15 +96,13 @@ class _WarmRestarts(Formula):
         start = x.steps(self.restarts, t, self.starts)
         return t - start, x.steps(self.restarts, t, self.lengths)
 
-    def _fractional_cycle(
-        self, table: cycles.Cycles, t: Value, x: Arithmetic
-    ) -> tuple[Value, Value, Value]:
-        restarts, find = self.restarts, x.steps
-        first, gap = find(restarts, t, table.firsts), find(restarts, t, table.gaps)
-        last, rest = find(restarts, t, table.lasts), find(restarts, t, table.rests)
-        length = find(restarts, t, table.lengths)
-        # Whole epochs first: at a whole epoch nothing cancels.
-        return x.maximum((t - first) + gap, 0.0), (last - t) + rest, length
+    def place(self, t: Value, x: Arithmetic) -> tuple[Value, Value]:
+        """T_cur and T_i, which count on after the limit; where the cycles would be too many, it stays in the last one."""
+        if self.unlimited is None:
+            t_cur, _, t_i = self.cycle(t, x)
+            return t_cur, t_i
+        t_cur, _, t_i = _fractional_cycle(self.unlimited, t, x)
+        return x.minimum(t_cur, t_i), t_i
 
     @functools.cached_property
     def _plain(self) -> bool:
@@ -127,10 +132,21 @@ class _WarmRestarts(Formula):
         if not _checks.is_traced(decay) and decay == 1:
             return base
         peak = x.minimum(base * growth(x, decay, number), MOST)
-        return x.where(decay == 1, base, x.maximum(peak, self.eta_min))
+        lowest = (
+            x.where(decay == 1, 0.0, self.eta_min) if _checks.is_traced(decay) else self.eta_min
+        )
+        return x.maximum(peak, lowest)
+
+    def _is_constant(self, base: Number) -> bool:
+        """Whether all cycles go from `eta_min` to `eta_min`."""
+        decay, low = self.cycle_decay, self.eta_min
+        flat = base == low or (base < low and decay < 1) or (base == 0 and decay != 1)
+        return flat and (decay <= 1 or base == 0) and 0 in (low, self.warmup_steps)
 
     def constant_from(self, base: Number) -> Number | None:
         limit = self.cycle_limit
+        if self._is_constant(base):
+            return 0
         if limit is None:
             return None
         if self.T_mult == 1:
@@ -139,6 +155,8 @@ class _WarmRestarts(Formula):
         return starts[limit] if limit < len(starts) else None
 
     def changes(self, base: Number) -> Iterator[Number]:
+        if self._is_constant(base):
+            return
         starts: Any = itertools.count(0, self.T_0)
         if self.T_mult != 1:
             starts = self.starts if self.fractional is None else self.fractional.exact
@@ -149,11 +167,22 @@ class _WarmRestarts(Formula):
             yield start + self.warmup_steps
 
     def phase_at(self, t: Number, base: Number) -> str:
+        if self._is_constant(base):
+            return "stable"
         number = self.number_of(t, HOST)
         if self.cycle_limit is not None and number >= self.cycle_limit:
             return "stable"
         rises = self.cycle(t, HOST)[0] < self.warmup_steps
         return "warmup" if rises else way(self._peak(number, base, HOST), self.eta_min)
+
+
+def _fractional_cycle(table: cycles.Cycles, t: Value, x: Arithmetic) -> tuple[Value, Value, Value]:
+    restarts, find = table.starts[1:], x.steps
+    first, gap = find(restarts, t, table.firsts), find(restarts, t, table.gaps)
+    last, rest = find(restarts, t, table.lasts), find(restarts, t, table.rests)
+    length = find(restarts, t, table.lengths)
+    # Whole epochs first: at a whole epoch nothing cancels.
+    return x.maximum((t - first) + gap, 0.0), (last - t) + rest, length
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
@@ -254,18 +283,18 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     @property
     def T_i(self) -> View:
         """Length of the cycle. Assigning the length of another one goes there, at the same `T_cur` if it fits."""
-        return View(lambda: self._cycle()[2], self._set_T_i)
+        return View(lambda: self._cycle()[1], self._set_T_i)
 
     @T_i.setter
     def T_i(self, value: Scalar | View) -> None:
         self._set_T_i(value)
 
-    def _cycle(self) -> tuple[Value, Value, Value]:
+    def _cycle(self) -> tuple[Value, Value]:
         now, formula = self.last_epoch.read(), self._formula()
         if is_concrete(formula) and not _checks.is_traced(now):
-            return formula.cycle(now.item(), HOST)
+            return formula.place(now.item(), HOST)
         dtype = np.int32 if formula.fractional is None else np.float32
-        return traced_numbers(formula, lambda f, t, x: f.cycle(t, x), now, dtype)
+        return traced_numbers(formula, lambda f, t, x: f.place(t, x), now, dtype)
 
     def _formula(self) -> _WarmRestarts:
         (formula,) = self.formulas
@@ -275,13 +304,13 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     def _set_T_cur(self, value: Scalar | View) -> None:
         value = value.value if isinstance(value, View) else value
         formula = self._formula()
-        if formula.fractional is not None:
+        if (table := formula.unlimited) is not None:
             t_cur = _checks.non_negative("T_cur", value)
-            later = range(formula.number_of(self.last_epoch.read().item(), HOST), cycles.MOST)
-            self.step(_first_epoch(formula.fractional, later, t_cur))
+            now = HOST.count(table.starts[1:], self.last_epoch.read().item())
+            self.step(_first_epoch(table, range(now, cycles.MOST), t_cur))
             return
         t_cur = _checks.integer("T_cur", value)
-        now_cur, _, now_i = self._cycle()
+        now_cur, now_i = self._cycle()
         start = self.last_epoch.read().item() - now_cur
         while t_cur >= now_i:
             # A later cycle is meant, and T_i was not assigned yet: the first that is long enough.
@@ -292,12 +321,12 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def _set_T_i(self, value: Scalar | View) -> None:
         value = value.value if isinstance(value, View) else value
-        formula, table = self._formula(), self._formula().fractional
+        formula, table = self._formula(), self._formula().unlimited
         if table is not None:
             t_i = _checks.positive("T_i", value)
         else:
             t_i = _checks.integer("T_i", value, low=1)
-        now_cur, _, now_i = self._cycle()
+        now_cur, now_i = self._cycle()
         lengths = formula.lengths if table is None else table.lengths
         if t_i == now_i:
             return

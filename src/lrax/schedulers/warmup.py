@@ -382,12 +382,16 @@ class _InverseSqrt(Formula):
         fall = powered(x, base, self.eta_min, kept, lost, self.power)
         return x.where(t < self.warmup_steps, rise, fall)
 
+    def constant_from(self, base: Number) -> Number | None:
+        return self.warmup_steps if base == self.eta_min else None
+
     def changes(self, base: Number) -> Iterator[Number]:
         return iter((self.warmup_steps,))
 
     def phase_at(self, t: Number, base: Number) -> str:
-        rises = t < self.warmup_steps
-        return way(self.warmup_start_lr, base) if rises else way(base, self.eta_min)
+        if t < self.warmup_steps:
+            return way(self.warmup_start_lr, base)
+        return "stable" if base == self.eta_min else way(base, self.eta_min)
 
 
 class InverseSqrtLR(LRScheduler):

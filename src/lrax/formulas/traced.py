@@ -53,22 +53,6 @@ def _real(value: Value) -> Value:
     return value
 
 
-def _count_in_rows(table: Array, t: Value) -> Value:
-    """How many entries of a sorted table are at or before each of a few `t`.
-
-    XLA takes its time for sums over more than 32, and hands those over hundreds to its threads. So of
-    a long table the row is found first, and then the place in it.
-    """
-    size = 32 if len(table) <= 128 else math.isqrt(len(table) - 1) + 1
-    module: Any = jnp if isinstance(table, jax.Array) else np  # so that it stays in rows
-    rows = module.pad(table, (0, -len(table) % size), constant_values=math.inf).reshape(-1, size)
-    if len(table) <= 128:
-        return jnp.sum(rows <= t[..., None, None], axis=(-2, -1))
-    row = jnp.sum(rows[1:, 0] <= t[..., None], axis=-1)
-    found = jnp.asarray(rows).at[row].get(mode="promise_in_bounds", wrap_negative_indices=False)
-    return row * size + jnp.sum(found <= t[..., None], axis=-1)
-
-
 class Traced:
     """jax arrays and tracers, inside ``wide()``; what is not traced stays a number or a NumPy array."""
 
@@ -149,12 +133,11 @@ class Traced:
 
     def _count(self, starts: Sequence[Number], t: Value) -> Value:
         table = self.array(tuple(starts))
-        few = isinstance(t.size, int) and t.size <= 64  # in an export it may be a symbol
-        if len(starts) <= (32 if few else 64) or _on_explicit_mesh(t):
+        if len(starts) <= 16 or _on_explicit_mesh(t):
             return jnp.sum(table <= t[..., None], axis=-1)
-        if few:
-            return _count_in_rows(table, t)
-        return jnp.searchsorted(table, t, side="right", method="scan")
+        few = isinstance(t.size, int) and t.size <= 64  # in an export it may be a symbol
+        method = "scan_unrolled" if few or len(starts) <= 128 else "scan"
+        return jnp.searchsorted(table, t, side="right", method=method)
 
     def steps(self, starts: Sequence[Number], t: Value, values: Sequence[Number]) -> Value:
         if len(starts) <= 16:  # the shortest program, and the fastest

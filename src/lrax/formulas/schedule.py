@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from .._checks import holds_real_numbers, is_traced
+from .._checks import group_count, holds_real_numbers, is_traced
 from .._types import Number, Value
 from .arithmetic import Arithmetic
 from .formula import Described, Formula, hyper_parameters, identity, is_ours, replaced
@@ -121,6 +121,12 @@ def _of_all_groups(values: tuple[Any, ...]) -> Any:
 def spread(values: tuple[T, ...] | list[T], groups: int) -> tuple[T, ...]:
     """One entry for each group; the last one serves those that have none."""
     return (*values[:groups], *[values[-1]] * (groups - len(values)))
+
+
+def in_groups(lists: dict[str, tuple[T, ...]]) -> list[tuple[T, ...]]:
+    """Of lists with one entry a group (or one for all), by name, what each group has."""
+    groups = group_count(**lists)
+    return list(zip(*(spread(values, groups) for values in lists.values()), strict=True))
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

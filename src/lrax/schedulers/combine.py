@@ -15,7 +15,7 @@ from ..formulas.arithmetic import HOST, Arithmetic, wide
 from ..formulas.formula import Formula, holds_users
 from ..formulas.phases import last_end, merged, phase_of_first
 from ..formulas.pieces import MOST, check_scalable, scaled
-from ..formulas.schedule import Member, spread
+from ..formulas.schedule import Member, in_groups
 from ..formulas.traced import Traced
 from .scheduler import LRScheduler
 
@@ -331,8 +331,7 @@ def _operands(values: Any) -> list[tuple[Operand, ...]]:
             f"schedulers must be a list of schedulers and numbers, with at least one scheduler, got {values!r:.80}."
         )
     columns = {f"schedulers[{i}]": _operand(f"schedulers[{i}]", v) for i, v in enumerate(found)}
-    groups = _checks.group_count(**columns)
-    return list(zip(*(spread(column, groups) for column in columns.values()), strict=True))
+    return in_groups(columns)
 
 
 def _operand(name: str, value: Any) -> tuple[Operand, ...]:

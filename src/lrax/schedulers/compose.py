@@ -14,7 +14,7 @@ from ..formulas.arithmetic import HOST, SMALLEST, Arithmetic
 from ..formulas.formula import Formula, Learner, Window, holds_users
 from ..formulas.phases import last_end, merged, phase_of_first
 from ..formulas.pieces import MOST, check_scalable, ratio
-from ..formulas.schedule import Member, spread
+from ..formulas.schedule import Member, in_groups
 from .scheduler import LRScheduler
 
 
@@ -119,9 +119,7 @@ def _members(schedulers: Sequence[LRScheduler]) -> list[tuple[Member, ...]]:
         f"schedulers[{i}]": tuple(member for member, _ in scheduler.pieces())
         for i, scheduler in enumerate(found)
     }
-    groups = _checks.group_count(**members)
-    columns = (spread(of_one, groups) for of_one in members.values())
-    return list(zip(*columns, strict=True))
+    return in_groups(members)
 
 
 class SequentialLR(LRScheduler):

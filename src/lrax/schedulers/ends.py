@@ -13,9 +13,10 @@ from ..formulas.evaluate import is_concrete
 from ..formulas.formula import Learner, Window
 from ..formulas.phases import merged
 from ..formulas.pieces import ramp, ratio
+from ..formulas.schedule import Member
 from ..formulas.shapes import Shape
 from .scheduler import LRScheduler
-from .shift import Around, bases_of, members_of
+from .shift import Around, AroundLR
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +74,7 @@ class _WithWarmup(Around):
         return "warmup" if t < self.steps else self.inner_phase(t - self._begin)
 
 
-class WithWarmupLR(LRScheduler):
+class WithWarmupLR(AroundLR):
     """A schedule with a rise in front: ``a.with_warmup(steps, shape, start_lr)``.
 
     In front of anything: the schedule begins after the rise. With ``running=True`` it runs
@@ -127,8 +128,6 @@ class WithWarmupLR(LRScheduler):
       class; there it is a composite.
     """
 
-    base_argument = None
-
     def __init__(
         self,
         scheduler: LRScheduler,
@@ -143,11 +142,13 @@ class WithWarmupLR(LRScheduler):
         start_lr = _checks.non_negative("start_lr", start_lr)
         shapes.check_ends("shape", shape, start_lr=start_lr)
         running = _checks.flag("running", running)
-        members = members_of(scheduler)
-        formulas = [_WithWarmup(member, steps, shape, start_lr, running) for member in members]
-        for formula in formulas:
+
+        def around(member: Member) -> _WithWarmup:
+            formula = _WithWarmup(member, steps, shape, start_lr, running)
             formula.check_first()
-        super().__init__(bases_of(members), last_epoch, formula=formulas)
+            return formula
+
+        super().__init__(scheduler, last_epoch, around)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +179,7 @@ class _WithCooldown(Around):
         return "cooldown" if t < self.start + self.steps else "stable"
 
 
-class WithCooldownLR(LRScheduler):
+class WithCooldownLR(AroundLR):
     """A schedule that comes to an end: ``a.with_cooldown(start, steps, shape, eta_min)``.
 
     To end a training that was to go on for ever, from any of its checkpoints: it begins at the
@@ -227,8 +228,6 @@ class WithCooldownLR(LRScheduler):
     - torch, optax and braintools have no such class.
     """
 
-    base_argument = None
-
     def __init__(
         self,
         scheduler: LRScheduler,
@@ -243,6 +242,8 @@ class WithCooldownLR(LRScheduler):
         shape = shapes.checked("shape", shape)
         eta_min = _checks.non_negative("eta_min", eta_min)
         shapes.check_ends("shape", shape, eta_min=eta_min)
-        members = members_of(scheduler)
-        formulas = [_WithCooldown(member, start, steps, shape, eta_min) for member in members]
-        super().__init__(bases_of(members), last_epoch, formula=formulas)
+        super().__init__(
+            scheduler,
+            last_epoch,
+            lambda member: _WithCooldown(member, start, steps, shape, eta_min),
+        )

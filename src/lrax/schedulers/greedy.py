@@ -19,7 +19,7 @@ from ..formulas.pieces import check_scalable, ratio
 from ..states.clock import LAST_EPOCH
 from ..states.view import View
 from .remembering import Watching, joined, split
-from .watching import FollowsMetric, checked_factor, checked_threshold, is_better
+from .watching import FollowsMetric, checked_rules, is_better
 
 _HIDDEN = {"learned": True}
 _LARGEST_WINDOW = 100_000
@@ -229,12 +229,7 @@ class GreedyLR(FollowsMetric):
     ) -> None:
         bases = _checks.learning_rates("base_lr", base_lr)
         formula = _Greedy(
-            _checks.choice("mode", mode, ("min", "max")),
-            checked_factor(factor),
-            _checks.integer("patience", patience),
-            checked_threshold(threshold, threshold_mode),
-            threshold_mode,
-            _checks.integer("cooldown", cooldown, high=LAST_EPOCH),
+            *checked_rules(mode, factor, patience, threshold, threshold_mode, cooldown),
             _checks.integer("warmup", warmup, high=LAST_EPOCH),
             *_limits(min_lr, max_lr),
             _checks.non_negative("eps", eps),

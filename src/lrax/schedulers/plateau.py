@@ -14,7 +14,7 @@ from ..formulas.pieces import MOST, growth
 from ..formulas.schedule import spread
 from ..states.clock import LAST_EPOCH
 from .remembering import Watching, split
-from .watching import FollowsMetric, checked_factor, checked_threshold, is_better
+from .watching import FollowsMetric, checked_rules, is_better
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,18 +181,11 @@ class ReduceLROnPlateau(FollowsMetric):
         *,
         accumulation_size: int = 1,
     ) -> None:
-        first = (
-            _checks.choice("mode", mode, ("min", "max")),
-            checked_factor(factor),
-            _checks.integer("patience", patience),
-            checked_threshold(threshold, threshold_mode),
-            threshold_mode,
-            _checks.integer("cooldown", cooldown, high=LAST_EPOCH),
-        )
+        rules = checked_rules(mode, factor, patience, threshold, threshold_mode, cooldown)
         min_lrs = _checks.learning_rates("min_lr", min_lr)
         epsilons = _checks.per_group("eps", eps, _checks.non_negative, of="a number")
         groups = _checks.group_count(min_lr=min_lrs, eps=epsilons)
         bounds = zip(spread(min_lrs, groups), spread(epsilons, groups), strict=True)
         size = _checks.integer("accumulation_size", accumulation_size, low=1, high=LAST_EPOCH)
-        formulas = [_Plateau(*first, low, least, size) for low, least in bounds]
+        formulas = [_Plateau(*rules, low, least, size) for low, least in bounds]
         super().__init__(base_lr, last_epoch, formula=formulas)

@@ -4,8 +4,7 @@ import abc
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from .. import _checks
 from .._types import Number, Value
@@ -51,15 +50,19 @@ class Around(Formula):
         return self.scheduler.phase_at(t, self.scheduler.base)
 
 
-def members_of(scheduler: Any) -> list[Member]:
-    """The checked members of an argument called `scheduler`, one for each parameter group."""
-    if not isinstance(scheduler, LRScheduler):
-        raise TypeError(f"scheduler must be an lrax scheduler, got {scheduler!r:.80}.")
-    return [member for member, _ in scheduler.pieces()]
+class AroundLR(LRScheduler):
+    """A scheduler around another one: a formula for each of its parameter groups."""
 
+    base_argument = None
 
-def bases_of(members: list[Member]) -> list[Number]:
-    return [member.base for member in members]
+    def __init__(
+        self, scheduler: LRScheduler, last_epoch: int, around: Callable[[Member], Around]
+    ) -> None:
+        if not isinstance(scheduler, LRScheduler):
+            raise TypeError(f"scheduler must be an lrax scheduler, got {scheduler!r:.80}.")
+        members = [member for member, _ in scheduler.pieces()]
+        formulas = [around(member) for member in members]
+        super().__init__([m.base for m in members], last_epoch, formula=formulas)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +86,7 @@ class _Delay(Around):
         return "stable" if t < self.epochs else self.inner_phase(t - self.epochs)
 
 
-class DelayLR(LRScheduler):
+class DelayLR(AroundLR):
     """A schedule that begins later: ``a.delay(epochs)``.
 
     To hold the first learning rate for a while.
@@ -120,13 +123,9 @@ class DelayLR(LRScheduler):
     - optax: `transition_begin` of some schedules. torch and braintools have no such class.
     """
 
-    base_argument = None
-
     def __init__(self, scheduler: LRScheduler, epochs: int, last_epoch: int = 0) -> None:
         epochs = _checks.integer("epochs", epochs)
-        members = members_of(scheduler)
-        formulas = [_Delay(member, epochs) for member in members]
-        super().__init__(bases_of(members), last_epoch, formula=formulas)
+        super().__init__(scheduler, last_epoch, lambda member: _Delay(member, epochs))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +157,7 @@ class _Stretch(Around):
         return self.inner_phase(t / self.factor)
 
 
-class StretchLR(LRScheduler):
+class StretchLR(AroundLR):
     """A schedule that takes longer: ``a.stretch(factor)``.
 
     For the same schedule over more epochs, or with steps in place of epochs:
@@ -197,13 +196,9 @@ class StretchLR(LRScheduler):
     - torch, optax and braintools have no such class.
     """
 
-    base_argument = None
-
     def __init__(self, scheduler: LRScheduler, factor: float, last_epoch: int = 0) -> None:
         factor = _checks.real("factor", factor, low=1e-9, high=1e15)
-        members = members_of(scheduler)
-        formulas = [_Stretch(member, factor) for member in members]
-        super().__init__(bases_of(members), last_epoch, formula=formulas)
+        super().__init__(scheduler, last_epoch, lambda member: _Stretch(member, factor))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,7 +238,7 @@ class _Repeat(Around):
         return self.inner_phase(t % self.period)
 
 
-class RepeatLR(LRScheduler):
+class RepeatLR(AroundLR):
     """A schedule again and again: ``a.repeat(period, decay, limit)``.
 
     For restarts of any schedule. Of a cosine, CosineAnnealingWarmRestarts has cycles that grow,
@@ -288,8 +283,6 @@ class RepeatLR(LRScheduler):
     - torch, optax and braintools have no such class.
     """
 
-    base_argument = None
-
     def __init__(
         self,
         scheduler: LRScheduler,
@@ -302,6 +295,6 @@ class RepeatLR(LRScheduler):
         decay = _checks.positive("decay", decay)
         if limit is not None:
             limit = _checks.integer("limit", limit, low=1)
-        members = members_of(scheduler)
-        formulas = [_Repeat(member, period, decay, limit) for member in members]
-        super().__init__(bases_of(members), last_epoch, formula=formulas)
+        super().__init__(
+            scheduler, last_epoch, lambda member: _Repeat(member, period, decay, limit)
+        )

@@ -4,6 +4,7 @@ from typing import Any
 
 from .. import _checks
 from .._types import Number, Scalar, Unchecked, Value
+from ..states.clock import LAST_EPOCH
 from ..states.placement import on_host
 from ..states.view import View
 from .remembering import joined
@@ -22,7 +23,7 @@ def is_better(watching: Any, metric: Value, best: Value, x: Any) -> Value:
     return metric < bar if watching.mode == "min" else metric > bar
 
 
-def checked_factor(factor: Unchecked) -> Number:
+def _checked_factor(factor: Unchecked) -> Number:
     """A number in (0, 1)."""
     number = _checks.positive("factor", factor)
     if not _checks.is_traced(number) and number >= 1:
@@ -32,7 +33,7 @@ def checked_factor(factor: Unchecked) -> Number:
     return number
 
 
-def checked_threshold(threshold: Unchecked, threshold_mode: Unchecked) -> Number:
+def _checked_threshold(threshold: Unchecked, threshold_mode: Unchecked) -> Number:
     """A number >= 0, below 1 where it is a share."""
     _checks.choice("threshold_mode", threshold_mode, ("rel", "abs"))
     number = _checks.non_negative("threshold", threshold)
@@ -42,6 +43,25 @@ def checked_threshold(threshold: Unchecked, threshold_mode: Unchecked) -> Number
             "Use threshold_mode='abs' for an absolute one."
         )
     return number
+
+
+def checked_rules(
+    mode: Unchecked,
+    factor: Unchecked,
+    patience: Unchecked,
+    threshold: Unchecked,
+    threshold_mode: Unchecked,
+    cooldown: Unchecked,
+) -> tuple[str, Number, Number, Number, str, Number]:
+    """What says when a metric has stopped improving, checked, in this order."""
+    return (
+        _checks.choice("mode", mode, ("min", "max")),
+        _checked_factor(factor),
+        _checks.integer("patience", patience),
+        _checked_threshold(threshold, threshold_mode),
+        threshold_mode,
+        _checks.integer("cooldown", cooldown, high=LAST_EPOCH),
+    )
 
 
 class FollowsMetric(LRScheduler):

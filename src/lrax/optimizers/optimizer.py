@@ -10,7 +10,7 @@ from .. import _checks
 from .._checks import is_known
 from .._transfers import fetched
 from .._types import Leaf, PyTree, Scalar, StateDict
-from ..schedulers.decay import constant
+from ..schedulers.linear import constant
 from ..schedulers.scheduler import LRScheduler
 from ..states.internals import refuse_foreign_trace, refuse_inside
 from ..states.placement import unchanged_by_errors

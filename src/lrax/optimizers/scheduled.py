@@ -11,7 +11,7 @@ from ..formulas.evaluate import evaluate_vector, is_concrete
 from ..formulas.formula import Formula
 from ..formulas.hyper import Hyper, positive, share
 from ..formulas.schedule import Member
-from ..schedulers.decay import constant
+from ..schedulers.linear import constant
 from ..schedulers.piecewise import of_function
 from ..schedulers.scheduler import LRScheduler
 from ..states.clock import LAST_EPOCH

@@ -13,24 +13,22 @@ from .compose import ChainedScheduler, SequentialLR
 from .cosine import CosineAnnealingLR
 from .cyclic import CyclicLR, OneCycleLR
 from .decay import (
-    ConstantLR,
     ExponentialDecayLR,
     ExponentialLR,
-    LinearLR,
     MultiStepLR,
-    PolynomialLR,
     StepLR,
-    TokenPowerLR,
 )
 from .ends import WithCooldownLR, WithWarmupLR
 from .greedy import GreedyLR
+from .linear import ConstantLR, LinearLR
 from .piecewise import LambdaLR, PiecewiseConstantSchedule, PiecewiseSchedule
 from .plateau import ReduceLROnPlateau
+from .powers import InverseSqrtLR, PolynomialLR, TokenPowerLR
 from .product import MultiplicativeLR
 from .restarts import CosineAnnealingWarmRestarts
 from .scheduler import LRScheduler
 from .shift import DelayLR, RepeatLR, StretchLR
-from .warmup import InverseSqrtLR, WarmupCosineSchedule, WarmupScheduler, WSDSchedule
+from .warmup import WarmupCosineSchedule, WarmupScheduler, WSDSchedule
 
 __all__ = [
     "ChainedScheduler",

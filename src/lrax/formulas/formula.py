@@ -114,6 +114,11 @@ class Formula(abc.ABC):
                 changed[field.name] = new
         return replaced(self, **changed) if changed else self
 
+    @functools.cached_property
+    def asks_users(self) -> bool:
+        """Whether a function or a formula of a user's is in it."""
+        return not is_ours(self) or any(holds_users(value) for _, value in _held(self))
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Formula) and identity(self) == identity(other)
 
@@ -236,7 +241,7 @@ def is_ours(formula: Formula) -> bool:
 def holds_users(value: Any) -> bool:
     """Whether there is a function or a formula of a user's in it."""
     if isinstance(value, Formula):
-        return not is_ours(value) or any(holds_users(v) for _, v in _held(value))
+        return value.asks_users
     if isinstance(value, tuple):
         return any(map(holds_users, value))
     return callable(value) and not isinstance(value, type)

@@ -37,22 +37,32 @@ def ramp(
     span = x.where(length > 0, length, 1)
     if shape == "linear" and not (isinstance(start, float) and isinstance(end, float)):
         # Two positive terms: a shorter program where it is not known which way it goes.
-        lr = start * ((length - done) / span) + end * (done / span)
+        lr = start * (left / span)
+        if not (isinstance(end, float) and end == 0):
+            lr = lr + end * (done / span)
         return x.where(done < length, lr, end)
-    falls = start > end
-    low = x.where(falls, end, start)
-    rise = x.where(falls, start - end, end - start)
+    low, high, up, down = _either(
+        x, start > end, (end, start, left, done), (start, end, done, left)
+    )
     if shape == "linear":
-        share = x.where(falls, left, done) / span
+        share = up / span
     elif shape == "cosine":
-        share = half_cosine(x, x.where(falls, left, done) / span)
+        share = half_cosine(x, up / span)
     else:
-        done_of_it = x.minimum(x.maximum(done, 0), span)
-        left = x.minimum(x.maximum(left, 0), span)
-        up, down = x.where(falls, left, done_of_it) / span, x.where(falls, done_of_it, left) / span
-        share = height(x, shape, up, down, low, low + rise)
+        up = x.minimum(x.maximum(up, 0), span) / span
+        down = x.minimum(x.maximum(down, 0), span) / span
+        share = height(x, shape, up, down, low, high)
+    lr = (high - low) * share
     from_0 = isinstance(low, float) and low == 0
-    return x.where(done < length, rise * share if from_0 else low + rise * share, end)
+    return x.where(done < length, lr if from_0 else low + lr, end)
+
+
+def _either(
+    x: Arithmetic, condition: Value, these: tuple[Value, ...], those: tuple[Value, ...]
+) -> tuple[Value, ...]:
+    if isinstance(condition, bool):
+        return these if condition else those
+    return tuple(x.where(condition, a, b) for a, b in zip(these, those, strict=True))
 
 
 def powered(
@@ -80,6 +90,8 @@ def growth(x: Arithmetic, gamma: Value, exponent: Value) -> Value:
     off). Growth stops at e**600, far above any float32, since infinity would turn gradients to NaN.
     """
     if isinstance(gamma, float) and gamma <= 1:
+        if gamma == 1:
+            return 1.0
         if gamma < LEAST:
             gamma, exponent = math.sqrt(gamma), 2 * exponent
         return x.power(gamma, exponent)

@@ -43,6 +43,13 @@ def _on_explicit_mesh(*values: Value) -> bool:
     return any(jax.sharding.AxisType.Explicit in mesh.axis_types for mesh in meshes)
 
 
+def _spread(value: Value, dtype: Any, shape: tuple[int, ...]) -> Value:
+    if isinstance(value, jax.Array):
+        same = value.dtype == dtype and value.shape == shape
+        return value if same else jnp.broadcast_to(value.astype(dtype), shape)
+    return np.broadcast_to(np.asarray(value, dtype), shape)
+
+
 class _ComplexRate(TypeError):
     """jax would leave the imaginary part out."""
 
@@ -102,7 +109,7 @@ class Traced:
         shape = jax.lax.broadcast_shapes(*map(np.shape, (condition, a, b)))
         dtype = jnp.result_type(a, b)
         parts = ((condition, np.bool_), (a, dtype), (b, dtype))
-        return jax.lax.select(*(jnp.broadcast_to(jnp.asarray(v, d), shape) for v, d in parts))
+        return jax.lax.select(*(_spread(value, kind, shape) for value, kind in parts))
 
     def number(self, value: Number) -> Number:
         """A hyper-parameter as this arithmetic takes it."""
@@ -120,10 +127,9 @@ class Traced:
         return self.where(known, t / self.where(known, size, 1.0), t)
 
     def floor_divide(self, t: Value, size: Value) -> Value:
-        # t * (1 / size), which is what XLA makes of the quotient, can be just below a whole number.
-        quotient = jnp.floor(t / size)
-        rest = t - quotient * size
-        return self.where(rest < 0, quotient - 1, self.where(rest < size, quotient, quotient + 1))
+        # With a reciprocal a bit too small, at most one too few, however the device rounds.
+        few = self.floor(t * ((1 - 2 * jnp.finfo(self.dtype).eps) / size))
+        return self.where(t - few * size < size, few, few + 1)
 
     def count(self, starts: Sequence[Number], t: Value) -> Value:
         key = id(starts), id(t)

@@ -52,17 +52,26 @@ class _Combined(Formula):
         """Two learning rates combined."""
 
     def combined(self, rates: Iterable[Value], x: Arithmetic) -> Value:
-        return functools.reduce(lambda a, b: self.two(a, b, x), rates)
+        value, *others = rates
+        for rate in others:
+            value = self.two(value, rate, x)
+        return value
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        pairs = zip(self.schedulers, self._asks, strict=True)
-        rates = (_rate(of, asks, t, x) for of, asks in pairs)
+        rates = [of.formula.raw(t, of.base, x) if runs else of for of, runs in self._parts]
+        for i in self._users:
+            rates[i] = _not_negative(self.schedulers[i], rates[i], x)
         return scaled(x, self.combined(rates, x), base, self.own)
 
     @functools.cached_property
-    def _asks(self) -> tuple[bool, ...]:
-        """Whether each of them asks a function or a formula of the user's, in what could hide a negative number."""
-        return tuple(self.cancels and holds_users(of) for of in self.schedulers)
+    def _parts(self) -> tuple[tuple[Any, bool], ...]:
+        """Its members and numbers, and which of them are members."""
+        return tuple((of, isinstance(of, Member)) for of in self.schedulers)
+
+    @functools.cached_property
+    def _users(self) -> tuple[int, ...]:
+        """Which of them ask a function or a formula of the user's, in what could hide a negative number."""
+        return tuple(i for i, of in enumerate(self.schedulers) if self.cancels and holds_users(of))
 
     def check_base(self, base: Number) -> None:
         check_scalable(base, self.own)
@@ -80,13 +89,7 @@ class _Combined(Formula):
         return [of for of in self.schedulers if isinstance(of, Member)]
 
 
-def _rate(of: Operand, asks: bool, t: Value, x: Arithmetic) -> Value:
-    """The learning rate of a member, which `asks` a user's function, or not."""
-    if not isinstance(of, Member):
-        return of
-    rate = of.raw(t, of.base, x)
-    if not asks:
-        return rate
+def _not_negative(of: Operand, rate: Value, x: Arithmetic) -> Value:
     # Two negative ones would make one that looks right.
     if not isinstance(rate, jax.Array) and np.any(np.less(rate, 0)):
         raise ValueError(

@@ -160,8 +160,11 @@ class _WithCooldown(Around):
 
     def around(self, t: Value, x: Arithmetic) -> Value:
         lr = self.at(x.minimum(t, self.start), x)
-        down = ramp(x, lr, self.eta_min, t - self.start, self.steps, self.shape)
-        return x.where(t < self.start, lr, down)
+
+        def part(of: int) -> Value:
+            return ramp(x, lr, self.eta_min, t - self.start, self.steps, self.shape) if of else lr
+
+        return x.choose((self.start,), t, part)
 
     def learners(self) -> tuple[Learner, ...]:
         return self.within(Window(end=self.start))

@@ -410,7 +410,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
         """Learning rates at a checked epoch."""
         known = None
         if formulas is self._formulas and scales is None:
-            known = self._concrete and is_concrete(bases)
+            known = self._concrete and (bases is self._bases or is_concrete(bases))
         return evaluate(formulas, bases, epoch, type(self), known, scales)
 
     def _learned_formulas(self) -> tuple[Formula, ...]:

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -27,8 +28,13 @@ class Around(Formula):
 
     def at(self, t: Value, x: Arithmetic) -> Value:
         """The learning rate of the scheduler inside, finite."""
-        rate = self.scheduler.raw(t, self.scheduler.base, x)
-        return rate if isinstance(self.scheduler.formula, Around) else x.minimum(rate, MOST)
+        member = self.scheduler
+        rate = member.formula.raw(t, member.base, x)
+        return rate if self._inside_is_finite else x.minimum(rate, MOST)
+
+    @functools.cached_property
+    def _inside_is_finite(self) -> bool:
+        return isinstance(self.scheduler.formula, Around)
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         return scaled(x, self.around(t, x), base, self.scheduler.base)
@@ -214,7 +220,8 @@ class _Repeat(Around):
         position = t - cycle * self.period
         if self.limit is not None:
             position = x.minimum(position, self.period)
-        return x.minimum(self.at(position, x) * growth(x, self.decay, cycle), MOST)
+        lr = self.at(position, x) * growth(x, self.decay, cycle)
+        return lr if isinstance(self.decay, float) and self.decay <= 1 else x.minimum(lr, MOST)
 
     def learners(self) -> tuple[Learner, ...]:
         end = math.inf if self.limit is None else self.limit * self.period

@@ -44,10 +44,8 @@ def _on_explicit_mesh(*values: Value) -> bool:
 
 
 def _spread(value: Value, dtype: Any, shape: tuple[int, ...]) -> Value:
-    if isinstance(value, jax.Array):
-        same = value.dtype == dtype and value.shape == shape
-        return value if same else jnp.broadcast_to(value.astype(dtype), shape)
-    return np.broadcast_to(np.asarray(value, dtype), shape)
+    value = value.astype(dtype) if isinstance(value, jax.Array) else np.asarray(value, dtype)
+    return value if value.shape == shape else jnp.broadcast_to(value, shape)
 
 
 class _ComplexRate(TypeError):

@@ -119,9 +119,17 @@ class _Programs:
         self.fn, self.numbers, self.names, self.donate = fn, numbers, names, donate
         self._known: dict[Hashable, _Table] = {}
         self._current: tuple[Hashable, _Table] = (None, {})
+        self._only: Program | None = None
+        """The one program there is, which finds out by itself whether it is that of a call."""
         self._nested = brainstate.transform.jit(fn, static_argnums=numbers, static_argnames=names)
 
     def run(self, args: PyTree, kwargs: PyTree) -> PyTree:
+        if self._only is not None:
+            try:
+                with turn.lock:
+                    return self._only(args, kwargs, directly=True)
+            except (Stale, TypeError):
+                pass  # it is not made for this call, or for no call at all, which is told below
         if tracing():
             return self._nested(*args, **kwargs)
         settings, table = self._current
@@ -130,28 +138,35 @@ class _Programs:
         if table is None:
             return self._nested(*args, **kwargs)
         with turn.lock:
-            known, leaves, trace = self._prepare(table, args, kwargs)
+            known, arguments, trace = self._prepare(table, args, kwargs)
             for i, program in enumerate(known):
                 try:
-                    out = program(leaves)
+                    out = program(*arguments)
                 except Stale:
                     continue
                 if i:
                     known.insert(0, known.pop(i))
                 return out
             program = trace()
-            out = program(leaves)
+            out = program(*arguments)
             known.insert(0, program)
+            self._only = program if self._is_only(program) else None
             return out
+
+    def _is_only(self, program: Program) -> bool:
+        """Whether a call that it is not made for is told by its arguments, or by how jax is set."""
+        tables = self._known.values()
+        found = [known for table in tables for programs in table.values() for known in programs]
+        return found == [program] and not (self.numbers or self.names)
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
         """The program for such arguments, before it is compiled."""
         with turn.lock:
-            _, leaves, trace = self._prepare({}, args, kwargs)
-            return trace().lower(leaves)
+            _, arguments, trace = self._prepare({}, args, kwargs)
+            return trace().lower(*arguments)
 
     def clear(self) -> None:
-        self._known, self._current = {}, (None, {})
+        self._known, self._current, self._only = {}, (None, {}), None
 
     def _other_table(self) -> _Table | None:
         """The programs for what jax is set to now; None if it is not to compile."""
@@ -164,8 +179,8 @@ class _Programs:
 
     def _prepare(
         self, table: _Table, args: PyTree, kwargs: PyTree
-    ) -> tuple[list[Program], list[Leaf], Callable[[], Program]]:
-        """Programs for arguments of this kind, the arguments as a flat list, and how to trace one more."""
+    ) -> tuple[list[Program], tuple[PyTree, PyTree], Callable[[], Program]]:
+        """Programs for arguments of this kind, the arguments that are not static, and how to trace one more."""
         fixed: tuple[Any, ...] = ()
         kinds: tuple[type, ...] = ()
         bound = self.fn
@@ -182,7 +197,7 @@ class _Programs:
             known = table.setdefault(key, [])
         except TypeError:
             raise ValueError(f"Static arguments must be hashable, got {fixed!r}.") from None
-        return known, leaves, lambda: Program(bound, self.donate, args, kwargs)
+        return known, (args, kwargs), lambda: Program(bound, self.donate, args, kwargs)
 
 
 def _static(

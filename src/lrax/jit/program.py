@@ -2,7 +2,7 @@
 
 import itertools
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._types import Function, Leaf, PyTree
-from ..states.internals import REACHES_VALUES, Bundle, Trace, TypedState, trace, writes_as_is
+from ..states.internals import (
+    REACHES_VALUES,
+    Bundle,
+    Trace,
+    TypedState,
+    configuration,
+    trace,
+    writes_as_is,
+)
 from ..states.placement import given, is_key
 from .sharing import Leaves, Lender
 
@@ -81,8 +89,9 @@ class Program:
         # What they hold before and after, as flat lists.
         leaves = [leaf for i in order for leaf in leaves_of[i]]
         self._before = jax.tree.structure([traced.states[i].value for i in order])
-        after, self._after = jax.tree.flatten([traced.after[i] for i in written])
-        self._rest = sum(len(leaves_of[i]) for i in written)
+        after, first = jax.tree.flatten([traced.after[i] for i in written])
+        rest = [traced.states[i].value for i in order[len(written) :]]
+        self._after = jax.tree.structure([*first.unflatten(after), *rest])
 
         # What goes in: leaves that are lent, and others.
         self._lent = _pick(n for n, leaf in enumerate(leaves) if leaf.lent)
@@ -90,35 +99,42 @@ class Program:
         self._places = [leaf.place for leaf in (*self._lent(leaves), *self._kept(leaves))]
         self._shapes = [_kind(leaf) for leaf in jax.tree.leaves([s.value for s in traced.states])]
         shapes = {leaf.shape for leaf in leaves if leaf.lent}
-        arguments = jax.tree.leaves((args, kwargs))
         self._lending = [n for n, i in enumerate(order) if any(leaf.lent for leaf in leaves_of[i])]
+        arguments = jax.tree.leaves((args, kwargs))
         self._lender = Lender(self._bundle.states, shapes, arguments) if shapes else None
 
         # What comes out: leaves that are other ones afterwards. Those that pass stay where they are.
         passed = {leaf.becomes: n for n, leaf in enumerate(leaves) if leaf.passes}
-        self._passed = [(n, passed[b]) for n, b in enumerate(after) if b in passed]
+        self._passed = [n for n, b in enumerate(after) if b in passed]
         self._changed = [b for b in after if b not in passed]
+        unwritten = sum(len(leaves_of[i]) for i in order[len(written) :])
+        self._then = _pick(_places_afterwards(after, passed, len(leaves), unwritten))
+        self._made_for: tuple[Any, ...] | None = None
+        """The kind of arguments, and how jax was set."""
         self._run = jax.jit(self._flat, donate_argnums=(0,))
 
-    def __call__(self, arguments: list[Leaf]) -> PyTree:
-        fast = self._bundle.direct()
-        leaves = self._leaves(self._bundle.peek() if fast else None)
+    def __call__(self, args: PyTree, kwargs: PyTree, directly: bool = False) -> PyTree:
+        """Run it; what has to be done `directly` is stale where somebody watches or traces."""
+        direct = self._bundle.direct()
+        if directly and not direct:
+            raise Stale
+        leaves = self._leaves(direct)
         lent, kept = self._lent(leaves), self._kept(leaves)
         done: list[tuple[PyTree, list[Leaf]]] = []
         try:
             if self._lender:
                 self._bundle.take(self._lending)  # what is referred to now, someone else holds
-                lent = self._lender.own(leaves, lent, kept, arguments)
+                lent = self._lender.own(leaves, lent, kept, (args, kwargs))
             # In one go: an interrupt, which Python raises between two instructions, finds the outputs here.
-            done.extend(map(self._run, (lent,), (kept,), (arguments,)))
+            done.extend(map(self._run, (lent,), (kept,), (args,), (kwargs,)))
             values = self._values(done[0][1], leaves)
-            if fast and self._as_is:
-                self._bundle.poke(values)
+            if direct and self._as_is:
+                self._bundle.poke(values, len(self._written))
             else:
                 self._write(values, leaves)
         except BaseException as error:
             if done:
-                self._bundle.poke(self._values(done[0][1], leaves))
+                self._bundle.poke(self._values(done[0][1], leaves), len(self._written))
             elif self._lender:
                 self._bundle.give_back(self._held(leaves))
                 _explain(error, lent)
@@ -133,42 +149,55 @@ class Program:
         """With hooks and conversions, which see what there was before."""
         if self._lender:
             self._bundle.give_back(self._held(leaves))
-        for state, value in zip(self._written, values, strict=True):
+        for state, value in zip(self._written, values, strict=False):
             state.value = value
 
     def _values(self, changed: list[Leaf], leaves: list[Leaf]) -> list[PyTree]:
-        """What the States that are written hold afterwards."""
-        new = changed
-        if self._passed:
-            new = [*changed]
-            for n, old in self._passed:
-                leaf = leaves[old]
-                new.insert(n, leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf))
+        """What the States hold afterwards."""
+        last = self._then(changed + leaves)
+        for n in self._passed:
+            if not isinstance(last[n], jax.Array):
+                last = (*last[:n], jnp.asarray(last[n]), *last[n + 1 :])
         if self._lender:
-            self._lender.last = new + leaves[self._rest :]
-        return self._after.unflatten(new)
+            self._lender.last = last
+        return self._after.unflatten(last)
 
-    def _leaves(self, values: list[Leaf] | None = None) -> list[Leaf]:
+    def _leaves(self, direct: bool = False) -> list[Leaf]:
         """What the States hold, those that are written first."""
-        if values is None:
-            values = [state.value for state in self._bundle.states]
-        leaves, structure = jax.tree.flatten(values)
-        if structure != self._before:
-            raise Stale
-        return given(leaves)
+        bundle = self._bundle
+        values = bundle.peek() if direct else [state.value for state in bundle.states]
+        try:
+            return given(self._before.flatten_up_to(values))
+        except ValueError:
+            raise Stale from None
 
-    def lower(self, arguments: list[Leaf]) -> jax.stages.Lowered:
+    def lower(self, args: PyTree, kwargs: PyTree) -> jax.stages.Lowered:
         leaves = self._leaves()
-        return self._run.lower(self._lent(leaves), self._kept(leaves), arguments)
+        return self._run.lower(self._lent(leaves), self._kept(leaves), args, kwargs)
 
-    def _flat(self, lent: Leaves, kept: Leaves, arguments: list[Leaf]) -> PyTree:
+    def _flat(self, lent: Leaves, kept: Leaves, args: PyTree, kwargs: PyTree) -> PyTree:
         """The program itself, in which the leaves are in the order of the jaxpr again."""
+        arguments, structure = jax.tree.flatten((args, kwargs))
+        kind = configuration(), structure, *map(jax.typeof, arguments)
+        if self._made_for not in (None, kind):
+            raise Stale
+        self._made_for = kind
         taken = zip(self._places, (*lent, *kept), strict=True)
         leaves = [leaf for _, leaf in sorted(taken, key=operator.itemgetter(0))]
-        if [*map(_kind, leaves)] != self._shapes:
+        flat = all(isinstance(leaf, jax.Array) for leaf in leaves)
+        if not flat or [*map(_kind, leaves)] != self._shapes:
             raise Stale
         outs = self._trace.run(arguments, leaves)
         return jax.tree.map(outs.__getitem__, self._trace.results), [outs[b] for b in self._changed]
+
+
+def _places_afterwards(
+    after: list[int], passed: dict[int | None, int], leaves: int, unwritten: int
+) -> Iterator[int]:
+    """Where the leaves afterwards stand, if those before stand behind what has changed."""
+    changed, new = len(after) - sum(b in passed for b in after), itertools.count()
+    yield from (changed + passed[b] if b in passed else next(new) for b in after)
+    yield from range(changed + leaves - unwritten, changed + leaves)
 
 
 def _explain(error: BaseException, lent: Leaves) -> None:

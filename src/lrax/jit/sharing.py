@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeAlias
 import brainstate
 import jax
 
-from .._types import Leaf
+from .._types import Leaf, PyTree
 
 Leaves: TypeAlias = tuple[Leaf, ...]
 
@@ -34,7 +34,7 @@ class Lender:
         shapes: set[tuple[int, ...]],
         arguments: list[Leaf],
     ) -> None:
-        self.last: list[Leaf] = []
+        self.last: Leaves = ()
         """What the States held after its last call."""
 
         self._shapes = shapes
@@ -48,21 +48,21 @@ class Lender:
                 self._others.add(other)
         self._all.add(self)
 
-    def own(self, leaves: list[Leaf], lent: Leaves, kept: Leaves, arguments: list[Leaf]) -> Leaves:
+    def own(self, leaves: list[Leaf], lent: Leaves, kept: Leaves, arguments: PyTree) -> Leaves:
         """`lent`, with copies of what the program does not have for itself.
 
         Nothing but the first two arguments refers to a leaf that it does.
         """
-        last, self.last = self.last or [None] * len(leaves), []
-        come = [*itertools.compress(leaves, map(operator.is_not, leaves, last))]
+        last, self.last = self.last or (None,) * len(leaves), ()
+        come = self._alike(itertools.compress(leaves, map(operator.is_not, leaves, last)))
         del last  # or it would count
         if come:
             made = {id(leaf) for other in self._others for leaf in other.last}
-            come = self._alike(leaf for leaf in come if id(leaf) not in made)
+            come = [leaf for leaf in come if id(leaf) not in made]
         held = max(map(sys.getrefcount, lent)) > _ALONE
         if held:
             for other in self._others:
-                other.last = []
+                other.last = ()
             held = max(map(sys.getrefcount, lent)) > _ALONE
         if not (come or self._arguments_alike or held):
             return lent
@@ -72,7 +72,7 @@ class Lender:
         is_held = [count > _ALONE for count in map(sys.getrefcount, lent)]
         near: list[Leaf] = []
         if strange or self._arguments_alike:
-            near += *kept, *arguments
+            near += *kept, *jax.tree.leaves(arguments)
         if not strange.isdisjoint(map(id, lent)):
             near += [leaf for leaf in jax.live_arrays() if leaf.aval.shape in self._shapes]
         return _exclusive(lent, is_held, near)

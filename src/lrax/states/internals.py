@@ -42,20 +42,26 @@ try:
         """Whether jax is tracing the code that runs now."""
         return trace_ctx.trace is not eval_trace
 
-    def direct(state: brainstate.State) -> bool:
-        """Whether the State may be read and written without the bookkeeping of ``State.value``."""
+    def unwatched() -> bool:
+        """Whether nothing is traced and nobody watches all States."""
         return not (
             TRACE_CONTEXT.state_stack
             or trace_ctx.trace is not eval_trace
-            or state.hooks.has_hooks()
             or ((registry := GlobalHookRegistry._instance) and registry.has_hooks())
         )
+
+    def direct(state: brainstate.State) -> bool:
+        """Whether the State may be read and written without the bookkeeping of ``State.value``."""
+        return unwatched() and not state.hooks.has_hooks()
 
 except (ImportError, AttributeError, KeyError):
     _top_level = brainstate.util.StateJaxTracer()
 
     def jax_traces() -> bool:
         return not _top_level.is_valid()
+
+    def unwatched() -> bool:
+        return False
 
     def direct(state: brainstate.State) -> bool:
         return False
@@ -160,6 +166,7 @@ class _InUse:
 
 
 _IN_USE = _InUse()
+_HAS_HOOKS = operator.itemgetter("_has_hooks")
 
 
 class Bundle:
@@ -175,11 +182,7 @@ class Bundle:
 
     def direct(self) -> bool:
         """:func:`direct` for all of them."""
-        return (
-            bool(self.states)
-            and direct(self.states[0])
-            and not any(map(operator.itemgetter("_has_hooks"), self._hooks))
-        )
+        return unwatched() and not any(map(_HAS_HOOKS, self._hooks))
 
     def peek(self) -> list[Any]:
         """Their values, where :meth:`direct` holds."""
@@ -198,9 +201,9 @@ class Bundle:
         for attributes, value in zip(self._attributes, values, strict=False):
             attributes["_value"] = value
 
-    def poke(self, values: Sequence[Any]) -> None:
+    def poke(self, values: Sequence[Any], written: int) -> None:
         """Write the first of them, where :meth:`direct` and :func:`writes_as_is` hold."""
-        for attributes, value in zip(self._attributes, values, strict=False):
+        for attributes, value in zip(self._attributes[:written], values, strict=False):
             attributes["_value"] = value
             attributes["_been_writen"] = True
 

@@ -10,9 +10,10 @@ from .._types import Number, Value
 from ..formulas import shapes
 from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.evaluate import is_concrete
-from ..formulas.formula import Learner, Window
+from ..formulas.formula import Learner, Range, Window
 from ..formulas.phases import merged
 from ..formulas.pieces import ramp, ratio
+from ..formulas.ranges import ANY, hull
 from ..formulas.schedule import Member
 from ..formulas.shapes import Shape
 from .scheduler import LRScheduler
@@ -62,9 +63,13 @@ class _WithWarmup(Around):
         """The epoch at which the schedule begins."""
         return 0 if self.running else self.steps
 
-    def constant_from(self, base: Number) -> Number | None:
-        end = self.inner_end()
-        return None if end is None else max(self.steps, self._begin + end)
+    def around_range(self, t: Number) -> Range:
+        if t >= self.steps:
+            return self.inner_range(t - self._begin)
+        if callable(self.shape) or (self.running and self.start_lr > 0):
+            return ANY
+        low, high = self.inner_range(0)
+        return (0.0, high) if self.running else (min(low, self.start_lr), max(high, self.start_lr))
 
     def changes(self, base: Number) -> Iterator[Number]:
         inner = (self._begin + t for t in self.inner_changes())
@@ -169,8 +174,11 @@ class _WithCooldown(Around):
     def learners(self) -> tuple[Learner, ...]:
         return self.within(Window(end=self.start))
 
-    def constant_from(self, base: Number) -> Number | None:
-        return self.start + self.steps
+    def around_range(self, t: Number) -> Range:
+        last = (self.eta_min, self.eta_min)
+        if t >= self.start + self.steps:
+            return last
+        return ANY if callable(self.shape) else hull(self.inner_range(min(t, self.start)), last)
 
     def changes(self, base: Number) -> Iterator[Number]:
         inner = itertools.takewhile(lambda t: t < self.start, self.inner_changes())

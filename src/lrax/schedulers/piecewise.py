@@ -13,13 +13,14 @@ from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
 from ..formulas.phases import way
 from ..formulas.pieces import check_scalable, ramp, ratio
+from ..formulas.ranges import Turning
 from ..formulas.schedule import Member
 from ..formulas.shapes import Shape
 from .scheduler import LRScheduler
 
 
 @dataclasses.dataclass(frozen=True)
-class _PiecewiseConstant(Formula):
+class _PiecewiseConstant(Turning):
     boundaries: tuple[Number, ...]
     values: tuple[Number, ...]
 
@@ -108,7 +109,7 @@ class PiecewiseConstantSchedule(LRScheduler):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Piecewise(Formula):
+class _Piecewise(Turning):
     epochs: tuple[Number, ...]
     values: tuple[Number, ...]
     interpolation: Shape

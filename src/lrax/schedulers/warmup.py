@@ -8,15 +8,15 @@ from .. import _checks
 from .._types import Number, RatesLike, Value
 from ..formulas import shapes
 from ..formulas.arithmetic import Arithmetic
-from ..formulas.formula import Formula
 from ..formulas.phases import way
 from ..formulas.pieces import ramp
+from ..formulas.ranges import Monotone, Turning
 from ..formulas.shapes import Shape
 from .scheduler import LRScheduler
 
 
 @dataclasses.dataclass(frozen=True)
-class _Warmup(Formula):
+class _Warmup(Monotone):
     warmup_epochs: Number
     warmup_start_lr: Number
 
@@ -96,7 +96,7 @@ class WarmupScheduler(LRScheduler):
 
 
 @dataclasses.dataclass(frozen=True)
-class _WarmupCosine(Formula):
+class _WarmupCosine(Turning):
     warmup_steps: Number
     total_steps: Number
     warmup_start_lr: Number
@@ -219,7 +219,7 @@ def _lengths(warmup_steps: Any, total_steps: Any, rest: str) -> tuple[Number, Nu
 
 
 @dataclasses.dataclass(frozen=True)
-class _WarmupStableDecay(Formula):
+class _WarmupStableDecay(Turning):
     warmup_steps: Number
     total_steps: Number
     decay_steps: Number | None

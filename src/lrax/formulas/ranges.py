@@ -35,7 +35,9 @@ def settled(formula: Formula, base: Number) -> int | None:
 
 def widened(low: Number, high: Number, moves: bool) -> Range:
     """A range that is a single number only for what does not move, even by less than float64 can tell."""
-    return low, math.nextafter(low, math.inf) if moves and low == high else high
+    if moves and low == high:
+        return math.nextafter(low, 0), math.nextafter(high, math.inf)
+    return low, high
 
 
 def hull(*ranges: Range) -> Range:

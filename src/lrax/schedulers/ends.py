@@ -73,7 +73,9 @@ class _WithWarmup(Around):
 
     def changes(self, base: Number) -> Iterator[Number]:
         inner = (self._begin + t for t in self.inner_changes())
-        return merged([iter((self.steps,)), inner])
+        begins_at_0 = self.running and self.start_lr == 0  # a factor from 0 to 1
+        rises = begins_at_0 or self._known_first > self.start_lr
+        return merged([shapes.changes_of(self.shape, 0, self.steps, rises), inner])
 
     def phase_at(self, t: Number, base: Number) -> str:
         return "warmup" if t < self.steps else self.inner_phase(t - self._begin)
@@ -182,7 +184,9 @@ class _WithCooldown(Around):
 
     def changes(self, base: Number) -> Iterator[Number]:
         inner = itertools.takewhile(lambda t: t < self.start, self.inner_changes())
-        return itertools.chain(inner, (self.start, self.start + self.steps))
+        rises = self.eta_min > self.at(self.start, HOST)
+        way = shapes.changes_of(self.shape, self.start, self.steps, rises)
+        return itertools.chain(inner, way)
 
     def phase_at(self, t: Number, base: Number) -> str:
         if t < self.start:

@@ -141,7 +141,11 @@ class _Piecewise(Turning):
         return self.epochs[-1]
 
     def changes(self, base: Number) -> Iterator[Number]:
-        return iter(self.epochs)
+        ways = zip(self.epochs, self.lengths[1:], self.values, self.last[1:], strict=True)
+        return itertools.chain.from_iterable(
+            shapes.changes_of(self.interpolation, start, length, last > first)
+            for start, length, first, last in ways
+        )
 
     def phase_at(self, t: Number, base: Number) -> str:
         piece = bisect.bisect_right(self.epochs, t)

@@ -14,6 +14,7 @@ from ..formulas.formula import Formula, Learner, Range, Window
 from ..formulas.pieces import MOST, check_scalable, growth, scaled
 from ..formulas.ranges import FOREVER, scaled_range, widened
 from ..formulas.schedule import Member
+from ..formulas.shapes import SOON
 from .scheduler import LRScheduler
 
 
@@ -157,7 +158,7 @@ class _Stretch(Around):
         near = round(exact)
         if abs(exact - near) > 1e-9 * max(near, 1):
             return exact
-        return near if near / self.factor >= epoch else math.nextafter(near, math.inf)
+        return near if near / self.factor >= epoch else near + SOON
 
     def around_range(self, t: Number) -> Range:
         return self.inner_range(t / self.factor)

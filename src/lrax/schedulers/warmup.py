@@ -1,6 +1,7 @@
 """Warmup, alone and followed by a decay."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -243,8 +244,10 @@ class _WarmupStableDecay(Turning):
         return self.total_steps
 
     def changes(self, base: Number) -> Iterator[Number]:
-        begin = self.total_steps - self.decay_length()
-        return iter((self.warmup_steps, begin, self.total_steps))
+        low, high, length = self.warmup_start_lr, self.eta_min, self.decay_length()
+        rise = shapes.changes_of(self.warmup, 0, self.warmup_steps, base > low)
+        begin = self.total_steps - length
+        return itertools.chain(rise, shapes.changes_of(self.decay, begin, length, high > base))
 
     def phase_at(self, t: Number, base: Number) -> str:
         if t < self.warmup_steps:

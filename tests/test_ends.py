@@ -162,7 +162,7 @@ def test_expressions_of_every_kind_were_seen():
     assert min(kinds.values()) > 10, kinds
 
 
-E, GROWS = lambda: lrax.ExponentialLR(1.0, 0.5), lambda: lrax.ExponentialLR(1e-4, 2.0)  # noqa: E731
+E, GROWS = lambda: lrax.ExponentialLR(1.0, 0.5), lambda: lrax.ExponentialLR(1e-4, 2.0)
 
 KNOWN = {
     "a floor": (lambda: lrax.maximum(E(), 0.1), 4),

@@ -179,6 +179,8 @@ KNOWN = {
     "restarts below a floor": (lambda: lrax.maximum(lrax.CosineAnnealingWarmRestarts(0.1, 5), 0.2), 0),
     "restarts with a peak at their floor": (lambda: lrax.CosineAnnealingWarmRestarts(0.1, 5, 2, 0.05, cycle_decay=0.5), 5),
     "restarts with a peak at 0": (lambda: lrax.CosineAnnealingWarmRestarts(0.1, 5, 2, cycle_decay=0.5), None),
+    "restarts that begin at 0": (lambda: lrax.minimum(lrax.CosineAnnealingWarmRestarts(0.1, 5, 1, 0.05, warmup_steps=2), 0.04), None),
+    "a root after a rise": (lambda: lrax.maximum(lrax.InverseSqrtLR(1.0, 4, timescale=1.0, warmup_start_lr=0.1), 0.5), 7),
     "for ever": (E, None),
     "for ever, and halved": (lambda: 1e-300 * E(), None),
     "for ever, and next to nothing": (lambda: E() + 0.1, None),
@@ -197,6 +199,8 @@ KNOWN = {
     "a bound on a bound": (lambda: lrax.minimum(lrax.maximum(E(), 0.1), 0.05), 0),
     "one that goes on in front": (lambda: lrax.maximum(E(), lrax.PolynomialLR(1.0, 5)), None),
     "a plateau": (lambda: lrax.maximum(lrax.ReduceLROnPlateau(0.1), 0.2), None),
+    "a plateau that comes to an end": (lambda: lrax.ReduceLROnPlateau(0.1).with_cooldown(9, 3, eta_min=0.1), 12),
+    "a plateau again and again": (lambda: lrax.maximum(lrax.ReduceLROnPlateau(0.1).repeat(5, limit=3), E()), None),
     "a user's function": (lambda: lrax.maximum(lrax.LambdaLR(0.1, lambda t: 1.0), 0.2), None),
     "every cycle": (lambda: lrax.maximum(lrax.LinearLR(0.1, 1.0, 0.5, 5).repeat(6, 0.5), 0.02), 14),
 }  # fmt: skip
@@ -225,6 +229,27 @@ def test_ends_of_groups():
     ) == (None, 0)
 
 
+def hump(p):
+    return 1 - p + 4 * p * (1 - p)
+
+
+HUMPS = {
+    "a decay": lambda: lrax.WSDSchedule(1.0, 5, 30, 20, decay=hump),
+    "a warmup": lambda: lrax.WSDSchedule(1.0, 15, 30, warmup=hump),
+    "points": lambda: lrax.PiecewiseSchedule(1.0, [3, 20], [1.0, 0.1], hump),
+    "with_warmup": lambda: lrax.ConstantLR(1.0, 1.0, 0).with_warmup(20, hump),
+    "with_warmup, running": lambda: lrax.ConstantLR(1.0, 1.0, 0).with_warmup(20, hump, running=True),
+    "with_warmup that falls, running": lambda: E().with_warmup(20, start_lr=1e5, running=True),
+    "with_cooldown": lambda: lrax.ConstantLR(1.0, 1.0, 0).with_cooldown(5, 20, hump),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HUMPS)
+def test_what_leaves_the_way_between_its_ends_is_not_thought_to_stay_there(name):
+    scheduler = lrax.maximum(HUMPS[name](), 1.2)
+    assert scheduler.total_steps == walked(scheduler) > 5
+
+
 # --- Long ones --------------------------------------------------------------------------------
 
 FLAT = lrax.ConstantLR(1.0, 1.0, 0)
@@ -235,6 +260,7 @@ LONG = {
     "a decay to where it was": (lambda: lrax.WSDSchedule(1.0, 10, BIG, BIG // 10, eta_min=1.0).delay(0), 10),
     "the same of a user's shape": (lambda: lrax.WSDSchedule(1.0, 10, BIG, BIG // 10, lambda p: 1 - p, eta_min=1.0).delay(0), 10),
     "two that cancel": (lambda: lrax.LinearLR(1.0, 0.25, 0.75, BIG) + lrax.LinearLR(1.0, 0.75, 0.25, BIG), 0),
+    "two that cancel, and one epoch": (lambda: lrax.LinearLR(1.0, 0.25, 0.75, BIG) + lrax.LinearLR(1.0, 0.75, 0.25, BIG) + lrax.PiecewiseConstantSchedule(boundaries=[BIG // 3, BIG // 3 + 1], values=[1.0, 2.0, 1.0]), BIG // 3 + 1),
     "a bump that is over": (lambda: lrax.PiecewiseSchedule(1.0, [0, 700, 900, BIG], [1.0, 1.0, 2.0, 2.0]), 900),
     "a long way that is over": (lambda: (lrax.LinearLR(1.0, 0.0, 1.0, BIG) + lrax.LinearLR(1.0, 1.0, 0.0, BIG)) * lrax.LinearLR(1.0, 0.0, 1.0, 10**8), 10**8),
     "two that cancel, and a jump": (lambda: lrax.LinearLR(1.0, 0.25, 0.75, BIG) + lrax.LinearLR(1.0, 0.75, 0.25, BIG) + lrax.ConstantLR(1.0, 0.5, 123_456_789), 123_456_789),
@@ -310,3 +336,9 @@ def test_the_boundaries_of_rises_are_these():
     assert RISES["with_cooldown in no time"]().boundaries == (20,)
     assert RISES["points"]().boundaries == (2, 3, 6, 7, 11, 15, 16)
     assert FLAT.with_warmup(10, "constant").stretch(10).boundaries == (1,)
+
+
+def test_a_quotient_that_comes_late_is_late_however_long_it_is_delayed():
+    assert 33 / 1.1 < 30
+    drop = lrax.MultiStepLR(1.0, [30], 0.5).stretch(1.1).delay(10**6)
+    assert (drop.boundaries, drop.total_steps) == ((10**6, 10**6 + 34), 10**6 + 34)

@@ -48,6 +48,8 @@ def end_of(piece: Piece, kind: type) -> int | None:
     end = settled(formula, base)
     if end is None:
         return None
+    if formula.learners():  # what they will have learned is not known
+        return end
     last = evaluate_host((formula,), (base,), end, kind)
 
     def moving(epochs: np.ndarray) -> np.ndarray:

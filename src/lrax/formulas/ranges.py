@@ -1,6 +1,7 @@
 """Between which numbers a learning rate stays from some epoch on, and so from when on it is constant."""
 
 import bisect
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 
@@ -30,7 +31,9 @@ def settled(formula: Formula, base: Number) -> int | None:
 
     if not is_constant(NEVER):
         return None
-    return bisect.bisect_left(range(NEVER), True, key=is_constant)
+    # By doubling: mostly it is over long before the clock is.
+    late = next(t for t in (2**n for n in itertools.count()) if is_constant(t))
+    return bisect.bisect_left(range(late), True, lo=late // 2, key=is_constant)
 
 
 def widened(low: Number, high: Number, moves: bool) -> Range:

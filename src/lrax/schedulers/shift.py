@@ -12,7 +12,7 @@ from .._types import Number, Value
 from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.formula import Formula, Learner, Range, Window
 from ..formulas.pieces import MOST, check_scalable, growth, scaled
-from ..formulas.ranges import FOREVER, scaled_range, widened
+from ..formulas.ranges import ANY, FOREVER, scaled_range, widened
 from ..formulas.schedule import Member
 from ..formulas.shapes import SOON
 from .scheduler import LRScheduler
@@ -237,7 +237,7 @@ class _Repeat(Around):
     def around_range(self, t: Number) -> Range:
         if self.limit is not None and t >= self.limit * self.period:
             rate = self.around(t, HOST)
-            return rate, rate
+            return ANY if self.scheduler.learners() else (rate, rate)
         cycles = t // self.period, FOREVER if self.limit is None else self.limit - 1
         least, most = sorted(growth(HOST, self.decay, cycle) for cycle in cycles)
         low, high = self.inner_range(0)

@@ -229,6 +229,12 @@ def test_ends_of_groups():
     ) == (None, 0)
 
 
+def test_a_group_with_less_goes_on_for_ever_as_well():
+    member, _ = E().delay(3).pieces()[0]
+    groups = [lrax.LRScheduler(base, formula=member) for base in (0.1, 0.0)]
+    assert [group.total_steps for group in groups] == [None, 0]
+
+
 def hump(p):
     return 1 - p + 4 * p * (1 - p)
 

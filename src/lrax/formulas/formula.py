@@ -6,13 +6,16 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from .._checks import is_traced
 from .._types import Number, Plain, Remembered, Unchecked, Value
-from .arithmetic import Arithmetic
+from .arithmetic import HOST, Arithmetic
 
 F = TypeVar("F", bound="Formula")
+
+Range: TypeAlias = tuple[Number, Number]
+"""The least and the largest that a learning rate may be."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, init=False)
@@ -82,6 +85,14 @@ class Formula(abc.ABC):
     def constant_from(self, base: Number) -> Number | None:
         """The first epoch from which it is constant, for known numbers; None if there is none."""
         return None
+
+    def range_from(self, base: Number, t: Number) -> Range:
+        """Between which numbers its learning rate stays from an epoch on; twice the same only if it is constant."""
+        end = self.constant_from(base)
+        if end is None or t < end:
+            return 0.0, math.inf
+        rate = self.raw(end, base, HOST)
+        return rate, rate
 
     def changes(self, base: Number) -> Iterator[Number]:
         """The epochs after 0 from which it is another function, in order, its end included; maybe without end."""

@@ -3,13 +3,14 @@
 import heapq
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from .._types import Number
 from .evaluate import evaluate_host, evaluate_vector
 from .formula import Formula, holds_users
+from .ranges import settled
 from .schedule import Member
 
 _LAST_EPOCH = 2**31 - 1
@@ -30,12 +31,6 @@ def merged(changes: Iterable[Iterator[Number]]) -> Iterator[Number]:
     return (epoch for epoch, _ in itertools.groupby(heapq.merge(*changes)))
 
 
-def last_end(members: Iterable[Member]) -> Number | None:
-    """From when on none of them changes; None if one goes on for ever."""
-    ends = [member.constant_from(member.base) for member in members]
-    return None if None in ends else max(ends, default=0)  # pyright: ignore[reportArgumentType]
-
-
 def phase_of_first(members: Iterable[Member], t: Number) -> str:
     """The phase of the first that is not at rest."""
     phases = (member.phase_at(t, member.base) for member in members)
@@ -45,23 +40,48 @@ def phase_of_first(members: Iterable[Member], t: Number) -> str:
 def end_of(piece: Piece, kind: type) -> int | None:
     """The first whole epoch from which a formula has one learning rate; None if there is none.
 
-    From when its parts are constant on, it is looked for in earlier and earlier epochs: two ends of
-    a way may be the same, and a bound may hold before. After a million of them the search ends.
+    From when it is known to be constant, it is looked for in earlier epochs: two ends of a way may be
+    the same, rates that differ may be one float32. The last million is looked at epoch by epoch, what
+    is before it in samples; with functions of a user's, which are slow, some ten thousand of each.
     """
     formula, base = piece
-    end = formula.constant_from(base)
-    if end is None or end > 2**53:
+    end = settled(formula, base)
+    if end is None:
         return None
-    end = math.ceil(end)
+    if formula.learners():  # what they will have learned is not known
+        return end
     last = evaluate_host((formula,), (base,), end, kind)
-    budget = 2**14 if holds_users(formula) else 2**20
-    size = 16
-    while end and budget > 0:
-        epochs = np.arange(max(end - size, 0), end)
-        moves = evaluate_vector((formula,), (base,), epochs, kind)[:, 0] != last
-        if moves.any():
-            return int(epochs[moves][-1]) + 1
-        end, budget, size = int(epochs[0]), budget - size, 16 * size
+
+    def moving(epochs: np.ndarray) -> np.ndarray:
+        rates = evaluate_vector((formula,), (base,), epochs, kind)[:, 0]
+        return epochs[rates != last]
+
+    near, samples = (2**14, 2**14) if holds_users(formula) else (2**20, 2**16)
+    nearest, size = max(end - near, 0), 16
+    while end > nearest:
+        start = max(end - size, nearest)
+        found = moving(np.arange(start, end))
+        if found.size:
+            return int(found[-1]) + 1
+        end, size = start, 16 * size
+    changes = itertools.takewhile(lambda epoch: epoch < end, formula.changes(base))
+    marks = np.array([math.ceil(epoch) for epoch in itertools.islice(changes, samples)], np.int64)
+    return _after_last(moving, end, np.concatenate([marks, marks - 1]), samples)
+
+
+def _after_last(
+    moving: Callable[[np.ndarray], np.ndarray], end: int, marks: np.ndarray, samples: int
+) -> int:
+    """The epoch after the last that moves before `end`, by samples and `marks`, and by samples of what is between two."""
+    start = 0
+    while end > start:
+        grid = np.linspace(start, end - 1, samples).astype(np.int64)
+        epochs = np.unique(np.clip(np.concatenate([grid, marks]), start, end - 1))
+        found = moving(epochs)
+        if not found.size:
+            return start
+        following = epochs[epochs > found[-1]]
+        start, end = int(found[-1]) + 1, int(following[0]) if following.size else end
     return end
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from .._checks import group_count, holds_real_numbers, is_traced
 from .._types import Number, Value
 from .arithmetic import Arithmetic
-from .formula import Described, Formula, hyper_parameters, identity, is_ours, replaced
+from .formula import Described, Formula, Range, hyper_parameters, identity, is_ours, replaced
+from .ranges import settled
 
 T = TypeVar("T")
 
@@ -52,7 +53,10 @@ class Member(Formula):
         self.formula.check_base(base)
 
     def constant_from(self, base: Number) -> Number | None:
-        return self.formula.constant_from(base)
+        return settled(self.formula, base)
+
+    def range_from(self, base: Number, t: Number) -> Range:
+        return self.formula.range_from(base, t)
 
     def changes(self, base: Number) -> Iterator[Number]:
         return self.formula.changes(base)

@@ -1,7 +1,7 @@
 """The ways from one learning rate to another, by name."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 from .. import _checks
@@ -81,6 +81,18 @@ def height(x: Arithmetic, shape: Shape, up: Value, down: Value, low: Value, high
         return _SHAPES[name](x, up, down, number)
     weight = down * high + up * low
     return up * low / x.where(weight > 0, weight, 1.0)
+
+
+SOON = 2.0**-20
+"""How much later a change is that comes right after an epoch: no less, so that sums of epochs keep it."""
+
+
+def changes_of(shape: Shape, start: Number, length: Number, rises: bool) -> Iterator[Number]:
+    """Where a way begins to be another function: its start, its end, and a jump of its own between them."""
+    yield start
+    if shape == "constant" and rises and length > 0:  # the mirror of a fall that jumps at its end
+        yield start + SOON
+    yield start + length
 
 
 def checked(name: str, value: Any) -> Shape:

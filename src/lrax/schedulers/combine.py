@@ -12,9 +12,10 @@ import numpy as np
 from .. import _checks
 from .._types import Number, Value
 from ..formulas.arithmetic import HOST, Arithmetic, wide
-from ..formulas.formula import Formula, holds_users
-from ..formulas.phases import last_end, merged, phase_of_first
+from ..formulas.formula import Formula, Range, holds_users
+from ..formulas.phases import merged, phase_of_first
 from ..formulas.pieces import MOST, check_scalable, scaled
+from ..formulas.ranges import range_of, scaled_range
 from ..formulas.schedule import Member, in_groups
 from ..formulas.traced import Traced
 from .scheduler import LRScheduler
@@ -28,8 +29,8 @@ class _Combined(Formula):
     """Learning rates combined two by two; a group's base learning rate scales the result."""
 
     schedulers: tuple[Operand, ...]
-    cancels: ClassVar[bool] = False
-    """Whether what is negative could vanish in it."""
+    computes: ClassVar[bool] = True
+    """Whether it computes with learning rates, so that what is negative could vanish in it; if not, it picks one."""
 
     own: Number = dataclasses.field(init=False)
     """The base learning rate: the same of those of its members."""
@@ -71,13 +72,18 @@ class _Combined(Formula):
     @functools.cached_property
     def _users(self) -> tuple[int, ...]:
         """Which of them ask a function or a formula of the user's, in what could hide a negative number."""
-        return tuple(i for i, of in enumerate(self.schedulers) if self.cancels and holds_users(of))
+        return tuple(i for i, of in enumerate(self.schedulers) if self.computes and holds_users(of))
 
     def check_base(self, base: Number) -> None:
         check_scalable(base, self.own)
 
-    def constant_from(self, base: Number) -> Number | None:
-        return last_end(self._members())
+    def range_from(self, base: Number, t: Number) -> Range:
+        ranges = [
+            of.range_from(of.base, t) if isinstance(of, Member) else (of, of)
+            for of in self.schedulers
+        ]
+        found = range_of(lambda rates: self.combined(rates, HOST), ranges, self.computes)
+        return scaled_range(found, base, self.own)
 
     def changes(self, base: Number) -> Iterator[Number]:
         return merged(member.changes(member.base) for member in self._members())
@@ -100,36 +106,28 @@ def _not_negative(of: Operand, rate: Value, x: Arithmetic) -> Value:
 
 
 class _Sum(_Combined):
-    cancels = True
-
     @staticmethod
     def two(a: Value, b: Value, x: Arithmetic) -> Value:
         return a + b
 
 
 class _Product(_Combined):
-    cancels = True
-
     @staticmethod
     def two(a: Value, b: Value, x: Arithmetic) -> Value:
         return x.minimum(a, MOST) * x.minimum(b, MOST)
 
-    def constant_from(self, base: Number) -> Number | None:
-        ends = [(of, of.constant_from(of.base)) for of in self._members()]
-        known = [(of, end) for of, end in ends if end is not None]
-        zeros = [end for of, end in known if of.raw(end, of.base, HOST) == 0]
-        if 0 in self.schedulers:
-            return 0
-        return min(zeros) if zeros else super().constant_from(base)
-
 
 class _Minimum(_Combined):
+    computes = False
+
     @staticmethod
     def two(a: Value, b: Value, x: Arithmetic) -> Value:
         return x.minimum(a, b)
 
 
 class _Maximum(_Combined):
+    computes = False
+
     @staticmethod
     def two(a: Value, b: Value, x: Arithmetic) -> Value:
         return x.maximum(a, b)

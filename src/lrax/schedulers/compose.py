@@ -11,9 +11,10 @@ from .. import _checks
 from .._checks import is_traced
 from .._types import Number, Value
 from ..formulas.arithmetic import HOST, SMALLEST, Arithmetic
-from ..formulas.formula import Formula, Learner, Window, holds_users
-from ..formulas.phases import last_end, merged, phase_of_first
+from ..formulas.formula import Formula, Learner, Range, Window, holds_users
+from ..formulas.phases import merged, phase_of_first
 from ..formulas.pieces import MOST, check_scalable, ratio
+from ..formulas.ranges import hull, range_of
 from ..formulas.schedule import Member, in_groups
 from .scheduler import LRScheduler
 
@@ -36,10 +37,10 @@ class _Sequential(Formula):
 
         return x.choose(self._starts, t, part)
 
-    def constant_from(self, base: Number) -> Number | None:
-        member, start, _ = self._phases[-1]
-        end = member.constant_from(member.base)
-        return None if end is None else start + end
+    def range_from(self, base: Number, t: Number) -> Range:
+        scale = ratio(HOST, base, self.schedulers[0].base)
+        left = [(member, max(t - start, 0)) for member, start, end in self._phases if t < end]
+        return hull(*(member.range_from(member.base * scale, own) for member, own in left))
 
     def changes(self, base: Number) -> Iterator[Number]:
         for member, start, end in self._phases:
@@ -90,15 +91,20 @@ class _Chained(Formula):
     schedulers: tuple[Member, ...]
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        first, *others = self.schedulers
-        lr = first.formula.raw(t, first.base, x) * ratio(x, base, first.base)
-        for member in others:
-            factor = ratio(x, member.formula.raw(t, member.base, x), member.base)
-            lr = x.minimum(lr, MOST) * factor  # infinity times 0 would be NaN
+        rates = [member.formula.raw(t, member.base, x) for member in self.schedulers]
+        return self._product(rates, base, x)
+
+    def _product(self, rates: Sequence[Value], base: Value, x: Arithmetic) -> Value:
+        first = self.schedulers[0]
+        lr = rates[0] * ratio(x, base, first.base)
+        for member, rate in zip(self.schedulers[1:], rates[1:], strict=True):
+            # infinity times 0 would be NaN
+            lr = x.minimum(lr, MOST) * ratio(x, rate, member.base)
         return lr
 
-    def constant_from(self, base: Number) -> Number | None:
-        return last_end(self.schedulers)
+    def range_from(self, base: Number, t: Number) -> Range:
+        ranges = [member.range_from(member.base, t) for member in self.schedulers]
+        return range_of(lambda rates: self._product(rates, base, HOST), ranges)
 
     def changes(self, base: Number) -> Iterator[Number]:
         return merged(member.changes(member.base) for member in self.schedulers)

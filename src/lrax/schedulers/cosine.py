@@ -5,15 +5,15 @@ import dataclasses
 from .. import _checks
 from .._types import Number, RatesLike, Value
 from ..formulas.arithmetic import Arithmetic
-from ..formulas.formula import Formula
 from ..formulas.phases import way
 from ..formulas.pieces import powered, ramp
+from ..formulas.ranges import Monotone
 from ..formulas.shapes import half_cosine
 from .scheduler import LRScheduler
 
 
 @dataclasses.dataclass(frozen=True)
-class _Cosine(Formula):
+class _Cosine(Monotone):
     T_max: Number
     eta_min: Number
     exponent: Number

@@ -7,9 +7,10 @@ from typing import Any
 
 from .. import _checks
 from .._types import Function, Number, RatesLike, Value
-from ..formulas.arithmetic import Arithmetic
-from ..formulas.formula import Formula
+from ..formulas.arithmetic import HOST, Arithmetic
+from ..formulas.formula import Formula, Range
 from ..formulas.pieces import MOST, growth, ramp
+from ..formulas.ranges import ANY, Turning, widened
 from ..formulas.schedule import Member, spread
 from .scheduler import LRScheduler
 
@@ -34,6 +35,15 @@ class _Cyclic(Formula):
 
     def constant_from(self, base: Number) -> Number | None:
         return 0 if self.max_lr == base else None
+
+    def range_from(self, base: Number, t: Number) -> Range:
+        if self.max_lr == base:
+            return base, base
+        if self.scale_fn is not None or (self.mode == "exp_range" and self.gamma > 1):
+            return ANY
+        cycle = t // (self.step_size_up + self.step_size_down)
+        highest = base + (self.max_lr - base) * self.scale(t, cycle, HOST)
+        return widened(base, highest, moves=True)
 
     def changes(self, base: Number) -> Iterator[Number]:
         if self.max_lr == base:
@@ -191,7 +201,7 @@ class CyclicLR(LRScheduler):
 
 
 @dataclasses.dataclass(frozen=True)
-class _OneCycle(Formula):
+class _OneCycle(Turning):
     div_factor: Number
     final_div_factor: Number
     total_steps: Number

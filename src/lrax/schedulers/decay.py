@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from .. import _checks
 from .._types import Number, RatesLike, Value
 from ..formulas.arithmetic import HOST, Arithmetic
-from ..formulas.formula import Formula
 from ..formulas.phases import merged, way
 from ..formulas.pieces import growth
+from ..formulas.ranges import Monotone
 from .scheduler import LRScheduler
 
 
@@ -25,7 +25,7 @@ def _growth_phase(factor: Number, base: Number) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Step(Formula):
+class _Step(Monotone):
     step_size: Number
     gamma: Number
 
@@ -102,7 +102,7 @@ class StepLR(LRScheduler):
 
 
 @dataclasses.dataclass(frozen=True)
-class _MultiStep(Formula):
+class _MultiStep(Monotone):
     milestones: tuple[Number, ...]
     gamma: Number
 
@@ -193,7 +193,7 @@ class MultiStepLR(LRScheduler):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Exponential(Formula):
+class _Exponential(Monotone):
     gamma: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
@@ -256,7 +256,7 @@ class ExponentialLR(LRScheduler):
 
 
 @dataclasses.dataclass(frozen=True)
-class _ExponentialDecay(Formula):
+class _ExponentialDecay(Monotone):
     decay_steps: Number
     decay_rate: Number
     transition_begin: Number

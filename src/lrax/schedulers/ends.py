@@ -10,9 +10,10 @@ from .._types import Number, Value
 from ..formulas import shapes
 from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.evaluate import is_concrete
-from ..formulas.formula import Learner, Window
+from ..formulas.formula import Learner, Range, Window
 from ..formulas.phases import merged
 from ..formulas.pieces import ramp, ratio
+from ..formulas.ranges import ANY, hull
 from ..formulas.schedule import Member
 from ..formulas.shapes import Shape
 from .scheduler import LRScheduler
@@ -62,13 +63,19 @@ class _WithWarmup(Around):
         """The epoch at which the schedule begins."""
         return 0 if self.running else self.steps
 
-    def constant_from(self, base: Number) -> Number | None:
-        end = self.inner_end()
-        return None if end is None else max(self.steps, self._begin + end)
+    def around_range(self, t: Number) -> Range:
+        if t >= self.steps:
+            return self.inner_range(t - self._begin)
+        if callable(self.shape) or (self.running and self.start_lr > 0):
+            return ANY
+        low, high = self.inner_range(0)
+        return (0.0, high) if self.running else (min(low, self.start_lr), max(high, self.start_lr))
 
     def changes(self, base: Number) -> Iterator[Number]:
         inner = (self._begin + t for t in self.inner_changes())
-        return merged([iter((self.steps,)), inner])
+        begins_at_0 = self.running and self.start_lr == 0  # a factor from 0 to 1
+        rises = begins_at_0 or self._known_first > self.start_lr
+        return merged([shapes.changes_of(self.shape, 0, self.steps, rises), inner])
 
     def phase_at(self, t: Number, base: Number) -> str:
         return "warmup" if t < self.steps else self.inner_phase(t - self._begin)
@@ -169,12 +176,17 @@ class _WithCooldown(Around):
     def learners(self) -> tuple[Learner, ...]:
         return self.within(Window(end=self.start))
 
-    def constant_from(self, base: Number) -> Number | None:
-        return self.start + self.steps
+    def around_range(self, t: Number) -> Range:
+        last = (self.eta_min, self.eta_min)
+        if t >= self.start + self.steps:
+            return last
+        return ANY if callable(self.shape) else hull(self.inner_range(min(t, self.start)), last)
 
     def changes(self, base: Number) -> Iterator[Number]:
         inner = itertools.takewhile(lambda t: t < self.start, self.inner_changes())
-        return itertools.chain(inner, (self.start, self.start + self.steps))
+        rises = self.eta_min > self.at(self.start, HOST)
+        way = shapes.changes_of(self.shape, self.start, self.steps, rises)
+        return itertools.chain(inner, way)
 
     def phase_at(self, t: Number, base: Number) -> str:
         if t < self.start:

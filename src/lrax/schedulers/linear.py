@@ -5,14 +5,14 @@ import dataclasses
 from .. import _checks
 from .._types import Number, RatesLike, Scalar, Value
 from ..formulas.arithmetic import Arithmetic
-from ..formulas.formula import Formula
 from ..formulas.phases import way
 from ..formulas.pieces import MOST, ramp
+from ..formulas.ranges import Monotone
 from .scheduler import LRScheduler
 
 
 @dataclasses.dataclass(frozen=True)
-class _Linear(Formula):
+class _Linear(Monotone):
     start_factor: Number
     end_factor: Number
     total_iters: Number
@@ -97,7 +97,7 @@ class LinearLR(LRScheduler):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Constant(Formula):
+class _Constant(Monotone):
     factor: Number
     total_iters: Number
 

@@ -25,7 +25,7 @@ class HasPhases:
     """The epochs from which it is another function, its end included; of very many the first thousand."""
 
     total_steps = Derived("total_steps", lambda scheduler: _end(scheduler))
-    """The first epoch from which it is constant; None if it, or what it is made of, goes on for ever."""
+    """The first epoch from which it is constant; None if it goes on for ever, or is not known to end."""
 
     def phase_at(self, epoch: Scalar) -> str:
         """What it does at an epoch: "warmup", "stable", "decay", ...; "end" from `total_steps` on."""

@@ -13,13 +13,14 @@ from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
 from ..formulas.phases import way
 from ..formulas.pieces import check_scalable, ramp, ratio
+from ..formulas.ranges import Turning
 from ..formulas.schedule import Member
 from ..formulas.shapes import Shape
 from .scheduler import LRScheduler
 
 
 @dataclasses.dataclass(frozen=True)
-class _PiecewiseConstant(Formula):
+class _PiecewiseConstant(Turning):
     boundaries: tuple[Number, ...]
     values: tuple[Number, ...]
 
@@ -108,7 +109,7 @@ class PiecewiseConstantSchedule(LRScheduler):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Piecewise(Formula):
+class _Piecewise(Turning):
     epochs: tuple[Number, ...]
     values: tuple[Number, ...]
     interpolation: Shape
@@ -140,7 +141,11 @@ class _Piecewise(Formula):
         return self.epochs[-1]
 
     def changes(self, base: Number) -> Iterator[Number]:
-        return iter(self.epochs)
+        ways = zip(self.epochs, self.lengths[1:], self.values, self.last[1:], strict=True)
+        return itertools.chain.from_iterable(
+            shapes.changes_of(self.interpolation, start, length, last > first)
+            for start, length, first, last in ways
+        )
 
     def phase_at(self, t: Number, base: Number) -> str:
         piece = bisect.bisect_right(self.epochs, t)

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 
 from .. import _checks
 from .._types import Number, RatesLike, Value
-from ..formulas.arithmetic import Arithmetic
-from ..formulas.formula import Formula
+from ..formulas.arithmetic import HOST, Arithmetic
+from ..formulas.formula import Formula, Range
 from ..formulas.phases import way
 from ..formulas.pieces import MOST, powered, ramp
+from ..formulas.ranges import Monotone, between, widened
 from .scheduler import LRScheduler
 
 
 @dataclasses.dataclass(frozen=True)
-class _Polynomial(Formula):
+class _Polynomial(Monotone):
     total_iters: Number
     power: Number
     eta_min: Number
@@ -125,6 +126,11 @@ class _InverseSqrt(Formula):
     def constant_from(self, base: Number) -> Number | None:
         return self.warmup_steps if base == self.eta_min else None
 
+    def range_from(self, base: Number, t: Number) -> Range:
+        turns = (base,) if t < self.warmup_steps else ()
+        rates = self.raw(t, base, HOST), self.eta_min, *turns
+        return widened(*between(rates), moves=base != self.eta_min)
+
     def changes(self, base: Number) -> Iterator[Number]:
         return iter((self.warmup_steps,))
 
@@ -216,7 +222,7 @@ class InverseSqrtLR(LRScheduler):
 
 
 @dataclasses.dataclass(frozen=True)
-class _TokenPower(Formula):
+class _TokenPower(Monotone):
     batch_size: Number
     a: Number
     power: Number

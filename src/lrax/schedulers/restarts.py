@@ -13,9 +13,10 @@ from .. import _checks
 from .._types import Number, RatesLike, Scalar, Value
 from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.evaluate import is_concrete, traced_numbers
-from ..formulas.formula import Formula
+from ..formulas.formula import Formula, Range
 from ..formulas.phases import way
 from ..formulas.pieces import MOST, growth, ramp
+from ..formulas.ranges import FOREVER, between, widened
 from ..states.view import View
 from . import cycles
 from .scheduler import LRScheduler
@@ -153,6 +154,17 @@ class _WarmRestarts(Formula):
             return limit * self.T_0
         starts = self.starts if self.fractional is None else self.fractional.exact
         return starts[limit] if limit < len(starts) else None
+
+    def range_from(self, base: Number, t: Number) -> Range:
+        end = self.constant_from(base)
+        if end is not None and t >= end:
+            return super().range_from(base, t)
+        number, limit = self.number_of(t, HOST), self.cycle_limit
+        numbers = number, FOREVER if limit is None else limit - 1
+        peaks = (self._peak(n, base, HOST) for n in numbers)
+        lowest = (0.0,) if self.warmup_steps else ()
+        rates = between((*peaks, self.eta_min, *lowest))
+        return widened(*rates, moves=base > 0 and self.eta_min == 0)
 
     def changes(self, base: Number) -> Iterator[Number]:
         if self._is_constant(base):

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 
 from .. import _checks
 from .._types import Number, Value
-from ..formulas.arithmetic import Arithmetic
-from ..formulas.formula import Formula, Learner, Window
+from ..formulas.arithmetic import HOST, Arithmetic
+from ..formulas.formula import Formula, Learner, Range, Window
 from ..formulas.pieces import MOST, check_scalable, growth, scaled
+from ..formulas.ranges import ANY, FOREVER, scaled_range, widened
 from ..formulas.schedule import Member
+from ..formulas.shapes import SOON
 from .scheduler import LRScheduler
 
 
@@ -46,8 +48,15 @@ class Around(Formula):
         """What learns in the scheduler inside."""
         return tuple(learner.within(window) for learner in self.scheduler.learners())
 
-    def inner_end(self) -> Number | None:
-        return self.scheduler.constant_from(self.scheduler.base)
+    @abc.abstractmethod
+    def around_range(self, t: Number) -> Range:
+        """The range of :meth:`around` from an epoch on."""
+
+    def range_from(self, base: Number, t: Number) -> Range:
+        return scaled_range(self.around_range(t), base, self.scheduler.base)
+
+    def inner_range(self, t: Number) -> Range:
+        return self.scheduler.range_from(self.scheduler.base, t)
 
     def inner_changes(self) -> Iterator[Number]:
         return self.scheduler.changes(self.scheduler.base)
@@ -81,9 +90,8 @@ class _Delay(Around):
     def learners(self) -> tuple[Learner, ...]:
         return self.within(Window(start=self.epochs))
 
-    def constant_from(self, base: Number) -> Number | None:
-        end = self.inner_end()
-        return end and self.epochs + end
+    def around_range(self, t: Number) -> Range:
+        return self.inner_range(max(t - self.epochs, 0))
 
     def changes(self, base: Number) -> Iterator[Number]:
         return itertools.chain((self.epochs,), (self.epochs + t for t in self.inner_changes()))
@@ -150,11 +158,10 @@ class _Stretch(Around):
         near = round(exact)
         if abs(exact - near) > 1e-9 * max(near, 1):
             return exact
-        return near if near / self.factor >= epoch else math.nextafter(near, math.inf)
+        return near if near / self.factor >= epoch else near + SOON
 
-    def constant_from(self, base: Number) -> Number | None:
-        end = self.inner_end()
-        return end and self._first(end)
+    def around_range(self, t: Number) -> Range:
+        return self.inner_range(t / self.factor)
 
     def changes(self, base: Number) -> Iterator[Number]:
         return map(self._first, self.inner_changes())
@@ -227,10 +234,15 @@ class _Repeat(Around):
         end = math.inf if self.limit is None else self.limit * self.period
         return self.within(Window(end=end, period=self.period))
 
-    def constant_from(self, base: Number) -> Number | None:
-        if self.inner_end() == 0 and self.decay == 1:
-            return 0
-        return None if self.limit is None else self.limit * self.period
+    def around_range(self, t: Number) -> Range:
+        if self.limit is not None and t >= self.limit * self.period:
+            rate = self.around(t, HOST)
+            return ANY if self.scheduler.learners() else (rate, rate)
+        cycles = t // self.period, FOREVER if self.limit is None else self.limit - 1
+        least, most = sorted(growth(HOST, self.decay, cycle) for cycle in cycles)
+        low, high = self.inner_range(0)
+        moves = high > 0 and (low < high or least < most)
+        return widened(low * least, min(high, MOST) * most, moves)
 
     def changes(self, base: Number) -> Iterator[Number]:
         cycles = itertools.count() if self.limit is None else range(self.limit)

@@ -1,6 +1,7 @@
 """Warmup, alone and followed by a decay."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,15 +9,15 @@ from .. import _checks
 from .._types import Number, RatesLike, Value
 from ..formulas import shapes
 from ..formulas.arithmetic import Arithmetic
-from ..formulas.formula import Formula
 from ..formulas.phases import way
 from ..formulas.pieces import ramp
+from ..formulas.ranges import Monotone, Turning
 from ..formulas.shapes import Shape
 from .scheduler import LRScheduler
 
 
 @dataclasses.dataclass(frozen=True)
-class _Warmup(Formula):
+class _Warmup(Monotone):
     warmup_epochs: Number
     warmup_start_lr: Number
 
@@ -96,7 +97,7 @@ class WarmupScheduler(LRScheduler):
 
 
 @dataclasses.dataclass(frozen=True)
-class _WarmupCosine(Formula):
+class _WarmupCosine(Turning):
     warmup_steps: Number
     total_steps: Number
     warmup_start_lr: Number
@@ -219,7 +220,7 @@ def _lengths(warmup_steps: Any, total_steps: Any, rest: str) -> tuple[Number, Nu
 
 
 @dataclasses.dataclass(frozen=True)
-class _WarmupStableDecay(Formula):
+class _WarmupStableDecay(Turning):
     warmup_steps: Number
     total_steps: Number
     decay_steps: Number | None
@@ -243,8 +244,10 @@ class _WarmupStableDecay(Formula):
         return self.total_steps
 
     def changes(self, base: Number) -> Iterator[Number]:
-        begin = self.total_steps - self.decay_length()
-        return iter((self.warmup_steps, begin, self.total_steps))
+        low, high, length = self.warmup_start_lr, self.eta_min, self.decay_length()
+        rise = shapes.changes_of(self.warmup, 0, self.warmup_steps, base > low)
+        begin = self.total_steps - length
+        return itertools.chain(rise, shapes.changes_of(self.decay, begin, length, high > base))
 
     def phase_at(self, t: Number, base: Number) -> str:
         if t < self.warmup_steps:

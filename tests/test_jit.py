@@ -137,6 +137,11 @@ def test_what_cannot_be_an_argument():
     with pytest.raises(TypeError, match="must be a function"):
         lrax.jit(3)
     assert f(2.0) == 2.0
+    with pytest.raises(ValueError, match="State"):  # after a call that was right, too
+        f(state)
+    with pytest.raises(TypeError, match="not an array"):
+        f("a string")
+    assert f(3.0) == 3.0
 
 
 @jits

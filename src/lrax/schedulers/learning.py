@@ -47,7 +47,7 @@ class Learning(Node):
         """The memory after the same for a Python number, outside of every trace; None if that cannot be done."""
         known = self.memory.peek()
         plain = type(metric) is float or (type(metric) is int and abs(metric) <= 2**53)
-        if known is None or (self.needs_metric and not plain):
+        if known is None or self.needs_metric != plain:
             return None
         learned = {}
         for key, found in self._learners:

@@ -119,11 +119,11 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
         self._bases = spread(bases, groups)
         self._formulas = formulas
         self._concrete = is_concrete((self._bases, formulas))
-        self._on_host = self._concrete and not self._by_get_lr
         self.last_epoch = Clock(_checks.first_epoch(last_epoch))
         learners = formulas[0].learners() if formulas else ()
         self.learning = Learning(learners) if learners else None
-        self.publishing = Publishing(self._bases)
+        on_host = self._concrete and not self._by_get_lr
+        self.publishing = Publishing(self._bases, on_host)
 
     def __constructed__(self, arguments: tuple[tuple[str, Any], ...] | None) -> None:
         """The last step of construction: what a user's class was constructed with, and the guards."""
@@ -268,7 +268,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
         `metric` reaches what learns from metrics inside a composite, and is refused where nothing does.
         The clock stops at 2**31 - 1.
         """
-        if self._on_host and epoch is None and self._step_on_host(metric):
+        if epoch is None and self._step_on_host(metric):
             return
         self.publishing.refuse_steps_by_hand(type(self))
         self._step(epoch, metric)
@@ -373,32 +373,33 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
     def _step_on_host(self, metric: Any) -> bool:
         """``step()`` for the plain case, outside every trace: Python numbers, written straight to the States."""
         clock, learning, publishing = self.last_epoch, self.learning, self.publishing
-        needed = learning is not None and learning.needs_metric
-        if (metric is not None) != needed or not (publishing.plain and direct(clock)):
+        if not (publishing.plain and direct(clock)):
             return False
-        now = clock.peek()
-        if now is None:
+        ahead = clock.ahead()
+        if ahead is None:
             return False
-        before, formulas, learned = now, self._formulas, None
-        now += now < LAST_EPOCH
+        now, kept = ahead
+        then, formulas, learned = now + (now < LAST_EPOCH), self._formulas, None
         if learning is not None:
-            learned = learning.observed_on_host(metric, before, now)
+            learned = learning.observed_on_host(metric, now, then)
             if learned is None:
                 return False
             formulas = learning.fill_in_on_host(formulas, learned)
-        kind, followers = type(self), publishing.followers
-        first, others = followers[0], followers[1:]
-        if first.plan is None:  # as mostly; it may raise, and nothing is written yet
-            rates = evaluate_host(formulas, first.bases, now, kind)
+        elif metric is not None:
+            return False
+        kind, others = type(self), publishing.others
+        published, bases, number, plan, _ = first = publishing.first
+        if plan is None:  # as mostly; it may raise, and nothing is written yet
+            columns = evaluate_host(formulas, bases, then, kind)
         else:
-            rates = first.at(now, formulas, kind)
-        more = [(f, f.at(now, formulas, kind)) for f in others] if others else ()
-        if learning is not None and learned is not None:
+            columns = first.at(then, formulas, kind)
+        more = [(f, f.at(then, formulas, kind)) for f in others] if others else ()
+        if learning is not None:
             learning.memory.poke(learned)
-        clock.set(now)
-        first.write_on_host(rates)
+        clock.poke(kept)
+        published.write_on_host(columns, number)
         for follower, new in more:
-            follower.write_on_host(new)
+            follower.published.write_on_host(new, follower.number)
         return True
 
     def _formulas_now(self) -> tuple[Formula, ...]:

@@ -36,7 +36,7 @@ try:
 
     _ = trace_ctx.trace, GlobalHookRegistry._instance
     _ = [brainstate.State.__annotations__[k] for k in ("_value", "_been_writen")]
-    _ = brainstate.State(0).hooks.__dict__["_has_hooks"]
+    _ = brainstate.State(0)._hooks_manager._has_hooks
 
     def jax_traces() -> bool:
         """Whether jax is tracing the code that runs now."""
@@ -47,9 +47,13 @@ try:
         return not (
             TRACE_CONTEXT.state_stack
             or trace_ctx.trace is not eval_trace
-            or state.hooks.has_hooks()
-            or ((registry := GlobalHookRegistry._instance) and registry.has_hooks())
+            or state._hooks_manager._has_hooks
+            or ((registry := GlobalHookRegistry._instance) and registry._has_hooks)
         )
+
+    def has_hooks(state: brainstate.State) -> bool:
+        """Whether somebody watches the State."""
+        return state._hooks_manager._has_hooks
 
 except (ImportError, AttributeError, KeyError):
     _top_level = brainstate.util.StateJaxTracer()
@@ -59,6 +63,9 @@ except (ImportError, AttributeError, KeyError):
 
     def direct(state: brainstate.State) -> bool:
         return False
+
+    def has_hooks(state: brainstate.State) -> bool:
+        return state.hooks.has_hooks()
 
 
 try:
@@ -137,11 +144,6 @@ class TypedState(brainstate.LongTermState):
     def rearrange(self, value: Any) -> None:
         """Keep the same in another place or shape: no write that a trace or a hook would have to see."""
         vars(self)["_value"] = value
-
-
-def has_hooks(state: brainstate.State) -> bool:
-    """Whether somebody watches the State."""
-    return state.hooks.has_hooks()
 
 
 def writes_as_is(state: brainstate.State) -> bool:

@@ -145,12 +145,17 @@ class Published(TypedState):
                 columns = jnp.asarray(columns).at[group].set(rate)
         self.write(columns)
 
-    def set(self, columns: np.ndarray) -> None:
-        """Write all that the owner may, where ``direct(self)``."""
-        old = self.held()
-        if type(old["lr"]) is not np.ndarray:
-            columns = place(columns, old["lr"])
-        self.poke({"lr": columns, "owner": old["owner"]})
+    def write_on_host(self, columns: np.ndarray, number: int | None) -> None:
+        """:meth:`write` and :meth:`tell` for host values, where ``direct`` holds for the scheduler's clock."""
+        if has_hooks(self):
+            self.write(columns, number)
+        else:
+            old = self._value
+            if type(old["lr"]) is not np.ndarray:
+                columns = place(columns, old["lr"])
+            self.poke({"lr": columns, "owner": old["owner"]})
+        if self.listeners.any:
+            self.tell()
 
     def tell(self) -> None:
         """Tell who wants to know of new learning rates."""
@@ -282,16 +287,6 @@ class Follower(NamedTuple):
         self.published.write_rates(rates, self.number)
         self.published.tell()
 
-    def write_on_host(self, columns: np.ndarray) -> None:
-        """The same as :meth:`write` with host values, where ``direct`` holds for the scheduler's clock."""
-        published = self.published
-        if has_hooks(published):
-            self.write(columns)
-            return
-        published.set(columns)
-        if published.listeners.any:
-            published.tell()
-
 
 class Publishing(Node):
     """Who follows a scheduler, and with which base learning rates.
@@ -300,19 +295,18 @@ class Publishing(Node):
     says so with :meth:`forget`. Where nobody follows, there is a State for whoever looks.
     """
 
-    def __init__(self, bases: tuple[Number, ...]) -> None:
+    def __init__(self, bases: tuple[Number, ...], on_host: bool) -> None:
         self.bases = bases
+        self._on_host = on_host
+        """Whether the host can work out the schedule itself from numbers."""
         self._follow(Follower(Published(len(bases)), bases))
 
     def _follow(self, *followers: Follower) -> None:
         self.followers = followers
-        self.plain = all(f.plain for f in followers)
+        self.first, *self.others = followers
+        """The one whose learning rates the scheduler shows, and the rest."""
+        self.plain = self._on_host and all(f.plain for f in followers)
         """Whether the host can work everything out from numbers."""
-
-    @property
-    def first(self) -> Follower:
-        """The one whose learning rates the scheduler shows."""
-        return self.followers[0]
 
     def adopt(self, published: Published, plan: Plan) -> None:
         """Write to `published` from now on, as it is planned."""

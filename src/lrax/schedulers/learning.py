@@ -43,8 +43,10 @@ class Learning(Node):
             for key, found in self._learners
         }
 
-    def observed_on_host(self, metric: Unchecked, now: int, then: int) -> Remembered | None:
-        """The memory after the same for a Python number, outside of every trace; None if that cannot be done."""
+    def observed_on_host(
+        self, metric: Unchecked, now: int, then: int, formulas: tuple[Formula, ...]
+    ) -> tuple[Remembered, tuple[Formula, ...]] | None:
+        """The memory after the same for a Python number, outside of every trace, and the formulas with it; None if that cannot be done."""
         known = self.memory.peek()
         plain = type(metric) is float or (type(metric) is int and abs(metric) <= 2**53)
         if known is None or self.needs_metric != plain:
@@ -56,7 +58,7 @@ class Learning(Node):
             learned[key] = (
                 found.formula.observe_on_host(memory, metric, epoch) if learns else memory
             )
-        return learned
+        return learned, self._bound_to(formulas, self._learned(learned))
 
     def fill_in(self, formulas: tuple[Formula, ...]) -> tuple[Formula, ...]:
         """The formulas with what was learned."""
@@ -67,11 +69,8 @@ class Learning(Node):
         values = iter(self._learned(self.memory.value))
         return with_formulas(formulas, lambda formula: formula.with_learned(values))
 
-    def fill_in_on_host(
-        self, formulas: tuple[Formula, ...], memory: Remembered
-    ) -> tuple[Formula, ...]:
-        """The same with what :meth:`observed_on_host` has learned, which mostly is nothing."""
-        values = self._learned(memory)
+    def _bound_to(self, formulas: tuple[Formula, ...], values: list[Value]) -> tuple[Formula, ...]:
+        """The formulas with what was learned, which mostly is what was before."""
         if values != self._bound[0]:
             self._bound = values, _with(formulas, values)
         return self._bound[1]

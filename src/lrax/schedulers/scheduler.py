@@ -12,12 +12,12 @@ from ..formulas.description import described
 from ..formulas.evaluate import Scales, evaluate, evaluate_host, is_concrete
 from ..formulas.formula import Formula
 from ..formulas.schedule import Member, Schedule, checked_formulas, spread
-from ..states.clock import LAST_EPOCH, Clock
+from ..states.clock import Clock
 from ..states.internals import direct, refuse_foreign_trace
 from ..states.memory import Memory
 from ..states.node import GuardedNode
 from ..states.placement import held_states, unchanged_by_errors
-from ..states.published import Learns, Published, Publishing, publishable
+from ..states.published import Learns, Published, Publishing, all_at, publishable
 from ..states.view import View
 from . import checkpoint
 from .construction import Argument, Constructs
@@ -268,8 +268,35 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
         `metric` reaches what learns from metrics inside a composite, and is refused where nothing does.
         The clock stops at 2**31 - 1.
         """
-        if epoch is None and self._step_on_host(metric):
-            return
+        clock, learning, plain = self.last_epoch, self.learning, self.publishing.plain
+        if epoch is not None or plain is None:
+            return self._step_by_hand(epoch, metric)
+        published, bases, planned, others = plain
+        ahead = clock.ahead() if direct(clock, published) else None
+        if ahead is None:
+            return self._step_by_hand(epoch, metric)
+        now, then, kept = ahead
+        formulas, kind, memory = self._formulas, type(self), None
+        if learning is not None or metric is not None:
+            learned = learning and learning.observed_on_host(metric, now, then, formulas)
+            if learned is None:
+                return self._step_by_hand(epoch, metric)
+            memory, formulas = learned
+        # All that may raise, and then nothing is written.
+        if planned is None:  # as mostly
+            columns = evaluate_host(formulas, bases, then, kind)
+        else:
+            columns = planned.at(then, formulas, kind)
+        more = others and all_at(others, then, formulas, kind)
+        if learning is not None:
+            learning.memory.poke(memory)
+        clock.poke(kept)
+        published.write_on_host(columns)
+        for follower, new in more:
+            follower.write_on_host(new)
+
+    def _step_by_hand(self, epoch: Scalar | None, metric: Scalar | None) -> None:
+        """:meth:`step` where more than numbers of Python are looked at and written."""
         self.publishing.refuse_steps_by_hand(type(self))
         self._step(epoch, metric)
 
@@ -369,38 +396,6 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
     def _own_parts(self) -> list[brainstate.State]:
         """What :meth:`step` writes beside the learning rates."""
         return [self.last_epoch, *(learns.memory for learns in self._all_learning())]
-
-    def _step_on_host(self, metric: Any) -> bool:
-        """``step()`` for the plain case, outside every trace: Python numbers, written straight to the States."""
-        clock, learning, publishing = self.last_epoch, self.learning, self.publishing
-        if not (publishing.plain and direct(clock)):
-            return False
-        ahead = clock.ahead()
-        if ahead is None:
-            return False
-        now, kept = ahead
-        then, formulas, learned = now + (now < LAST_EPOCH), self._formulas, None
-        if learning is not None:
-            learned = learning.observed_on_host(metric, now, then)
-            if learned is None:
-                return False
-            formulas = learning.fill_in_on_host(formulas, learned)
-        elif metric is not None:
-            return False
-        kind, others = type(self), publishing.others
-        published, bases, number, plan, _ = first = publishing.first
-        if plan is None:  # as mostly; it may raise, and nothing is written yet
-            columns = evaluate_host(formulas, bases, then, kind)
-        else:
-            columns = first.at(then, formulas, kind)
-        more = [(f, f.at(then, formulas, kind)) for f in others] if others else ()
-        if learning is not None:
-            learning.memory.poke(learned)
-        clock.poke(kept)
-        published.write_on_host(columns, number)
-        for follower, new in more:
-            follower.published.write_on_host(new, follower.number)
-        return True
 
     def _formulas_now(self) -> tuple[Formula, ...]:
         return self.formulas if self._by_get_lr else self._learned_formulas()

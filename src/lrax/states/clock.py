@@ -64,12 +64,14 @@ class Clock(TypedState):
         now = self.read()
         return now + (now < LAST_EPOCH).astype(np.int32)
 
-    def ahead(self) -> tuple[int, Leaf] | None:
-        """The epoch, and what to keep for the next one, where ``direct(self)``; None for many of them."""
+    def ahead(self) -> tuple[int, int, Leaf] | None:
+        """The epoch, the next one, and what to keep for that, where ``direct(self)``; None for many of them."""
         old = self._value
-        now = old if type(old) is _INT32 else fetched(old)[()]
-        if type(now) is not _INT32:
+        known = old if type(old) is _INT32 else fetched(old)[()]
+        if type(known) is not _INT32:
             return None
-        # A sum takes an eighth of the time that a conversion does.
-        new = now + _ONE if now < LAST_EPOCH else now
-        return int(now), new if now is old else place(new, old)
+        now = int(known)
+        if now == LAST_EPOCH:
+            return now, now, old
+        new = known + _ONE  # in an eighth of the time that a conversion takes
+        return now, now + 1, new if known is old else place(new, old)

@@ -42,12 +42,13 @@ try:
         """Whether jax is tracing the code that runs now."""
         return trace_ctx.trace is not eval_trace
 
-    def direct(state: brainstate.State) -> bool:
-        """Whether the State may be read and written without the bookkeeping of ``State.value``."""
+    def direct(state: brainstate.State, beside: brainstate.State | None = None) -> bool:
+        """Whether the State, and one `beside` it, may be read and written without the bookkeeping of ``State.value``."""
         return not (
             TRACE_CONTEXT.state_stack
             or trace_ctx.trace is not eval_trace
             or state._hooks_manager._has_hooks
+            or (beside is not None and beside._hooks_manager._has_hooks)
             or ((registry := GlobalHookRegistry._instance) and registry._has_hooks)
         )
 
@@ -61,7 +62,7 @@ except (ImportError, AttributeError, KeyError):
     def jax_traces() -> bool:
         return not _top_level.is_valid()
 
-    def direct(state: brainstate.State) -> bool:
+    def direct(state: brainstate.State, beside: brainstate.State | None = None) -> bool:
         return False
 
     def has_hooks(state: brainstate.State) -> bool:

@@ -145,15 +145,14 @@ class Published(TypedState):
                 columns = jnp.asarray(columns).at[group].set(rate)
         self.write(columns)
 
-    def write_on_host(self, columns: np.ndarray, number: int | None) -> None:
-        """:meth:`write` and :meth:`tell` for host values, where ``direct`` holds for the scheduler's clock."""
-        if has_hooks(self):
-            self.write(columns, number)
-        else:
-            old = self._value
-            if type(old["lr"]) is not np.ndarray:
-                columns = place(columns, old["lr"])
-            self.poke({"lr": columns, "owner": old["owner"]})
+    def write_on_host(self, columns: np.ndarray) -> None:
+        """Write all that the owner may, and tell of it, where ``direct(self)``."""
+        attributes: Any = self.__dict__
+        old = attributes["_value"]
+        if type(old["lr"]) is not np.ndarray:
+            columns = place(columns, old["lr"])
+        attributes["_value"] = {"lr": columns, "owner": old["owner"]}
+        attributes["_been_writen"] = True
         if self.listeners.any:
             self.tell()
 
@@ -287,6 +286,20 @@ class Follower(NamedTuple):
         self.published.write_rates(rates, self.number)
         self.published.tell()
 
+    def write_on_host(self, columns: np.ndarray) -> None:
+        """:meth:`write` with host values, where ``direct`` holds for the scheduler's clock."""
+        if has_hooks(self.published):
+            self.write(columns)
+        else:
+            self.published.write_on_host(columns)
+
+
+def all_at(
+    followers: Sequence[Follower], now: int, theirs: tuple[Formula, ...], kind: type
+) -> list[tuple[Follower, np.ndarray]]:
+    """Each follower with what it has published at an epoch."""
+    return [(follower, follower.at(now, theirs, kind)) for follower in followers]
+
 
 class Publishing(Node):
     """Who follows a scheduler, and with which base learning rates.
@@ -303,10 +316,17 @@ class Publishing(Node):
 
     def _follow(self, *followers: Follower) -> None:
         self.followers = followers
-        self.first, *self.others = followers
-        """The one whose learning rates the scheduler shows, and the rest."""
-        self.plain = self._on_host and all(f.plain for f in followers)
-        """Whether the host can work everything out from numbers."""
+        first, *others = followers
+        planned = None if first.plan is None else first
+        plain = self._on_host and all(f.plain for f in followers)
+        self.plain = (first.published, first.bases, planned, tuple(others)) if plain else None
+        """What a step on the host looks at, where that can work everything out from numbers: of the first of them its State,
+        its bases and itself if something is planned for it, and the others."""
+
+    @property
+    def first(self) -> Follower:
+        """The one whose learning rates the scheduler shows."""
+        return self.followers[0]
 
     def adopt(self, published: Published, plan: Plan) -> None:
         """Write to `published` from now on, as it is planned."""

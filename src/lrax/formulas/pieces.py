@@ -9,7 +9,7 @@ import sys
 from .._checks import is_traced
 from .._types import Number, Value
 from .arithmetic import Arithmetic
-from .shapes import Shape, half_cosine, height
+from .shapes import Shape, height
 
 LEAST, MOST = sys.float_info.min, sys.float_info.max
 """Of float64: the smallest number with which compiled programs compute, and the largest that is finite."""
@@ -33,37 +33,38 @@ def ramp(
     `end` itself. A ramp of length 0 is at its end at once. A rise is the mirror in time of a fall.
     What is `left` of the length may be known to more digits than the difference of the two has.
     """
-    running, some = done < length, length > 0
-    if running is False:  # and no array or tracer
+    running, some, falls = done < length, length > 0, start > end
+    if running is False:  # and so no array or tracer
         return end
     left = length - done if left is None else left
     span = length if some is True else x.where(some, length, 1)
-    if shape == "linear" and not (isinstance(start, float) and isinstance(end, float)):
+    if falls is True:
+        low, high, up, down = end, start, left, done
+    elif falls is False:
+        low, high, up, down = start, end, done, left
+    elif shape == "linear" and not (isinstance(start, float) and isinstance(end, float)):
         # Two positive terms: a shorter program where it is not known which way it goes.
         lr = start * (left / span)
         if not (isinstance(end, float) and end == 0):
             lr = lr + end * (done / span)
         return x.where(running, lr, end)
-    falls = start > end
-    if falls is True:
-        low, high, up, down = end, start, left, done
-    elif falls is False:
-        low, high, up, down = start, end, done, left
     else:
         pairs = (end, start), (start, end), (left, done), (done, left)
         low, high, up, down = (x.where(falls, a, b) for a, b in pairs)
     if shape == "linear":
         share = up / span
     elif shape == "cosine":
-        share = half_cosine(x, up / span)
+        sine = x.quarter_sine(up / span)
+        share = sine * sine  # half_cosine(), without a call
     else:
         up = x.minimum(x.maximum(up, 0), span) / span
         down = x.minimum(x.maximum(down, 0), span) / span
         share = height(x, shape, up, down, low, high)
+    if running is True:
+        return low + (high - low) * share
     lr = (high - low) * share
-    if not (isinstance(low, float) and low == 0):
-        lr = low + lr
-    return lr if running is True else x.where(running, lr, end)
+    from_0 = isinstance(low, float) and low == 0
+    return x.where(running, lr if from_0 else low + lr, end)
 
 
 def powered(
@@ -75,13 +76,13 @@ def powered(
     itself, and no gradient sees the infinite slope that a root has there.
     """
     some = kept > 0
-    known = x.where(some, kept, 1.0)
+    known = kept if some is True else x.where(some, kept, 1.0)
     lr = start * x.power(known, power)
-    if is_traced(end) or end != 0:
+    if not (isinstance(end, (int, float)) and end == 0):
         # Of the two fractions the smaller one has all the digits.
         log = x.where(lost < 0.5, x.log1p(-x.minimum(lost, 0.5)), x.log(known))
         lr = lr - end * x.expm1(power * log)
-    return x.where(some, lr, end)
+    return lr if some is True else x.where(some, lr, end)
 
 
 def growth(x: Arithmetic, gamma: Value, exponent: Value) -> Value:

@@ -271,7 +271,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
         clock, learning, plain = self.last_epoch, self.learning, self.publishing.plain
         if epoch is not None or plain is None:
             return self._step_by_hand(epoch, metric)
-        published, bases, planned, others = plain
+        published, bases, planned, tells, others = plain
         ahead = clock.ahead() if direct(clock, published) else None
         if ahead is None:
             return self._step_by_hand(epoch, metric)
@@ -292,6 +292,8 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
             learning.memory.poke(memory)
         clock.poke(kept)
         published.write_on_host(columns)
+        if tells:
+            published.tell()
         for follower, new in more:
             follower.write_on_host(new)
 

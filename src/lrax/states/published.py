@@ -146,15 +146,13 @@ class Published(TypedState):
         self.write(columns)
 
     def write_on_host(self, columns: np.ndarray) -> None:
-        """Write all that the owner may, and tell of it, where ``direct(self)``."""
+        """Write all that the owner may, where ``direct(self)``."""
         attributes: Any = self.__dict__
         old = attributes["_value"]
         if type(old["lr"]) is not np.ndarray:
             columns = place(columns, old["lr"])
         attributes["_value"] = {"lr": columns, "owner": old["owner"]}
         attributes["_been_writen"] = True
-        if self.listeners.any:
-            self.tell()
 
     def tell(self) -> None:
         """Tell who wants to know of new learning rates."""
@@ -292,6 +290,7 @@ class Follower(NamedTuple):
             self.write(columns)
         else:
             self.published.write_on_host(columns)
+            self.published.tell()
 
 
 def all_at(
@@ -319,9 +318,10 @@ class Publishing(Node):
         first, *others = followers
         planned = None if first.plan is None else first
         plain = self._on_host and all(f.plain for f in followers)
-        self.plain = (first.published, first.bases, planned, tuple(others)) if plain else None
+        line = first.published, first.bases, planned, first.adapted, tuple(others)
+        self.plain = line if plain else None
         """What a step on the host looks at, where that can work everything out from numbers: of the first of them its State,
-        its bases and itself if something is planned for it, and the others."""
+        its bases, itself if something is planned for it, and whether it hands on what it is told; and the others."""
 
     @property
     def first(self) -> Follower:

@@ -60,11 +60,10 @@ def ramp(
         up = x.minimum(x.maximum(up, 0), span) / span
         down = x.minimum(x.maximum(down, 0), span) / span
         share = height(x, shape, up, down, low, high)
-    if running is True:
-        return low + (high - low) * share
     lr = (high - low) * share
-    from_0 = isinstance(low, float) and low == 0
-    return x.where(running, lr if from_0 else low + lr, end)
+    if running is True:
+        return low + lr
+    return x.where(running, lr if isinstance(low, float) and low == 0 else low + lr, end)
 
 
 def powered(

@@ -1,6 +1,7 @@
 """Less when a metric has stopped improving."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,6 +38,8 @@ class _Plateau(Watching):
         u > min_lr + eps, and u only falls: so there is a last one, found by a logarithm and put
         right by at most one in either direction.
         """
+        if (self.reductions == 0) is True:  # and not traced
+            return base
         least = x.maximum(self.eps / (1 - self.factor), self.min_lr + self.eps)
         least = x.minimum(least, MOST)  # not infinite
         possible = (least > 0) & (base > 0)
@@ -73,7 +76,7 @@ class _Plateau(Watching):
             found |= {"window_sum": split(0.0), "window_count": np.int32(0)}
         return found
 
-    @property
+    @functools.cached_property
     def _accumulates(self) -> bool:
         return _checks.is_traced(self.accumulation_size) or self.accumulation_size != 1
 
@@ -89,16 +92,14 @@ class _Plateau(Watching):
 
     def _observe(self, memory: Remembered, metric: Value, x: Any) -> Remembered:
         best = memory["best"]
-        better = is_better(self, metric, best, x)
-        bad = x.where(better, 0, memory["num_bad_epochs"] + 1)
-        cooling = memory["cooldown_counter"] > 0
-        cooldown = x.where(cooling, memory["cooldown_counter"] - 1, 0)
-        bad = x.where(cooling, 0, bad)
+        better, left = is_better(self, metric, best, x), memory["cooldown_counter"]
+        cooling = left > 0
+        bad = x.where(better | cooling, 0, memory["num_bad_epochs"] + 1)
         reduce = bad > self.patience
         return {
             "best": x.where(better, metric, best),
             "num_bad_epochs": x.where(reduce, 0, bad),
-            "cooldown_counter": x.where(reduce, self.cooldown, cooldown),
+            "cooldown_counter": x.where(reduce, self.cooldown, x.maximum(left - 1, 0)),
             "reductions": memory["reductions"] + x.where(reduce, 1, 0),
         }
 

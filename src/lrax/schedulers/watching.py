@@ -69,7 +69,7 @@ class FollowsMetric(LRScheduler):
 
     def step(self, metric: Scalar | None = None, epoch: Scalar | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Learn from `metric`, advance the clock by one or jump to `epoch`, and publish."""
-        super().step(epoch, metric=metric)
+        LRScheduler.step(self, epoch, metric=metric)
 
     @property
     def best(self) -> View:

@@ -187,8 +187,6 @@ class Learner(NamedTuple):
         What counts epochs learns nothing where time runs differently, and works it out when asked.
         """
         needs_metric = self.formula.needs_metric
-        if not self.windows:  # as mostly
-            return True, now if needs_metric else then
         learns: Value = needs_metric or all(window.counts_on for window in self.windows)
         own = now if needs_metric else then
         for window in self.windows:

@@ -65,8 +65,9 @@ class Learning(Node):
                 return None
         new, kept, values = {}, {}, []
         for key, learner in self._learners:
-            formula, old, part = learner.formula, numbers[key], memory[key]
-            learns, epoch = learner.learns(now, then)
+            formula, windows = learner
+            old, part = numbers[key], memory[key]
+            learns, epoch = learner.learns(now, then) if windows else (True, then)
             found = formula.observed(old, metric, epoch) if learns else old
             kept[key] = formula.kept(part, old, found) if learns else part
             new[key] = found

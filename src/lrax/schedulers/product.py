@@ -96,16 +96,20 @@ class _Product(Remembering):
         return {"product": self._products(memory["product"]), "epoch": int(memory["epoch"])}
 
     def observed(self, numbers: Remembered, metric: None, epoch: int) -> Remembered:
-        until, old = numbers["epoch"], numbers["product"]
-        pairs = zip(self._functions, old, strict=True)
-        new = tuple([_multiplied(HOST, f, epoch, product, until) for f, product in pairs])
-        return {"product": new, "epoch": epoch}
+        until, new = numbers["epoch"], []
+        for function, product in zip(self._functions, numbers["product"]):  # noqa: B905 (it takes as long as the rest)
+            new.append(_multiplied(HOST, function, epoch, product, until))
+        return {"product": tuple(new), "epoch": epoch}
 
     def kept(self, memory: Remembered, old: Remembered, new: Remembered) -> Remembered:
-        parts, exact = zip(*map(self._split, new["product"]), strict=True)
-        new["product"] = exact
-        product = parts[0][None] if len(parts) == 1 else np.stack(parts)
-        return {"product": product, "epoch": np.int32(new["epoch"])}
+        rows, exact = [], []
+        for value in new["product"]:
+            row, number = self._split(value)
+            rows.append(row)
+            exact.append(number)
+        new["product"] = tuple(exact)
+        product = rows[0].reshape(1, 3) if len(rows) == 1 else np.stack(rows)
+        return {"product": product, "epoch": memory["epoch"] + (new["epoch"] - old["epoch"])}
 
 
 def _continued(
@@ -121,6 +125,8 @@ def _continued(
 
 def _multiplied(x: Arithmetic, function: Function, last: int, product: float, until: int) -> float:
     """The same for one epoch on the host."""
+    if last == until + 1:  # as in a step
+        return product * x.call(function, last)
     if until > last:
         until, product = 0, 1.0
     if last - until > _MOST_AT_ONCE:

@@ -123,7 +123,9 @@ def _continued(
     return _multiplied(x, function, last, product, until)
 
 
-def _multiplied(x: Arithmetic, function: Function, last: int, product: float, until: int) -> float:
+def _multiplied(
+    x: Arithmetic, function: Function, last: Value, product: Value, until: Value
+) -> Value:
     """The same for one epoch on the host."""
     if last == until + 1:  # as in a step
         return product * x.call(function, last)

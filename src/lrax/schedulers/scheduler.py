@@ -122,8 +122,8 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
         self.last_epoch = Clock(_checks.first_epoch(last_epoch))
         learners = formulas[0].learners() if formulas else ()
         self.learning = Learning(learners) if learners else None
-        on_host = self._concrete and not self._by_get_lr
-        self.publishing = Publishing(self._bases, on_host)
+        self._on_host = self._concrete and not self._by_get_lr
+        self.publishing = Publishing(self._bases, self._on_host)
 
     def __constructed__(self, arguments: tuple[tuple[str, Any], ...] | None) -> None:
         """The last step of construction: what a user's class was constructed with, and the guards."""
@@ -235,8 +235,12 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
         The groups are those of the scheduler's own arguments, whatever optimizer follows it; what
         each group of an optimizer gets is ``optimizer.lr_at(epoch)``.
         """
-        self.refuse_memory()
-        return self._rates_of(self._formulas_now(), self._bases, None, _checks.epochs(epoch))
+        if self.learning is not None:
+            self.refuse_memory()
+        checked = _checks.epochs(epoch)
+        if self._on_host and type(checked) in (int, float):
+            return evaluate_host(self._formulas, self._bases, checked, type(self))
+        return self._rates_of(self._formulas_now(), self._bases, None, checked)
 
     def refuse_memory(self) -> None:
         """Raise TypeError where the learning rate depends on what was before, and not on the epoch alone."""
@@ -287,7 +291,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
             columns = evaluate_host(formulas, bases, then, kind)
         else:
             columns = planned.at(then, formulas, kind)
-        more = others and all_at(others, then, formulas, kind)
+        more = all_at(others, then, formulas, kind) if others else ()
         if learning is not None:
             learning.memory.poke(memory)
         clock.poke(kept)

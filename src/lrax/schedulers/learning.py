@@ -68,10 +68,11 @@ class Learning(Node):
             formula, windows = learner
             old, part = numbers[key], memory[key]
             learns, epoch = learner.learns(now, then) if windows else (True, then)
-            found = formula.observed(old, metric, epoch) if learns else old
-            kept[key] = formula.kept(part, old, found) if learns else part
-            new[key] = found
-            values.append(formula.learned(found))
+            if learns:
+                changed = formula.observed(old, metric, epoch)
+                part, old = formula.kept(part, old, changed), {**old, **changed}
+            kept[key], new[key] = part, old
+            values.append(formula.learned(old))
         self._numbers = kept, new  # which counts once it is written
         if values != self._bound[0]:
             self._bound = values, _with(formulas, values)

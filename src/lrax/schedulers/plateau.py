@@ -84,9 +84,9 @@ class _Plateau(Watching):
         cooling, bad = left > 0, memory["num_bad_epochs"] + 1
         if cooling is False:  # and so no array or tracer: as mostly, on the host
             if better is True:
-                return {**memory, "best": metric, "num_bad_epochs": 0}
+                return {"best": metric, "num_bad_epochs": 0}
             if better is False and (bad <= self.patience) is True:
-                return {**memory, "num_bad_epochs": bad}
+                return {"num_bad_epochs": bad}
         bad = x.where(better | cooling, 0, bad)
         reduce = bad > self.patience
         return {

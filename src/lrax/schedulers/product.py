@@ -101,15 +101,15 @@ class _Product(Remembering):
             new.append(_multiplied(HOST, function, epoch, product, until))
         return {"product": tuple(new), "epoch": epoch}
 
-    def kept(self, memory: Remembered, old: Remembered, new: Remembered) -> Remembered:
+    def kept(self, memory: Remembered, old: Remembered, changed: Remembered) -> Remembered:
         rows, exact = [], []
-        for value in new["product"]:
+        for value in changed["product"]:
             row, number = self._split(value)
             rows.append(row)
             exact.append(number)
-        new["product"] = tuple(exact)
+        changed["product"] = tuple(exact)
         product = rows[0].reshape(1, 3) if len(rows) == 1 else np.stack(rows)
-        return {"product": product, "epoch": memory["epoch"] + (new["epoch"] - old["epoch"])}
+        return {"product": product, "epoch": memory["epoch"] + (changed["epoch"] - old["epoch"])}
 
 
 def _continued(

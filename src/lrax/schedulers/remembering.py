@@ -49,7 +49,7 @@ class Remembering(Formula):
 
     @abc.abstractmethod
     def observed(self, numbers: Remembered, metric: Any, epoch: Any) -> Remembered:
-        """The same for :meth:`numbers`, where everything is known and it learns."""
+        """Those of the :meth:`numbers` that are others then, where everything is known and it learns."""
 
     def observe_on_host(self, memory: Remembered, metric: Any, epoch: Any) -> Remembered:
         """The same for a memory on the host."""
@@ -60,20 +60,21 @@ class Remembering(Formula):
         """What a memory on the host holds."""
         return {k: int(v) if type(v) is np.int32 else self.exact(v) for k, v in memory.items()}
 
-    def kept(self, memory: Remembered, old: Remembered, new: Remembered) -> Remembered:
-        """The memory that holds `new` numbers, made of that with the `old` ones; then `new` is what it holds exactly."""
+    def kept(self, memory: Remembered, old: Remembered, changed: Remembered) -> Remembered:
+        """The memory after `changed`, made of that with the `old` numbers; then `changed` is what it holds exactly."""
         found = memory.copy()
-        for name, value in new.items():
+        for name, value in changed.items():
             before = old[name]
             if value is before:
                 continue
             if type(before) is int:
+                value = changed[name] = int(value)
                 found[name] += value - before  # in a quarter of the time that a conversion takes
             elif isinstance(value, np.ndarray):
                 found[name] = split(value, self.unit)
-                new[name] = self.exact(found[name])
+                changed[name] = self.exact(found[name])
             elif value != before:
-                found[name], new[name] = self._split(value)
+                found[name], changed[name] = self._split(value)
         return found
 
     def _split(self, value: float) -> tuple[Array, float]:

@@ -74,9 +74,10 @@ class Learning(Node):
             kept[key], new[key] = part, old
             values.append(formula.learned(old))
         self._numbers = kept, new  # which counts once it is written
-        if values != self._bound[0]:
-            self._bound = values, _with(formulas, values)
-        return kept, self._bound[1]
+        bound = self._bound
+        if values != bound[0]:
+            bound = self._bound = values, _with(formulas, values)
+        return kept, bound[1]
 
     def _read(self) -> tuple[Remembered, Remembered] | None:
         """The memory and the numbers in it, if it is on the host."""

@@ -73,15 +73,18 @@ class Remembering(Formula):
             elif isinstance(value, np.ndarray):
                 found[name] = split(value, self.unit)
                 changed[name] = self.exact(found[name])
-            elif value != before:
+            elif value == before:
+                changed[name] = before  # and not an int, which is what counts
+            else:
                 found[name], changed[name] = self._split(value)
         return found
 
     def _split(self, value: float) -> tuple[Array, float]:
         """A real number for the memory, and what it is there: the same unless it is very large or small."""
-        parts = _split_number(value / self.unit)
-        same = 2.0**-96 * self.unit <= abs(value) <= LARGEST * self.unit
-        return parts, value if same else self.exact(parts)
+        number = value / self.unit
+        parts = _split_number(number)
+        same = 2.0**-96 <= abs(number) <= LARGEST
+        return parts, number * self.unit if same else self.exact(parts)
 
     def learners(self) -> tuple[Learner, ...]:
         return (Learner(self),)

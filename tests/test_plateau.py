@@ -190,6 +190,38 @@ def test_eager_steps_are_the_same(mode, threshold_mode):
         assert_rates(np.array(rates), wanted)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: lrax.ReduceLROnPlateau(0.1, factor=0.5, patience=1, cooldown=1),
+        lambda: lrax.ReduceLROnPlateau(0.1, factor=0.5, patience=1, accumulation_size=2),
+        lambda: lrax.GreedyLR(0.1, patience=1, min_lr=0, max_lr=1, window_size=3, smooth=True, reset_start=2),
+    ],
+)  # fmt: skip
+def test_the_memory_is_the_same_whatever_was_stepped_how(make):
+    """Metrics of all kinds, whole ones too, on the host, while somebody watches, in and after compiled steps."""
+    plain, mixed = make(), make()
+    inside = lrax.jit(mixed.step)
+    whole = [3, 3, 2, 4, 1, 1, 5, 5, 5, 5, 0, 7, 7, 7, 7]
+    heard = []
+    for i, metric in enumerate(2 * whole):
+        plain.step(float(metric))
+        kinds = int, float, np.float32, np.int64, jnp.float32, jnp.int32
+        if i % 7 == 3:
+            inside(np.float32(metric))
+        else:
+            memory = mixed.learning.memory
+            memory.register_hook(
+                "write_after", heard.append
+            ) if i % 7 == 5 else memory.clear_hooks()
+            mixed.step(kinds[i % len(kinds)](metric))
+        for a, b in zip(*map(jax.tree.leaves, (contents(plain), contents(mixed))), strict=True):
+            assert np.asarray(a).dtype == np.asarray(b).dtype
+            np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+        assert_same_bits(np.float32(mixed.get_last_lr()), np.float32(plain.get_last_lr()))
+    assert len(heard) == 4
+
+
 def test_a_jax_metric_and_one_out_of_a_compiled_step():
     sequence = random_metrics(np.random.default_rng(2), 1)[0]
     eager, compiled = (lrax.ReduceLROnPlateau(0.1, patience=1) for _ in range(2))

@@ -263,6 +263,8 @@ def first_epoch(value: Unchecked) -> Number:
 
 def metric(value: Unchecked) -> Number:
     """A scalar to watch; NaN and infinity are allowed and count as bad, or as very good."""
+    if isinstance(value, np.floating):  # as mostly, where it is none of Python's
+        return float(value)
     number = _scalar("metric", "a number", value)
     if isinstance(value, numbers.Rational) and not _finite(number):
         raise _fail(ValueError, "metric", "a number that a float can hold", value)

@@ -18,7 +18,7 @@ _config: Any = jax.config
 
 def fetched(value: Value) -> np.ndarray:
     """A known value on the host."""
-    if isinstance(value, jax.Array) and _config.jax_transfer_guard_device_to_host not in _UNGUARDED:
+    if _config.jax_transfer_guard_device_to_host not in _UNGUARDED and isinstance(value, jax.Array):
         value = jax.device_get(value)
     return np.asarray(value)
 

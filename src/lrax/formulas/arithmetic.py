@@ -157,6 +157,7 @@ class Arithmetic(Protocol):
 
 
 LARGEST_EXPONENT = 709.0
+_QUARTER = math.pi / 2
 
 
 class _Host:
@@ -174,7 +175,7 @@ class _Host:
     log1p = staticmethod(math.log1p)
     sin = staticmethod(math.sin)
     cos = staticmethod(math.cos)
-    quarter_sine = staticmethod(lambda fraction: math.sin(fraction * (math.pi / 2)))
+    quarter_sine = staticmethod(lambda fraction: math.sin(fraction * _QUARTER))
     power = staticmethod(math.pow)
     floor_divide = staticmethod(operator.floordiv)
     count = staticmethod(bisect.bisect_right)
@@ -239,7 +240,7 @@ class Vector:
     log1p = staticmethod(np.log1p)
     sin = staticmethod(np.sin)
     cos = staticmethod(np.cos)
-    quarter_sine = staticmethod(lambda fraction: np.sin(fraction * (math.pi / 2)))
+    quarter_sine = staticmethod(lambda fraction: np.sin(fraction * _QUARTER))
     power = staticmethod(np.power)
     divide = staticmethod(np.divide)
     floor_divide = staticmethod(np.floor_divide)

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import types
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -151,7 +152,9 @@ class Learns(Protocol):
     def observe(
         self, memory: Remembered, metric: Value, begun: Value, epoch: Value
     ) -> Remembered: ...
-    def observe_on_host(self, memory: Remembered, metric: Any, epoch: Any) -> Remembered: ...
+    def observed(self, numbers: Remembered, metric: Any, epoch: Any) -> Remembered: ...
+    def numbers(self, memory: Remembered) -> Remembered: ...
+    def kept(self, memory: Remembered, old: Remembered, changed: Remembered) -> Remembered: ...
     def as_numbers(self, memory: Remembered) -> Plain: ...
     def from_numbers(self, where: str, found: Unchecked) -> Remembered: ...
 
@@ -207,9 +210,24 @@ def replaced(formula: F, /, **changed: Any) -> F:
     """A copy with other values in some fields; no ``__post_init__`` checks them a second time."""
     kind = type(formula)
     copy = object.__new__(kind)
-    for name, value in {**dict(_held(formula)), **changed}.items():
-        object.__setattr__(copy, name, value)
+    worked_out, slots = _layout(kind)
+    held = vars(copy)
+    held.update(vars(formula), **changed)
+    for name in worked_out:
+        held.pop(name, None)
+    for name in slots:
+        object.__setattr__(copy, name, held.pop(name, getattr(formula, name)))
     return copy
+
+
+@functools.lru_cache(maxsize=256)
+def _layout(kind: type[Formula]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names that are worked out from the fields of a formula, and the fields that it has slots for."""
+    there = {name: getattr(kind, name, None) for name in dir(kind)}
+    worked_out = [n for n, v in there.items() if isinstance(v, functools.cached_property)]
+    fields = {field.name for field in dataclasses.fields(kind)}
+    slots = [n for n in fields if isinstance(there.get(n), types.MemberDescriptorType)]
+    return tuple(worked_out), tuple(slots)
 
 
 def hyper_parameters(formula: "Formula") -> Iterator[tuple[str, Any]]:

@@ -33,17 +33,24 @@ def ramp(
     `end` itself. A ramp of length 0 is at its end at once. A rise is the mirror in time of a fall.
     What is `left` of the length may be known to more digits than the difference of the two has.
     """
+    running, some, falls = done < length, length > 0, start > end
+    if running is False:  # and so no array or tracer
+        return end
     left = length - done if left is None else left
-    span = x.where(length > 0, length, 1)
-    if shape == "linear" and not (isinstance(start, float) and isinstance(end, float)):
+    span = length if some is True else x.where(some, length, 1)
+    if falls is True:
+        low, high, up, down = end, start, left, done
+    elif falls is False:
+        low, high, up, down = start, end, done, left
+    elif shape == "linear" and not (isinstance(start, float) and isinstance(end, float)):
         # Two positive terms: a shorter program where it is not known which way it goes.
         lr = start * (left / span)
         if not (isinstance(end, float) and end == 0):
             lr = lr + end * (done / span)
-        return x.where(done < length, lr, end)
-    low, high, up, down = _either(
-        x, start > end, (end, start, left, done), (start, end, done, left)
-    )
+        return x.where(running, lr, end)
+    else:
+        pairs = (end, start), (start, end), (left, done), (done, left)
+        low, high, up, down = (x.where(falls, a, b) for a, b in pairs)
     if shape == "linear":
         share = up / span
     elif shape == "cosine":
@@ -53,16 +60,9 @@ def ramp(
         down = x.minimum(x.maximum(down, 0), span) / span
         share = height(x, shape, up, down, low, high)
     lr = (high - low) * share
-    from_0 = isinstance(low, float) and low == 0
-    return x.where(done < length, lr if from_0 else low + lr, end)
-
-
-def _either(
-    x: Arithmetic, condition: Value, these: tuple[Value, ...], those: tuple[Value, ...]
-) -> tuple[Value, ...]:
-    if isinstance(condition, bool):
-        return these if condition else those
-    return tuple(x.where(condition, a, b) for a, b in zip(these, those, strict=True))
+    if running is True:
+        return low + lr
+    return x.where(running, lr if isinstance(low, float) and low == 0 else low + lr, end)
 
 
 def powered(
@@ -74,13 +74,13 @@ def powered(
     itself, and no gradient sees the infinite slope that a root has there.
     """
     some = kept > 0
-    known = x.where(some, kept, 1.0)
+    known = kept if some is True else x.where(some, kept, 1.0)
     lr = start * x.power(known, power)
-    if is_traced(end) or end != 0:
+    if not (isinstance(end, (int, float)) and end == 0):
         # Of the two fractions the smaller one has all the digits.
         log = x.where(lost < 0.5, x.log1p(-x.minimum(lost, 0.5)), x.log(known))
         lr = lr - end * x.expm1(power * log)
-    return x.where(some, lr, end)
+    return lr if some is True else x.where(some, lr, end)
 
 
 def growth(x: Arithmetic, gamma: Value, exponent: Value) -> Value:

@@ -26,16 +26,18 @@ class _Sequential(Formula):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         scale = ratio(x, base, self.schedulers[0].base)
+        if x is HOST:  # which works out one phase only
+            member, start, _ = self._phases[bisect.bisect_right(self._starts, t)]
+            return member.formula.raw(t - start, member.base * scale, x)
+        return x.choose(self._starts, t, functools.partial(self._part, t, scale, x))
 
-        def part(i: int) -> Value:
-            member, start, end = self._phases[i]
-            own = x.maximum(t - start, 0) if i else t
-            if self._asks[i]:
-                # A user's function need not be defined outside of its phase: there it is not asked.
-                own = x.where(t < end, own, 0)
-            return member.formula.raw(own, member.base * scale, x)
-
-        return x.choose(self._starts, t, part)
+    def _part(self, t: Value, scale: Value, x: Arithmetic, i: int) -> Value:
+        member, start, end = self._phases[i]
+        own = x.maximum(t - start, 0) if i else t
+        if self._asks[i]:
+            # A user's function need not be defined outside of its phase: there it is not asked.
+            own = x.where(t < end, own, 0)
+        return member.formula.raw(own, member.base * scale, x)
 
     def range_from(self, base: Number, t: Number) -> Range:
         scale = ratio(HOST, base, self.schedulers[0].base)

@@ -19,7 +19,7 @@ class _Cosine(Monotone):
     exponent: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        if not _checks.is_traced(self.exponent) and self.exponent == 1:  # as mostly
+        if (self.exponent == 1) is True:  # as mostly, and not traced
             return ramp(x, base, self.eta_min, t, self.T_max, "cosine")
         done = x.minimum(t, self.T_max)
         kept = half_cosine(x, (self.T_max - done) / self.T_max)

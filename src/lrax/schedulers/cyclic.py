@@ -237,8 +237,13 @@ class _OneCycle(Turning):
         t = x.minimum(t, last)
         peak = self.pct_start * self.total_steps - 1
         rises = t <= peak
-        top, bottom = x.where(rises, start, base), x.where(rises, base, low)
-        begin, end = x.where(rises, 0, peak), x.where(rises, peak, last)
+        if rises is True:  # and so no array or tracer
+            top, bottom, begin, end = start, base, 0, peak
+        elif rises is False:
+            top, bottom, begin, end = base, low, peak, last
+        else:
+            top, bottom = x.where(rises, start, base), x.where(rises, base, low)
+            begin, end = x.where(rises, 0, peak), x.where(rises, peak, last)
         if self.three_phase:
             back = 2 * peak
             falls_back, runs_out = (t > peak) & (t <= back), t > back

@@ -66,6 +66,8 @@ class _Greedy(Watching):
     def learned(self, memory: Remembered) -> Value:
         """The learning rate of the schedule's own base."""
         parts = memory["rate"]
+        if isinstance(parts, (int, float)):
+            return parts
         many = not _checks.is_known(parts) or parts.ndim > 1  # traced, or of many trainings
         return parts if many else joined(fetched(parts))
 

@@ -9,6 +9,7 @@ from .. import _checks
 from .._types import Plain, Remembered, Scalar, Unchecked, Value
 from ..formulas.arithmetic import wide
 from ..formulas.formula import Formula, Learner, with_formulas
+from ..states.internals import has_hooks
 from ..states.memory import Memory
 from ..states.published import Learns
 from ..states.saving import check_keys, entries
@@ -17,9 +18,12 @@ from ..states.saving import check_keys, entries
 class Learning(Node):
     """The learners of a scheduler, by name, and their memory."""
 
-    graph_invisible_attrs = ("_bound",)
+    graph_invisible_attrs = ("_bound", "_numbers")
     _bound: tuple[Any, tuple[Formula, ...]] = (None, ())
     """The formulas with the last that the host has learned filled in."""
+
+    _numbers: tuple[Any, Remembered] = (None, {})
+    """The last memory that the host has read or made, and the numbers in it."""
 
     def __init__(self, learners: Sequence[Learner], names: Sequence[str] | None = None) -> None:
         self.names = tuple(map(str, range(len(learners))) if names is None else names)
@@ -43,20 +47,44 @@ class Learning(Node):
             for key, found in self._learners
         }
 
-    def observed_on_host(self, metric: Unchecked, now: int, then: int) -> Remembered | None:
-        """The memory after the same for a Python number, outside of every trace; None if that cannot be done."""
-        known = self.memory.peek()
-        plain = type(metric) is float or (type(metric) is int and abs(metric) <= 2**53)
-        if known is None or (self.needs_metric and not plain):
+    def observed_on_host(
+        self, metric: Unchecked, now: int, then: int, formulas: tuple[Formula, ...]
+    ) -> tuple[Remembered, tuple[Formula, ...]] | None:
+        """The memory after the same outside of every trace, and the formulas with it; None if that cannot be done."""
+        known = self._numbers
+        if (metric is not None) != self.needs_metric or has_hooks(self.memory):
             return None
-        learned = {}
-        for key, found in self._learners:
-            learns, epoch = found.learns(now, then)
-            memory = known[key]
-            learned[key] = (
-                found.formula.observe_on_host(memory, metric, epoch) if learns else memory
-            )
-        return learned
+        if self.memory.held() is not known[0]:
+            known = self._read()
+            if known is None:
+                return None
+        memory, numbers = known
+        if self.needs_metric and type(metric) is not float:
+            metric = _checks.metric(metric)
+            if _checks.is_traced(metric):
+                return None
+        new, kept, values = {}, {}, []
+        for key, learner in self._learners:
+            formula, windows = learner
+            old, part = numbers[key], memory[key]
+            learns, epoch = learner.learns(now, then) if windows else (True, then)
+            if learns:
+                changed = formula.observed(old, metric, epoch)
+                part, old = formula.kept(part, old, changed), {**old, **changed}
+            kept[key], new[key] = part, old
+            values.append(formula.learned(old))
+        self._numbers = kept, new  # which counts once it is written
+        bound = self._bound
+        if values != bound[0]:
+            bound = self._bound = values, _with(formulas, values)
+        return kept, bound[1]
+
+    def _read(self) -> tuple[Remembered, Remembered] | None:
+        """The memory and the numbers in it, if it is on the host."""
+        memory = self.memory.peek()
+        if memory is None:
+            return None
+        return memory, {key: found.formula.numbers(memory[key]) for key, found in self._learners}
 
     def fill_in(self, formulas: tuple[Formula, ...]) -> tuple[Formula, ...]:
         """The formulas with what was learned."""
@@ -66,15 +94,6 @@ class Learning(Node):
         """The same for formulas (in nested tuples) of which each has learners of its own."""
         values = iter(self._learned(self.memory.value))
         return with_formulas(formulas, lambda formula: formula.with_learned(values))
-
-    def fill_in_on_host(
-        self, formulas: tuple[Formula, ...], memory: Remembered
-    ) -> tuple[Formula, ...]:
-        """The same with what :meth:`observed_on_host` has learned, which mostly is nothing."""
-        values = self._learned(memory)
-        if values != self._bound[0]:
-            self._bound = values, _with(formulas, values)
-        return self._bound[1]
 
     def _learned(self, memory: Remembered) -> list[Value]:
         return [found.formula.learned(memory[key]) for key, found in self._learners]

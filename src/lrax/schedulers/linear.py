@@ -18,7 +18,8 @@ class _Linear(Monotone):
     total_iters: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        start, end = (x.minimum(base * f, MOST) for f in (self.start_factor, self.end_factor))
+        start = x.minimum(base * self.start_factor, MOST)
+        end = x.minimum(base * self.end_factor, MOST)
         return ramp(x, start, end, t, self.total_iters)
 
     def constant_from(self, base: Number) -> Number | None:

@@ -1,6 +1,7 @@
 """Less when a metric has stopped improving."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from .. import _checks
 from .._types import Number, RatesLike, Remembered, Value
-from ..formulas.arithmetic import Arithmetic
+from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.formula import Formula, replaced
 from ..formulas.pieces import MOST, growth
 from ..formulas.schedule import spread
@@ -31,21 +32,11 @@ class _Plateau(Watching):
     reductions: Value = dataclasses.field(default=0, metadata={"learned": True})
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        """``max(base * factor**reductions, min_lr)``, where a reduction of at most `eps` is not made.
-
-        A reduction from u = base * factor**n is larger than eps if u > eps / (1 - factor) and
-        u > min_lr + eps, and u only falls: so there is a last one, found by a logarithm and put
-        right by at most one in either direction.
-        """
-        least = x.maximum(self.eps / (1 - self.factor), self.min_lr + self.eps)
-        least = x.minimum(least, MOST)  # not infinite
-        possible = (least > 0) & (base > 0)
-        # As a difference of logarithms, which no two floats make infinite.
-        exact = x.log(x.where(possible, base, 1)) - x.log(x.where(possible, least, 1))
-        near = x.maximum(x.floor(exact / -x.log(self.factor)), 1)
-        u = base * growth(x, self.factor, near - 1)
-        v, w = u * self.factor, u * self.factor * self.factor
-        last = near - 1 + (u > least) + (v > least) + (w > least)
+        """``max(base * factor**reductions, min_lr)``, where a reduction of at most `eps` is not made."""
+        if (self.reductions == 0) is True:  # and not traced
+            return base
+        numbers = base, self.factor, self.min_lr, self.eps
+        possible, last = _known_last(*numbers) if x is HOST else _last(x, *numbers)
         count = x.where(possible, x.minimum(self.reductions, last), self.reductions)
         reduced = x.maximum(base * growth(x, self.factor, count), self.min_lr)
         return x.where((count > 0) & (base > 0), reduced, base)
@@ -73,7 +64,7 @@ class _Plateau(Watching):
             found |= {"window_sum": split(0.0), "window_count": np.int32(0)}
         return found
 
-    @property
+    @functools.cached_property
     def _accumulates(self) -> bool:
         return _checks.is_traced(self.accumulation_size) or self.accumulation_size != 1
 
@@ -89,18 +80,45 @@ class _Plateau(Watching):
 
     def _observe(self, memory: Remembered, metric: Value, x: Any) -> Remembered:
         best = memory["best"]
-        better = is_better(self, metric, best, x)
-        bad = x.where(better, 0, memory["num_bad_epochs"] + 1)
-        cooling = memory["cooldown_counter"] > 0
-        cooldown = x.where(cooling, memory["cooldown_counter"] - 1, 0)
-        bad = x.where(cooling, 0, bad)
+        better, left = is_better(self, metric, best, x), memory["cooldown_counter"]
+        cooling, bad = left > 0, memory["num_bad_epochs"] + 1
+        if cooling is False:  # and so no array or tracer: as mostly, on the host
+            if better is True:
+                return {"best": metric, "num_bad_epochs": 0}
+            if better is False and (bad <= self.patience) is True:
+                return {"num_bad_epochs": bad}
+        bad = x.where(better | cooling, 0, bad)
         reduce = bad > self.patience
         return {
             "best": x.where(better, metric, best),
             "num_bad_epochs": x.where(reduce, 0, bad),
-            "cooldown_counter": x.where(reduce, self.cooldown, cooldown),
-            "reductions": memory["reductions"] + x.where(reduce, 1, 0),
+            "cooldown_counter": x.where(reduce, self.cooldown, x.maximum(left - 1, 0)),
+            "reductions": memory["reductions"] + reduce,
         }
+
+
+def _last(
+    x: Arithmetic, base: Value, factor: Value, min_lr: Value, eps: Value
+) -> tuple[Value, Value]:
+    """Whether there is a last reduction that is made, and its number.
+
+    A reduction from u = base * factor**n is larger than eps if u > eps / (1 - factor) and
+    u > min_lr + eps, and u only falls: so there is a last one, found by a logarithm and put
+    right by at most one in either direction.
+    """
+    least = x.maximum(eps / (1 - factor), min_lr + eps)
+    least = x.minimum(least, MOST)  # not infinite
+    possible = (least > 0) & (base > 0)
+    # As a difference of logarithms, which no two floats make infinite.
+    exact = x.log(x.where(possible, base, 1)) - x.log(x.where(possible, least, 1))
+    near = x.maximum(x.floor(exact / -x.log(factor)), 1)
+    u = base * growth(x, factor, near - 1)
+    v, w = u * factor, u * factor * factor
+    return possible, near - 1 + (u > least) + (v > least) + (w > least)
+
+
+_known_last = functools.lru_cache(maxsize=64)(functools.partial(_last, HOST))
+"""The same for numbers: it takes as long as a step."""
 
 
 class ReduceLROnPlateau(FollowsMetric):

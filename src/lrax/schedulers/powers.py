@@ -114,14 +114,18 @@ class _InverseSqrt(Formula):
     warmup_start_lr: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
+        rises = t < self.warmup_steps
+        if rises is True:
+            return ramp(x, self.warmup_start_lr, base, t, self.warmup_steps)
         tau = self.timescale
         if tau is None:  # which it is with a traced warmup only
             tau = x.where(self.warmup_steps > 0, self.warmup_steps, 1)
-        rise = ramp(x, self.warmup_start_lr, base, t, self.warmup_steps)
         since = x.maximum(t - self.warmup_steps, 0)
         kept, lost = tau / (tau + since), since / (tau + since)
         fall = powered(x, base, self.eta_min, kept, lost, self.power)
-        return x.where(t < self.warmup_steps, rise, fall)
+        if rises is False:
+            return fall
+        return x.where(rises, ramp(x, self.warmup_start_lr, base, t, self.warmup_steps), fall)
 
     def constant_from(self, base: Number) -> Number | None:
         return self.warmup_steps if base == self.eta_min else None

@@ -46,6 +46,8 @@ class _Product(Remembering):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         products = self.products
+        if (t == self.until) is True:  # as after a step, on the host
+            return base * products[self.group]
         if isinstance(products, tuple):
             product = products[self.group] if products else 1.0
         else:
@@ -60,13 +62,15 @@ class _Product(Remembering):
     def learned(self, memory: Remembered) -> Value:
         """The products, and up to which epoch."""
         parts, until = memory["product"], memory["epoch"]
+        if type(parts) is tuple:
+            return parts, until
         if not _checks.is_known(parts) or parts.ndim > 2:  # traced, or of many trainings
             return parts, until
-        return tuple(self._numbers(fetched(parts))), int(fetched(until))
+        return self._products(fetched(parts)), int(fetched(until))
 
-    def _numbers(self, parts: np.ndarray) -> list[float]:
-        """The products of all groups, on the host."""
-        return [sum(row) * self.unit for row in parts.tolist()]
+    def _products(self, parts: np.ndarray) -> tuple[float, ...]:
+        """Those of all groups, on the host."""
+        return tuple([sum(row) * self.unit for row in parts.tolist()])
 
     def memory(self) -> Remembered:
         one = split(1.0, self.unit)
@@ -88,13 +92,24 @@ class _Product(Remembering):
             product = split(jnp.stack(new, axis=-1), self.unit).astype(parts.dtype)
             return {"product": product, "epoch": last.astype(until.dtype)}
 
-    def observe_on_host(self, memory: Remembered, metric: None, epoch: int) -> Remembered:
-        """The same where everything is known and it learns."""
-        factors = zip(self._functions, self._numbers(memory["product"]), strict=True)
-        until = int(memory["epoch"])
-        parts = [split(_continued(HOST, f, epoch, old, until), self.unit) for f, old in factors]
-        product = parts[0][None] if len(parts) == 1 else np.stack(parts)
-        return {"product": product, "epoch": np.int32(epoch)}
+    def numbers(self, memory: Remembered) -> Remembered:
+        return {"product": self._products(memory["product"]), "epoch": int(memory["epoch"])}
+
+    def observed(self, numbers: Remembered, metric: None, epoch: int) -> Remembered:
+        until, new = numbers["epoch"], []
+        for function, product in zip(self._functions, numbers["product"]):  # noqa: B905 (it takes as long as the rest)
+            new.append(_multiplied(HOST, function, epoch, product, until))
+        return {"product": tuple(new), "epoch": epoch}
+
+    def kept(self, memory: Remembered, old: Remembered, changed: Remembered) -> Remembered:
+        rows, exact = [], []
+        for value in changed["product"]:
+            row, number = self._split(value)
+            rows.append(row)
+            exact.append(number)
+        changed["product"] = tuple(exact)
+        product = rows[0].reshape(1, 3) if len(rows) == 1 else np.stack(rows)
+        return {"product": product, "epoch": memory["epoch"] + (changed["epoch"] - old["epoch"])}
 
 
 def _continued(
@@ -105,6 +120,15 @@ def _continued(
         return _looped(x, function, last, product, until)
     if isinstance(last, np.ndarray) and last.ndim:
         return _of_each(function, last.astype(np.int64), product, until)
+    return _multiplied(x, function, last, product, until)
+
+
+def _multiplied(
+    x: Arithmetic, function: Function, last: Value, product: Value, until: Value
+) -> Value:
+    """The same for one epoch on the host."""
+    if last == until + 1:  # as in a step
+        return product * x.call(function, last)
     if until > last:
         until, product = 0, 1.0
     if last - until > _MOST_AT_ONCE:

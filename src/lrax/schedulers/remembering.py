@@ -48,8 +48,43 @@ class Remembering(Formula):
         """The memory after a step to `epoch`, by its own count: unchanged where it does not learn."""
 
     @abc.abstractmethod
+    def observed(self, numbers: Remembered, metric: Any, epoch: Any) -> Remembered:
+        """Those of the :meth:`numbers` that are others then, where everything is known and it learns."""
+
     def observe_on_host(self, memory: Remembered, metric: Any, epoch: Any) -> Remembered:
-        """The same where everything is known and it learns."""
+        """The same for a memory on the host."""
+        numbers = self.numbers(memory)
+        return self.kept(memory, numbers, self.observed(numbers, metric, epoch))
+
+    def numbers(self, memory: Remembered) -> Remembered:
+        """What a memory on the host holds."""
+        return {k: int(v) if type(v) is np.int32 else self.exact(v) for k, v in memory.items()}
+
+    def kept(self, memory: Remembered, old: Remembered, changed: Remembered) -> Remembered:
+        """The memory after `changed`, made of that with the `old` numbers; then `changed` is what it holds exactly."""
+        found = memory.copy()
+        for name, value in changed.items():
+            before = old[name]
+            if value is before:
+                continue
+            if type(before) is int:
+                value = changed[name] = int(value)
+                found[name] += value - before  # in a quarter of the time that a conversion takes
+            elif isinstance(value, np.ndarray):
+                found[name] = split(value, self.unit)
+                changed[name] = self.exact(found[name])
+            elif value == before:
+                changed[name] = before  # and not an int, which is what counts
+            else:
+                found[name], changed[name] = self._split(value)
+        return found
+
+    def _split(self, value: float) -> tuple[Array, float]:
+        """A real number for the memory, and what it is there: the same unless it is very large or small."""
+        number = value / self.unit
+        parts = _split_number(number)
+        same = 2.0**-96 <= abs(number) <= LARGEST
+        return parts, number * self.unit if same else self.exact(parts)
 
     def learners(self) -> tuple[Learner, ...]:
         return (Learner(self),)
@@ -115,21 +150,8 @@ class Watching(Remembering):
                 }  # fmt: skip
         return self.observe_on_host(known(memory), metric, epoch) if begun else memory
 
-    def observe_on_host(self, memory: Remembered, metric: float, epoch: int) -> Remembered:
-        """The same where everything is known and it learns."""
-        real = np.ndarray  # and a whole number is an np.int32
-        numbers = {k: joined(v) if type(v) is real else int(v) for k, v in memory.items()}
-        new = self.watched(numbers, metric, HOST)
-        found: Remembered = {}
-        for name, value in new.items():
-            old, number = memory[name], numbers[name]
-            if type(old) is not real:
-                found[name] = old if value == number else np.int32(value)
-            elif value is number or (type(value) is not real and value == number):
-                found[name] = old
-            else:
-                found[name] = split(value)
-        return found
+    def observed(self, numbers: Remembered, metric: float, epoch: int) -> Remembered:
+        return self.watched(numbers, metric, HOST)
 
 
 _FLOAT32 = np.dtype(np.float32)
@@ -160,13 +182,19 @@ def split(value: Value, unit: float = 1.0) -> Array:
         return _split_array(jnp, value / unit)
     if isinstance(value, np.ndarray):
         return _split_array(np, value / unit)
-    parts = np.zeros(3, np.float32)
-    value = value / unit if unit != 1 else value
-    if abs(value) > LARGEST:
-        value = math.copysign(math.inf, value)
-    for i in range(3):
-        parts[i] = value
-        value = value - parts[i].item() if math.isfinite(value) else 0.0
+    return _split_number(value / unit)
+
+
+def _split_number(value: float) -> Array:
+    parts = np.empty(3, _FLOAT32)
+    if not abs(value) <= LARGEST:
+        parts[0] = math.copysign(math.inf, value) if value == value else value
+        parts[1] = parts[2] = 0.0
+        return parts
+    parts[0] = value
+    value -= parts.item(0)
+    parts[1] = value
+    parts[2] = value - parts.item(1)
     return parts
 
 

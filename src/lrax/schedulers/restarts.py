@@ -115,7 +115,16 @@ class _WarmRestarts(Formula):
             None,
         )
 
+    @functools.cached_property
+    def _equal(self) -> bool:
+        """Whether they are all of the same length, too."""
+        return self._plain and not _checks.is_traced(self.T_mult) and self.T_mult == 1
+
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
+        if self._equal:
+            size = self.T_0
+            t_cur = t % size if x is HOST else t - x.floor_divide(t, size) * size
+            return ramp(x, base, self.eta_min, t_cur, size, "cosine")
         t_cur, left, t_i = self.cycle(t, x)
         if self._plain:
             return ramp(x, base, self.eta_min, t_cur, t_i, "cosine", left)

@@ -12,12 +12,12 @@ from ..formulas.description import described
 from ..formulas.evaluate import Scales, evaluate, evaluate_host, is_concrete
 from ..formulas.formula import Formula
 from ..formulas.schedule import Member, Schedule, checked_formulas, spread
-from ..states.clock import LAST_EPOCH, Clock
+from ..states.clock import Clock
 from ..states.internals import direct, refuse_foreign_trace
 from ..states.memory import Memory
 from ..states.node import GuardedNode
 from ..states.placement import held_states, unchanged_by_errors
-from ..states.published import Learns, Published, Publishing, publishable
+from ..states.published import Learns, Published, Publishing, all_at, publishable
 from ..states.view import View
 from . import checkpoint
 from .construction import Argument, Constructs
@@ -119,11 +119,11 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
         self._bases = spread(bases, groups)
         self._formulas = formulas
         self._concrete = is_concrete((self._bases, formulas))
-        self._on_host = self._concrete and not self._by_get_lr
         self.last_epoch = Clock(_checks.first_epoch(last_epoch))
         learners = formulas[0].learners() if formulas else ()
         self.learning = Learning(learners) if learners else None
-        self.publishing = Publishing(self._bases)
+        self._on_host = self._concrete and not self._by_get_lr
+        self.publishing = Publishing(self._bases, self._on_host)
 
     def __constructed__(self, arguments: tuple[tuple[str, Any], ...] | None) -> None:
         """The last step of construction: what a user's class was constructed with, and the guards."""
@@ -235,8 +235,12 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
         The groups are those of the scheduler's own arguments, whatever optimizer follows it; what
         each group of an optimizer gets is ``optimizer.lr_at(epoch)``.
         """
-        self.refuse_memory()
-        return self._rates_of(self._formulas_now(), self._bases, None, _checks.epochs(epoch))
+        if self.learning is not None:
+            self.refuse_memory()
+        checked = _checks.epochs(epoch)
+        if self._on_host and type(checked) in (int, float):
+            return evaluate_host(self._formulas, self._bases, checked, type(self))
+        return self._rates_of(self._formulas_now(), self._bases, None, checked)
 
     def refuse_memory(self) -> None:
         """Raise TypeError where the learning rate depends on what was before, and not on the epoch alone."""
@@ -268,8 +272,37 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
         `metric` reaches what learns from metrics inside a composite, and is refused where nothing does.
         The clock stops at 2**31 - 1.
         """
-        if self._on_host and epoch is None and self._step_on_host(metric):
-            return
+        clock, learning, plain = self.last_epoch, self.learning, self.publishing.plain
+        if epoch is not None or plain is None:
+            return self._step_by_hand(epoch, metric)
+        published, bases, planned, tells, others = plain
+        ahead = clock.ahead() if direct(clock, published) else None
+        if ahead is None:
+            return self._step_by_hand(epoch, metric)
+        now, then, kept = ahead
+        formulas, kind, memory = self._formulas, type(self), None
+        if learning is not None or metric is not None:
+            learned = learning and learning.observed_on_host(metric, now, then, formulas)
+            if learned is None:
+                return self._step_by_hand(epoch, metric)
+            memory, formulas = learned
+        # All that may raise, and then nothing is written.
+        if planned is None:  # as mostly
+            columns = evaluate_host(formulas, bases, then, kind)
+        else:
+            columns = planned.at(then, formulas, kind)
+        more = all_at(others, then, formulas, kind) if others else ()
+        if learning is not None:
+            learning.memory.poke(memory)
+        clock.poke(kept)
+        published.write_on_host(columns)
+        if tells:
+            published.tell()
+        for follower, new in more:
+            follower.write_on_host(new)
+
+    def _step_by_hand(self, epoch: Scalar | None, metric: Scalar | None) -> None:
+        """:meth:`step` where more than numbers of Python are looked at and written."""
         self.publishing.refuse_steps_by_hand(type(self))
         self._step(epoch, metric)
 
@@ -369,37 +402,6 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Co
     def _own_parts(self) -> list[brainstate.State]:
         """What :meth:`step` writes beside the learning rates."""
         return [self.last_epoch, *(learns.memory for learns in self._all_learning())]
-
-    def _step_on_host(self, metric: Any) -> bool:
-        """``step()`` for the plain case, outside every trace: Python numbers, written straight to the States."""
-        clock, learning, publishing = self.last_epoch, self.learning, self.publishing
-        needed = learning is not None and learning.needs_metric
-        if (metric is not None) != needed or not (publishing.plain and direct(clock)):
-            return False
-        now = clock.peek()
-        if now is None:
-            return False
-        before, formulas, learned = now, self._formulas, None
-        now += now < LAST_EPOCH
-        if learning is not None:
-            learned = learning.observed_on_host(metric, before, now)
-            if learned is None:
-                return False
-            formulas = learning.fill_in_on_host(formulas, learned)
-        kind, followers = type(self), publishing.followers
-        first, others = followers[0], followers[1:]
-        if first.plan is None:  # as mostly; it may raise, and nothing is written yet
-            rates = evaluate_host(formulas, first.bases, now, kind)
-        else:
-            rates = first.at(now, formulas, kind)
-        more = [(f, f.at(now, formulas, kind)) for f in others] if others else ()
-        if learning is not None and learned is not None:
-            learning.memory.poke(learned)
-        clock.set(now)
-        first.write_on_host(rates)
-        for follower, new in more:
-            follower.write_on_host(new)
-        return True
 
     def _formulas_now(self) -> tuple[Formula, ...]:
         return self.formulas if self._by_get_lr else self._learned_formulas()

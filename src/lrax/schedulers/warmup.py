@@ -123,9 +123,14 @@ def _rise_and_fall(
     f: Any, t: Value, base: Value, x: Arithmetic, decay_steps: Value, warmup: Shape, decay: Shape
 ) -> Value:
     """The warmup while it lasts, and then the decay, which ends at `total_steps`."""
+    rises = t < f.warmup_steps
+    if rises is False:  # and so no array or tracer, of which both are worked out
+        return ramp(x, base, f.eta_min, t - (f.total_steps - decay_steps), decay_steps, decay)
     rise = ramp(x, f.warmup_start_lr, base, t, f.warmup_steps, warmup)
+    if rises is True:
+        return rise
     fall = ramp(x, base, f.eta_min, t - (f.total_steps - decay_steps), decay_steps, decay)
-    return x.where(t < f.warmup_steps, rise, fall)
+    return x.where(rises, rise, fall)
 
 
 class WarmupCosineSchedule(LRScheduler):
@@ -236,8 +241,10 @@ class _WarmupStableDecay(Turning):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         length = self.decay_length()
-        lr = _rise_and_fall(self, t, base, x, length, self.warmup, self.decay)
         stable = (t >= self.warmup_steps) & (t < self.total_steps - length)
+        if stable is True:
+            return base
+        lr = _rise_and_fall(self, t, base, x, length, self.warmup, self.decay)
         return x.where(stable, base, lr)
 
     def constant_from(self, base: Number) -> Number | None:

@@ -13,14 +13,15 @@ from .scheduler import LRScheduler
 
 def is_better(watching: Any, metric: Value, best: Value, x: Any) -> Value:
     """Whether `metric` is better than `best` by more than the threshold."""
-    sign = -1 if watching.mode == "min" else 1
+    falls, more = watching.mode == "min", watching.threshold
+    if falls:
+        more = -more
     if watching.threshold_mode == "abs":
-        bar = best + sign * watching.threshold
+        bar = best + more
     else:
         # A share of |best|: best * (1 - threshold) would lie above a negative best.
-        less, more = 1 - sign * watching.threshold, 1 + sign * watching.threshold
-        bar = x.where(best < 0, best * less, best * more)
-    return metric < bar if watching.mode == "min" else metric > bar
+        bar = best * x.where(best < 0, 1 - more, 1 + more)
+    return metric < bar if falls else metric > bar
 
 
 def _checked_factor(factor: Unchecked) -> Number:
@@ -69,7 +70,7 @@ class FollowsMetric(LRScheduler):
 
     def step(self, metric: Scalar | None = None, epoch: Scalar | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Learn from `metric`, advance the clock by one or jump to `epoch`, and publish."""
-        super().step(epoch, metric=metric)
+        LRScheduler.step(self, epoch, metric=metric)
 
     @property
     def best(self) -> View:

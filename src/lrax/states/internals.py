@@ -36,23 +36,25 @@ try:
 
     _ = trace_ctx.trace, GlobalHookRegistry._instance
     _ = [brainstate.State.__annotations__[k] for k in ("_value", "_been_writen")]
-    _ = brainstate.State(0).hooks.__dict__["_has_hooks"]
+    _ = brainstate.State(0)._hooks_manager._has_hooks
 
     def jax_traces() -> bool:
         """Whether jax is tracing the code that runs now."""
         return trace_ctx.trace is not eval_trace
 
-    def unwatched() -> bool:
-        """Whether nothing is traced and nobody watches all States."""
+    def direct(state: brainstate.State, beside: brainstate.State | None = None) -> bool:
+        """Whether the State, and one `beside` it, may be read and written without the bookkeeping of ``State.value``."""
         return not (
             TRACE_CONTEXT.state_stack
             or trace_ctx.trace is not eval_trace
-            or ((registry := GlobalHookRegistry._instance) and registry.has_hooks())
+            or state._hooks_manager._has_hooks
+            or (beside is not None and beside._hooks_manager._has_hooks)
+            or ((registry := GlobalHookRegistry._instance) and registry._has_hooks)
         )
 
-    def direct(state: brainstate.State) -> bool:
-        """Whether the State may be read and written without the bookkeeping of ``State.value``."""
-        return unwatched() and not state.hooks.has_hooks()
+    def has_hooks(state: brainstate.State) -> bool:
+        """Whether somebody watches the State."""
+        return state._hooks_manager._has_hooks
 
 except (ImportError, AttributeError, KeyError):
     _top_level = brainstate.util.StateJaxTracer()
@@ -60,11 +62,11 @@ except (ImportError, AttributeError, KeyError):
     def jax_traces() -> bool:
         return not _top_level.is_valid()
 
-    def unwatched() -> bool:
+    def direct(state: brainstate.State, beside: brainstate.State | None = None) -> bool:
         return False
 
-    def direct(state: brainstate.State) -> bool:
-        return False
+    def has_hooks(state: brainstate.State) -> bool:
+        return state.hooks.has_hooks()
 
 
 try:
@@ -145,11 +147,6 @@ class TypedState(brainstate.LongTermState):
         vars(self)["_value"] = value
 
 
-def has_hooks(state: brainstate.State) -> bool:
-    """Whether somebody watches the State."""
-    return state.hooks.has_hooks()
-
-
 def writes_as_is(state: brainstate.State) -> bool:
     """Whether the State keeps what a program that was traced with it returns, without a conversion."""
     return type(state)._write_value in (brainstate.State._write_value, TypedState._write_value)
@@ -182,7 +179,9 @@ class Bundle:
 
     def direct(self) -> bool:
         """:func:`direct` for all of them."""
-        return unwatched() and not any(map(_HAS_HOOKS, self._hooks))
+        return (
+            bool(self.states) and direct(self.states[0]) and not any(map(_HAS_HOOKS, self._hooks))
+        )
 
     def peek(self) -> list[Any]:
         """Their values, where :meth:`direct` holds."""

@@ -5,9 +5,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from .._checks import is_traced
 from .._types import PyTree
-from .internals import TypedState, has_hooks
-from .placement import strong
+from .internals import TypedState
+from .placement import on_host, strong
 
 _HOST_TYPES = {np.ndarray, np.int32}
 
@@ -19,7 +20,14 @@ class Memory(TypedState):
         return jax.tree.map(lambda leaf, before: strong(leaf, before.dtype, before), new, old)
 
     def peek(self) -> dict[str, Any] | None:
-        """The value, if it is on the host and nobody watches it."""
+        """The value on the host, if it is nowhere that a new one would have to be put."""
         value = self.held()
         kinds = {type(leaf) for part in value.values() for leaf in part.values()}
-        return value if kinds <= _HOST_TYPES and not has_hooks(self) else None
+        if kinds <= _HOST_TYPES:
+            return value
+        leaves = jax.tree.leaves(value)
+        if any(is_traced(leaf) or getattr(leaf, "committed", False) for leaf in leaves):
+            return None
+        return {
+            key: {name: on_host(leaf) for name, leaf in part.items()} for key, part in value.items()
+        }

@@ -145,12 +145,14 @@ class Published(TypedState):
                 columns = jnp.asarray(columns).at[group].set(rate)
         self.write(columns)
 
-    def set(self, columns: np.ndarray) -> None:
+    def write_on_host(self, columns: np.ndarray) -> None:
         """Write all that the owner may, where ``direct(self)``."""
-        old = self.held()
+        attributes: Any = self.__dict__
+        old = attributes["_value"]
         if type(old["lr"]) is not np.ndarray:
             columns = place(columns, old["lr"])
-        self.poke({"lr": columns, "owner": old["owner"]})
+        attributes["_value"] = {"lr": columns, "owner": old["owner"]}
+        attributes["_been_writen"] = True
 
     def tell(self) -> None:
         """Tell who wants to know of new learning rates."""
@@ -283,14 +285,19 @@ class Follower(NamedTuple):
         self.published.tell()
 
     def write_on_host(self, columns: np.ndarray) -> None:
-        """The same as :meth:`write` with host values, where ``direct`` holds for the scheduler's clock."""
-        published = self.published
-        if has_hooks(published):
+        """:meth:`write` with host values, where ``direct`` holds for the scheduler's clock."""
+        if has_hooks(self.published):
             self.write(columns)
-            return
-        published.set(columns)
-        if published.listeners.any:
-            published.tell()
+        else:
+            self.published.write_on_host(columns)
+            self.published.tell()
+
+
+def all_at(
+    followers: Sequence[Follower], now: int, theirs: tuple[Formula, ...], kind: type
+) -> list[tuple[Follower, np.ndarray]]:
+    """Each follower with what it has published at an epoch."""
+    return [(follower, follower.at(now, theirs, kind)) for follower in followers]
 
 
 class Publishing(Node):
@@ -300,14 +307,21 @@ class Publishing(Node):
     says so with :meth:`forget`. Where nobody follows, there is a State for whoever looks.
     """
 
-    def __init__(self, bases: tuple[Number, ...]) -> None:
+    def __init__(self, bases: tuple[Number, ...], on_host: bool) -> None:
         self.bases = bases
+        self._on_host = on_host
+        """Whether the host can work out the schedule itself from numbers."""
         self._follow(Follower(Published(len(bases)), bases))
 
     def _follow(self, *followers: Follower) -> None:
         self.followers = followers
-        self.plain = all(f.plain for f in followers)
-        """Whether the host can work everything out from numbers."""
+        first, *others = followers
+        planned = None if first.plan is None else first
+        plain = self._on_host and all(f.plain for f in followers)
+        line = first.published, first.bases, planned, first.adapted, tuple(others)
+        self.plain = line if plain else None
+        """What a step on the host looks at, where that can work everything out from numbers: of the first of them its State,
+        its bases, itself if something is planned for it, and whether it hands on what it is told; and the others."""
 
     @property
     def first(self) -> Follower:

@@ -54,7 +54,7 @@ def with_lrax(sizes, grads):
 
     def run():
         step(grads)
-        return [state.value for state in states.values()]
+        jax.block_until_ready([state.value for state in states.values()])
 
     return run
 
@@ -72,7 +72,7 @@ def with_optax(sizes, grads):
 
     def run():
         carried[:] = step(*carried, grads)
-        return carried[0]
+        jax.block_until_ready(carried[0])
 
     return run
 
@@ -99,7 +99,7 @@ def copying(number):
 
     def run():
         carried[0] = scale(carried[0])
-        return carried[0]
+        carried[0].block_until_ready()
 
     return run
 
@@ -115,7 +115,7 @@ def large_weights(seed: int, millions: int | None = None) -> Iterator[Measuremen
     functions["copy"] = copying(count)
 
     def measure() -> list[Row]:
-        found = interleaved(functions, seconds=8, calls=3, block=True)
+        found = interleaved(functions, seconds=8, calls=3)
         limit = found.pop("copy") * ACCESSES / 8
         bandwidth = f"limit, {ACCESSES * count / median(limit) / 1e9:.0f} GB/s"
         what = f"AdamW, {count / 1e6:.0f} M weights"

@@ -36,10 +36,11 @@ OPTIMIZERS = {
 }
 
 
-def optax_parts(model: Model, name: str) -> tuple[Callable[..., Any], list[Any]]:
+def optax_parts(model: Model, name: str, peak: Any = None) -> tuple[Callable[..., Any], list[Any]]:
     """The step, not yet compiled, and what it carries along: weights and state."""
     optimizer = OPTIMIZERS[name]
-    tx = optimizer.optax(optax.warmup_cosine_decay_schedule(0.0, optimizer.peak, WARMUP, TOTAL))
+    peak = optimizer.peak if peak is None else peak
+    tx = optimizer.optax(optax.warmup_cosine_decay_schedule(0.0, peak, WARMUP, TOTAL))
 
     def step(weights, state, x, y):
         loss, grads = jax.value_and_grad(model.loss)(weights, x, y)
@@ -65,11 +66,11 @@ def states_of(model: Model) -> dict[str, brainstate.ParamState]:
     return {name: brainstate.ParamState(value) for name, value in model.weights().items()}
 
 
-def lrax_parts(model: Model, name: str, peak: Any = None, warmup: Any = WARMUP) -> tuple[Any, ...]:
+def lrax_parts(model: Model, name: str, peak: Any = None) -> tuple[Any, ...]:
     """States, optimizer and scheduler."""
     optimizer, states = OPTIMIZERS[name], states_of(model)
     peak = optimizer.peak if peak is None else peak
-    scheduler = lrax.WarmupCosineSchedule(peak, warmup_steps=warmup, total_steps=TOTAL)
+    scheduler = lrax.WarmupCosineSchedule(peak, warmup_steps=WARMUP, total_steps=TOTAL)
     found = optimizer.lrax(lr=scheduler)
     found.register_trainable_weights(states)
     return states, found, scheduler

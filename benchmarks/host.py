@@ -76,8 +76,9 @@ def attached(scheduler, groups):
 def attached_torch(make, groups):
     weights = [torch.zeros(1, requires_grad=True) for _ in range(groups)]
     optimizer = torch.optim.SGD([{"params": [weight]} for weight in weights], lr=BASE)
+    scheduler = make(optimizer)
     optimizer.step()  # torch warns about a scheduler that is stepped first
-    return make(optimizer)
+    return scheduler
 
 
 def beside_torch(seed: int) -> Iterator[Measurement]:
@@ -106,8 +107,8 @@ def beside_torch(seed: int) -> Iterator[Measurement]:
             what = f"`{name}.step({'1.0' if metric else ''})`, {groups} group{'s' * (groups > 1)}"
 
             def measure(what=what, steps=steps, before=after_jitted, bound=bound) -> list[Row]:
-                row = interleaved(steps, seconds=0.2)
-                single = interleaved(steps, seconds=0.2, calls=1, before=before)
+                row = interleaved(steps, seconds=0.1)
+                single = interleaved(steps, seconds=0.1, calls=1, before=before)
                 return [
                     Row(what, f["lrax"], f["torch"], "torch", bound, way=way)
                     for way, f in (("in a row", row), ("after a jitted step", single))

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 
-Functions = Mapping[str, Callable[[], Any]]
 _compiled: list[float] = []
 
 
@@ -20,18 +19,18 @@ jax.monitoring.register_event_duration_secs_listener(_listen)
 
 
 def interleaved(
-    functions: Functions,
+    functions: Mapping[Any, Callable[[], Any]],
     *,
     seconds: float,
     turn: float = 2e-3,
     calls: int | None = None,
     block: bool = False,
-    before: Callable[[str], Any] = lambda name: None,
+    before: Callable[[Any], Any] = lambda name: None,
     warmups: int = 3,
     fewest: int = 5,
     compiles: bool = False,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, np.ndarray]:
+) -> dict[Any, np.ndarray]:
     """Seconds per call of each function in each round; the functions take turns in every round.
 
     Their order is another one in each round, since what ran before leaves caches and garbage behind.
@@ -53,11 +52,12 @@ def interleaved(
             once = time.perf_counter() - begin
         slowest = max(slowest, once)
     calls = calls or int(np.clip(turn / slowest, 1, 1000))
-    found: dict[str, list[float]] = {name: [] for name in functions}
+    found: dict[Any, list[float]] = {name: [] for name in functions}
     names, rng, end = list(functions), np.random.default_rng(0), time.perf_counter() + seconds
     while time.perf_counter() < end or len(found[names[0]]) < fewest:
-        for name in rng.permutation(names):
-            function, result = functions[name], None
+        for i in rng.permutation(len(names)):
+            name, result = names[i], None
+            function = functions[name]
             jax.block_until_ready(before(name))
             already, begin = len(_compiled), clock()
             for _ in range(calls):

@@ -40,7 +40,7 @@ def small_models(seed: int) -> Iterator[Measurement]:
 
 def many_states(seed: int) -> Iterator[Measurement]:
     for optimizer in OPTIMIZERS:
-        yield beside_by_hand(MANY_STATES, optimizer, bound=0.7, extra=0, seconds=3, calls=10)
+        yield beside_by_hand(MANY_STATES, optimizer, bound=0.7, extra=0, seconds=1.5, calls=10)
 
 
 def beside_by_hand(
@@ -49,7 +49,7 @@ def beside_by_hand(
     *,
     bound: float,
     extra: float,
-    seconds: float = 0.7,
+    seconds: float = 0.4,
     calls: int | None = None,
 ) -> Measurement:
     """Steps in a row, and steps whose losses are waited for one by one."""

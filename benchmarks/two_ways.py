@@ -36,11 +36,16 @@ OPTIMIZERS = {
 }
 
 
-def optax_parts(model: Model, name: str, peak: Any = None) -> tuple[Callable[..., Any], list[Any]]:
+def optax_schedule(peak: float) -> optax.Schedule:
+    return optax.warmup_cosine_decay_schedule(0.0, peak, WARMUP, TOTAL)
+
+
+def optax_parts(
+    model: Model, name: str, schedule: Any = None
+) -> tuple[Callable[..., Any], list[Any]]:
     """The step, not yet compiled, and what it carries along: weights and state."""
     optimizer = OPTIMIZERS[name]
-    peak = optimizer.peak if peak is None else peak
-    tx = optimizer.optax(optax.warmup_cosine_decay_schedule(0.0, peak, WARMUP, TOTAL))
+    tx = optimizer.optax(schedule or optax_schedule(optimizer.peak))
 
     def step(weights, state, x, y):
         loss, grads = jax.value_and_grad(model.loss)(weights, x, y)

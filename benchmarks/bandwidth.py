@@ -115,7 +115,7 @@ def large_weights(seed: int, millions: int | None = None) -> Iterator[Measuremen
     functions["copy"] = copying(count)
 
     def measure() -> list[Row]:
-        found = interleaved(functions, seconds=8, calls=3)
+        found = interleaved(functions, seconds=5, calls=3)
         limit = found.pop("copy") * ACCESSES / 8
         bandwidth = f"limit, {ACCESSES * count / median(limit) / 1e9:.0f} GB/s"
         what = f"AdamW, {count / 1e6:.0f} M weights"

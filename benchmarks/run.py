@@ -33,7 +33,7 @@ SECTIONS = {
     "large": bandwidth.large_weights,
     "first": first.first_steps,
 }
-REPEATING = 7 * 60
+REPEATING = 6 * 60
 """Seconds after which nothing is measured again."""
 
 

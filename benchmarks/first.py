@@ -65,7 +65,7 @@ def imports(seed: int) -> Iterator[Measurement]:
 
     def measure() -> list[Row]:
         functions = {"lrax": importing("lrax"), "others": importing("brainstate, optax")}
-        found = interleaved(functions, seconds=6, fewest=3, calls=1, warmups=1, clock=of_children)
+        found = interleaved(functions, seconds=0, fewest=3, calls=1, warmups=0, clock=of_children)
         times = found["lrax"], found["others"]
         what, peer = "`import lrax`, processor time", "`import brainstate, optax`"
         return [Row(what, *times, peer, 1, extra=0.1)]

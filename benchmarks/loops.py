@@ -45,10 +45,7 @@ def in_one_loop(seed: int) -> Iterator[Measurement]:
             return transform.for_loop(lambda _: one(model.x, model.y), jnp.arange(STEPS))
 
         scan = jax.jit(lambda carried, model=model, step=step: scanned(model, step, carried, STEPS))
-        functions = {
-            "lrax": lrax.jit(loop),
-            "optax": functools.partial(scan, carried),
-        }
+        functions = {"lrax": lrax.jit(loop), "optax": functools.partial(scan, carried)}
         losses = [np.asarray(function())[:20] for function in functions.values()]
         np.testing.assert_allclose(*losses, rtol=1e-5)
 
@@ -77,9 +74,8 @@ def sweeps(seed: int, steps: int = 10) -> Iterator[Measurement]:
         program = jax.jit(function).lower(peaks).compile()
         return program, number(held(program) / peaks.size)
 
-    some = jnp.geomspace(1e-4, 1e-2, SWEPT[0])
-    single, of_single = compiled(train, some[0])
-    each = [*some]
+    each = [*jnp.geomspace(1e-4, 1e-2, SWEPT[0])]
+    single, of_single = compiled(train, each[0])
     for count in SWEPT:
         peaks = jnp.geomspace(1e-4, 1e-2, count)
         ours, of_ours = compiled(transform.vmap(train), peaks)
@@ -87,8 +83,8 @@ def sweeps(seed: int, steps: int = 10) -> Iterator[Measurement]:
         # Of so many some meet a gradient near 0, whose sign is all that Adam's first steps see.
         np.testing.assert_allclose(ours(peaks), hand(peaks), rtol=1e-2)
         functions = {
-            "lrax": lambda ours=ours, peaks=peaks: ours(peaks),
-            "by hand": lambda hand=hand, peaks=peaks: hand(peaks),
+            "lrax": functools.partial(ours, peaks),
+            "by hand": functools.partial(hand, peaks),
             "one by one": lambda: [single(peak) for peak in each],
         }
 

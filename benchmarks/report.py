@@ -18,8 +18,8 @@ TITLE = """# What lrax costs
 
 Written by `python benchmarks/run.py`, one section for each machine. Functions take turns, and a ratio
 is the median of those of the single rounds: what slows the machine down slows both. In brackets are
-the quartiles. What is outside its bound is measured three times, and all rounds count. What is
-measured in several ways has one row, that of the worst way.
+the quartiles. What is outside its bound is measured three times, if less than five minutes have passed,
+and all rounds count. What is measured in several ways has one row, that of the worst way.
 
 """
 HEAD = "| what | worst way | lrax | peer | | ratio | bound | met | times |\n|---|---|---|---|---|---|---|---|---|"

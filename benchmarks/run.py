@@ -20,7 +20,6 @@ from models import KNOWN
 from report import HEAD, RESULTS, load, machine, measured, versions, write
 
 SECTIONS = {
-    "imports": first.imports,
     "host": host.beside_torch,
     "python": host.beside_python,
     "steps": train_steps.small_models,
@@ -32,8 +31,9 @@ SECTIONS = {
     "sweeps": loops.sweeps,
     "large": bandwidth.large_weights,
     "first": first.first_steps,
+    "imports": first.imports,
 }
-REPEATING = 6 * 60
+REPEATING = 5 * 60
 """Seconds after which nothing is measured again."""
 
 

@@ -22,7 +22,7 @@ def interleaved(
     functions: Mapping[Any, Callable[[], Any]],
     *,
     seconds: float,
-    turn: float = 2e-3,
+    turn: float = 5e-4,
     calls: int | None = None,
     block: bool = False,
     before: Callable[[Any], Any] = lambda name: None,
@@ -36,22 +36,20 @@ def interleaved(
     Their order is another one in each round, since what ran before leaves caches and garbage behind.
     There are at least `fewest` rounds, and as many as fit into `seconds`.
 
-    `calls` is how often each function runs in its turn; None: so that the slowest takes some `turn`
-    seconds. With `block` a turn ends when the last result is there. `before` gets the name of the
+    `calls` is how often each function runs in its turn; None: so that it takes some `turn` seconds, as
+    one of longer turns is interrupted more often. With `block` a turn ends when the last result is there. `before` gets the name of the
     function whose turn comes, and is not timed. Unless it `compiles`, nothing may be compiled in a turn.
     """
-    slowest = 0.0
     wait = jax.block_until_ready if block else (lambda result: result)
+    repeats = dict.fromkeys(functions, calls or 1)
     for name, function in functions.items():
         # The first call compiles, and the second may still meet values of other kinds.
-        once = 0.0
         for _ in range(warmups):
             jax.block_until_ready(before(name))
             begin = time.perf_counter()
             wait(function())
             once = time.perf_counter() - begin
-        slowest = max(slowest, once)
-    calls = calls or int(np.clip(turn / slowest, 1, 1000))
+            repeats[name] = calls or int(np.clip(turn / once, 1, 10_000))
     found: dict[Any, list[float]] = {name: [] for name in functions}
     names, rng, end = list(functions), np.random.default_rng(0), time.perf_counter() + seconds
     while time.perf_counter() < end or len(found[names[0]]) < fewest:
@@ -60,10 +58,10 @@ def interleaved(
             function = functions[name]
             jax.block_until_ready(before(name))
             already, begin = len(_compiled), clock()
-            for _ in range(calls):
+            for _ in range(repeats[name]):
                 result = function()
             wait(result)
-            found[name].append((clock() - begin) / calls)
+            found[name].append((clock() - begin) / repeats[name])
             assert compiles or len(_compiled) == already, f"{name} compiled while it was timed"
     return {name: np.array(values) for name, values in found.items()}
 

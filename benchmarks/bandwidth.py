@@ -13,7 +13,7 @@ import brainstate
 import jax
 import jax.numpy as jnp
 import optax
-from report import HEAD, Row, limit, machine, versions
+from report import HEAD, Measurement, Row, machine, measured, versions
 from timing import interleaved, median
 
 import lrax
@@ -54,7 +54,7 @@ def with_lrax(sizes, grads):
 
     def run():
         step(grads)
-        return [state.value for state in states.values()]
+        jax.block_until_ready([state.value for state in states.values()])
 
     return run
 
@@ -72,7 +72,7 @@ def with_optax(sizes, grads):
 
     def run():
         carried[:] = step(*carried, grads)
-        return carried[0]
+        jax.block_until_ready(carried[0])
 
     return run
 
@@ -99,41 +99,40 @@ def copying(number):
 
     def run():
         carried[0] = scale(carried[0])
-        return carried[0]
+        carried[0].block_until_ready()
 
     return run
 
 
-def rows(rounds: int, millions: int | None = None) -> Iterator[Row]:
+def large_weights(seed: int, millions: int | None = None) -> Iterator[Measurement]:
     millions = millions or (300 if on_accelerator() else 50)
     sizes = shapes(millions)
-    number = len(sizes) * LAYER[0] * LAYER[1]
-    copied = interleaved({"copy": copying(number)}, rounds=rounds, calls=3, block=True)["copy"]
-    bandwidth = 8 * number / median(copied)
-    fastest = limit(ACCESSES * number / bandwidth)
+    count = len(sizes) * LAYER[0] * LAYER[1]
     grads = arrays(sizes, 0.1)
-    found = {}
-    # One after the other, each with the memory for itself; the two that are compared take turns.
     functions = {"lrax": with_lrax(sizes, grads), "optax": with_optax(sizes, grads)}
-    found |= interleaved(functions, rounds=rounds, calls=3, block=True)
-    functions.clear()
     if torch is not None and (torch.cuda.is_available() or not on_accelerator()):
-        found |= interleaved({"torch": with_torch(sizes)}, rounds=rounds, calls=3)
-    what = f"AdamW, {number / 1e6:.0f} M weights"
-    yield Row(f"{what}: `lrax.jit`", found["lrax"], found["optax"], "optax, donated", 1.15)
-    if "torch" in found:
-        yield Row(f"{what}: `lrax.jit`", found["lrax"], found["torch"], "torch, fused")
-    for name in found:
-        share = f" ({median(fastest) / median(found[name]):.0%} of it)"
-        peer = f"limit, {bandwidth / 1e9:.0f} GB/s"
-        yield Row(f"{what}: {name}, beside the bandwidth", found[name], fastest, peer, note=share)
+        functions["torch"] = with_torch(sizes)
+    functions["copy"] = copying(count)
+
+    def measure() -> list[Row]:
+        found = interleaved(functions, seconds=5, calls=3)
+        limit = found.pop("copy") * ACCESSES / 8
+        bandwidth = f"limit, {ACCESSES * count / median(limit) / 1e9:.0f} GB/s"
+        what = f"AdamW, {count / 1e6:.0f} M weights"
+        rows = [Row(f"{what}: `lrax.jit`", found["lrax"], found["optax"], "optax, donated", 1.05)]
+        if "torch" in found:
+            beside = f"{what}: `lrax.jit`, beside torch"
+            rows.append(Row(beside, found["lrax"], found["torch"], "torch, fused", 1.15))
+        for name, times in found.items():
+            rows.append(Row(f"{what}: {name}, beside the bandwidth", times, limit, bandwidth))
+        return rows
+
+    yield measure
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--millions", type=int, default=None, help="300 on an accelerator, else 50")
-    parser.add_argument("--rounds", type=int, default=15)
-    options = parser.parse_args()
     print(f"{machine()}; {versions()}\n\n{HEAD}")
-    for row in rows(options.rounds, options.millions):
-        print(row, flush=True)
+    for measure in large_weights(0, parser.parse_args().millions):
+        print(*measured(measure), sep="\n")

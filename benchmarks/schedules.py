@@ -1,6 +1,6 @@
 """What a schedule costs inside jit, beside optax: per evaluation, vectorised, and to compile.
 
-    python benchmarks/schedules.py [--rounds 41]
+    python benchmarks/schedules.py
 
 Everything is measured in turns. A bound that is missed makes the exit status 1.
 """
@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from report import HEAD, Row, limit
-from timing import interleaved, low
+from report import HEAD, Row, number
+from timing import interleaved
 
 import lrax
 
@@ -119,47 +119,43 @@ def evaluating(make, epochs):
     return lambda: program(epochs)
 
 
-def rows(rounds):
+def rows():
     for name, (ours, peer) in PAIRS.items():
         step = jnp.int32(T // 3)
-        found = interleaved(
-            {"lrax": evaluating(ours, step), "optax": evaluating(peer, step)},
-            rounds=rounds * 5,
-            block=True,
-        )
+        functions = {"lrax": evaluating(ours, step), "optax": evaluating(peer, step)}
+        found = interleaved(functions, seconds=0.5, block=True)
         yield Row(f"one evaluation in jit, {name}", found["lrax"], found["optax"], "optax", 1.2)
     for name, (ours, peer) in PAIRS.items():
-        yield compiled(f"compile, {name}", ours, peer, "optax", 1.2, rounds)
+        yield compiled(f"compile, {name}", ours, peer, "optax", 1.2)
     epochs = jnp.arange(EPOCHS, dtype=jnp.int32) % (T + T // 10)
     for name, (ours, peer) in PAIRS.items():
         try:
             functions = {"lrax": evaluating(ours, epochs), "optax": evaluating(peer, epochs)}
-            found = interleaved(functions, rounds=max(rounds // 6, 3), calls=1, block=True)
+            found = interleaved(functions, seconds=2, calls=1, block=True)
         except TypeError:  # optax.cosine_onecycle_schedule takes no arrays
             continue
         yield Row(f"1e7 epochs at once, {name}", found["lrax"], found["optax"], "optax", 3)
     for name, make in GROWING.items():
         many, one = functools.partial(make, 1000), functools.partial(make, 1)
-        yield compiled(f"compile 1000 {name}", many, one, "1 of them", 3, rounds)
+        yield compiled(f"compile 1000 {name}", many, one, "1 of them", 3)
     for label, pieces in (("lines", joined), ("pieces of three kinds", mixed)):
         for n in (2, 10, 100):
-            few = max(rounds * 2 // (n + 2), 3)
-            yield compiled(f"compile {n} joined {label}", *pieces(n), "optax", 1, few)
+            yield compiled(f"compile {n} joined {label}", *pieces(n), "optax", 1)
 
 
-def compiled(what, ours, peer, peer_name, bound, rounds):
+def compiled(what, ours, peer, peer_name, bound):
     """Compile times by their tenth percentiles: they are long, and a busy machine only ever adds to them."""
     functions = {"ours": compiling(ours), "peer": compiling(peer)}
-    found = interleaved(functions, rounds=rounds, calls=1)
-    return Row(what, limit(low(found["ours"])), limit(low(found["peer"])), peer_name, bound)
+    found = interleaved(functions, seconds=5, calls=1, compiles=True)
+    low = {name: number(np.percentile(times, 10)) for name, times in found.items()}
+    return Row(what, low["ours"], low["peer"], peer_name, bound)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=41)
+    argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
     met = True
     print(HEAD)
-    for row in rows(parser.parse_args().rounds):
+    for row in rows():
         print(row, flush=True)
         met &= row.met
     sys.exit(not met)

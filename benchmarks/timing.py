@@ -7,61 +7,72 @@ from typing import Any
 import jax
 import numpy as np
 
+_compiled: list[float] = []
+
+
+def _listen(event: str, seconds: float, **_: Any) -> None:
+    if event == "/jax/core/compile/backend_compile_duration":
+        _compiled.append(seconds)
+
+
+jax.monitoring.register_event_duration_secs_listener(_listen)
+
 
 def interleaved(
-    functions: Mapping[str, Callable[[], Any]],
+    functions: Mapping[Any, Callable[[], Any]],
     *,
-    rounds: int = 31,
+    seconds: float,
+    turn: float = 5e-4,
     calls: int | None = None,
     block: bool = False,
-    before: Mapping[str, Callable[[], Any]] | None = None,
-) -> dict[str, np.ndarray]:
+    before: Callable[[Any], Any] = lambda name: None,
+    warmups: int = 3,
+    fewest: int = 5,
+    compiles: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[Any, np.ndarray]:
     """Seconds per call of each function in each round; the functions take turns in every round.
 
     Their order is another one in each round, since what ran before leaves caches and garbage behind.
+    There are at least `fewest` rounds, and as many as fit into `seconds`.
 
-    `calls` is how often each function runs in its turn; None: so that the slowest takes some two
-    milliseconds. With `block` a turn ends when the last result is there. What is in `before` runs
-    before a turn and is not timed.
+    `calls` is how often each function runs in its turn; None: so that it takes some `turn` seconds, as
+    one of longer turns is interrupted more often. With `block` a turn ends when the last result is there. `before` gets the name of the
+    function whose turn comes, and is not timed. Unless it `compiles`, nothing may be compiled in a turn.
     """
-    before, slowest = before or {}, 0.0
     wait = jax.block_until_ready if block else (lambda result: result)
-    for function in functions.values():
+    repeats = dict.fromkeys(functions, calls or 1)
+    for name, function in functions.items():
         # The first call compiles, and the second may still meet values of other kinds.
-        for _ in range(3):
+        for _ in range(warmups):
+            jax.block_until_ready(before(name))
             begin = time.perf_counter()
             wait(function())
             once = time.perf_counter() - begin
-        slowest = max(slowest, once)
-    calls = calls or int(np.clip(2e-3 / slowest, 1, 1000))
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    names, rng = list(functions), np.random.default_rng(0)
-    for _ in range(rounds):
-        for name in rng.permutation(names):
-            function, result = functions[name], None
-            if name in before:
-                jax.block_until_ready(before[name]())
-            begin = time.perf_counter()
-            for _ in range(calls):
+            repeats[name] = calls or int(np.clip(turn / once, 1, 10_000))
+    found: dict[Any, list[float]] = {name: [] for name in functions}
+    names, rng, end = list(functions), np.random.default_rng(0), time.perf_counter() + seconds
+    while time.perf_counter() < end or len(found[names[0]]) < fewest:
+        for i in rng.permutation(len(names)):
+            name, result = names[i], None
+            function = functions[name]
+            jax.block_until_ready(before(name))
+            already, begin = len(_compiled), clock()
+            for _ in range(repeats[name]):
                 result = function()
-            if block:
-                jax.block_until_ready(result)
-            seconds[name].append((time.perf_counter() - begin) / calls)
-    return {name: np.array(values) for name, values in seconds.items()}
+            wait(result)
+            found[name].append((clock() - begin) / repeats[name])
+            assert compiles or len(_compiled) == already, f"{name} compiled while it was timed"
+    return {name: np.array(values) for name, values in found.items()}
 
 
-def median(seconds: np.ndarray) -> float:
-    return float(np.median(seconds))
-
-
-def low(seconds: np.ndarray) -> float:
-    """The tenth percentile: what it costs when nothing else runs."""
-    return float(np.percentile(seconds, 10))
+def median(values: np.ndarray) -> float:
+    return float(np.median(values))
 
 
 def shown(seconds: float) -> str:
     """A duration with three digits and the unit that suits it."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
+        if abs(seconds) >= size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds * 1e9:.3g} ns"

@@ -1,0 +1,73 @@
+"""What it costs to begin: the first step of a training, and the import."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import jax
+from models import MANY_STATES, mlp
+from report import Measurement, Row
+from timing import interleaved
+from two_ways import OPTIMIZERS, PEER, Step, by_hand, lrax_parts, with_states
+
+
+def first_steps(seed: int) -> Iterator[Measurement]:
+    """Tracing, compiling and running one step, with nothing in jax's caches, in processor time."""
+    for model, optimizer, bound, rounds in (
+        *((mlp("MLP, 20 layers", 20, 64), optimizer, 1.1, 5) for optimizer in OPTIMIZERS),
+        (MANY_STATES, "AdamW", 1.2, 2),
+    ):
+        makers = {
+            "lrax": lambda model=model, name=optimizer: with_states(model, lrax_parts(model, name)),
+            "by hand": lambda model=model, name=optimizer: by_hand(model, name),
+        }
+        fresh: dict[str, Step] = {}
+
+        def forget(name, makers=makers, fresh=fresh):
+            jax.clear_caches()
+            fresh[name] = makers[name]()
+
+        def measure(
+            what=f"first step of {model}, {optimizer}, processor time",
+            bound=bound,
+            rounds=rounds,
+            forget=forget,
+            fresh=fresh,
+        ) -> list[Row]:
+            functions = {name: lambda name=name: fresh[name]() for name in ("lrax", "by hand")}
+            found = interleaved(
+                functions,
+                seconds=0,
+                fewest=rounds,
+                calls=1,
+                warmups=0,
+                before=forget,
+                block=True,
+                compiles=True,
+                clock=time.process_time,
+            )
+            return [Row(what, found["lrax"], found["by hand"], PEER, bound)]
+
+        yield measure
+
+
+def imports(seed: int) -> Iterator[Measurement]:
+    """In new processes, in processor time."""
+
+    def importing(names):
+        return lambda: subprocess.run([sys.executable, "-c", f"import {names}"], check=True)
+
+    def of_children() -> float:
+        times = os.times()
+        return times.children_user + times.children_system
+
+    def measure() -> list[Row]:
+        functions = {"lrax": importing("lrax"), "others": importing("brainstate, optax")}
+        found = interleaved(functions, seconds=0, fewest=3, calls=1, warmups=0, clock=of_children)
+        times = found["lrax"], found["others"]
+        what, peer = "`import lrax`, processor time", "`import brainstate, optax`"
+        return [Row(what, *times, peer, 1, extra=0.1)]
+
+    yield measure

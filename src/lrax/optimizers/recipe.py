@@ -43,6 +43,11 @@ class Recipe:
     """Whether the transformation is the user's."""
 
     @property
+    def by_number(self) -> bool:
+        """Whether each number of a weight is updated by its own gradient alone: ours are so."""
+        return self.ours and not self.foreign
+
+    @property
     def foreign_values(self) -> dict[str, Any]:
         """The arguments of a factory, beside those that every optimizer has."""
         if self.ours:

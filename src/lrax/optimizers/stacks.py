@@ -16,11 +16,8 @@ from .._transfers import fetched, meant
 from .._types import Leaf
 from .weights import accurate
 
-LARGEST = 16_384
-"""The numbers of a leaf for which starting a kernel still matters."""
-
-FEWEST = 4
-"""The leaves of one shape that are worth it."""
+LARGEST = 4096
+"""The numbers of a leaf for which starting a kernel still matters: with 16 384 joining the rows costs more."""
 
 TOGETHER, ROWS = 32, 8
 """So many leaves are one array, more are several of so many rows.
@@ -71,15 +68,16 @@ class Stacks(tuple[Stack, ...]):
         return found
 
 
-def stacks_of(leaves: Mapping[str, Leaf]) -> Stacks:
-    """Which of these weights are rows: small ones on one device of this process."""
+def stacks_of(leaves: Mapping[str, Leaf], fewest: int) -> Stacks:
+    """Which of these weights are rows: small ones on one device of this process, at least so many of a shape."""
     alike: dict[Any, list[str]] = {}
     for path, leaf in leaves.items():
         if np.size(leaf) <= LARGEST and _is_here(leaf):
             where = leaf.sharding if isinstance(leaf, jax.Array) else None
             kind = np.shape(leaf), accurate(jnp.result_type(leaf)), where
             alike.setdefault(kind, []).append(path)
-    return Stacks(stack for (shape, *_), paths in alike.items() for stack in _cut(paths, shape))
+    many = ((paths, shape) for (shape, *_), paths in alike.items() if len(paths) >= fewest)
+    return Stacks(stack for paths, shape in many for stack in _cut(paths, shape))
 
 
 def numbers_of(every: Iterable[Stacks]) -> tuple[Leaf, ...]:
@@ -95,8 +93,6 @@ def _is_here(leaf: Leaf) -> bool:
 
 
 def _cut(paths: Sequence[str], shape: tuple[int, ...]) -> Iterator[Stack]:
-    if len(paths) < FEWEST:
-        return
     rows = len(paths) if len(paths) <= TOGETHER else ROWS
     for i in range(0, len(paths) - rows + 1, rows):
         yield Stack(tuple(paths[i : i + rows]), shape)

@@ -135,7 +135,7 @@ class Training(Node):
 
     def install(self, update: Update, own: Own) -> None:
         """From now on update so, from there; our numbers go where the weights live."""
-        stacks = [self._stacks(part) for part in update.parts]
+        stacks = [self._stacks(update, part) for part in update.parts]
         layouts = tuple(map(layout_of, own.states, stacks))
         self.update = dataclasses.replace(update, layouts=layouts)
         put = self.put() or (lambda number: number)
@@ -155,12 +155,13 @@ class Training(Node):
         states = [layout.joined(state) for layout, state in zip(layouts, own.states, strict=True)]
         return pack(own.counters, states, layouts, self._marked(own.beside), numbers)
 
-    def _stacks(self, part: Part) -> Stacks:
+    def _stacks(self, update: Update, part: Part) -> Stacks:
         """Which leaves of a part are updated together."""
-        if not self.update.recipe.by_number:
+        fewest = update.recipe.fewest_alike(update.groups[part.group].values)
+        if fewest is None:
             return Stacks()
         leaves = leaves_of(self.weights)
-        return stacks_of({path: leaves[path] for path in part.leaves})
+        return stacks_of({path: leaves[path] for path in part.leaves}, fewest)
 
     def mark(self, number: int | None) -> None:
         """From now on a step has the scheduler of this number stepped."""

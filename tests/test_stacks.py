@@ -22,7 +22,7 @@ SHAPES = {
     **{f"b{i}": (2,) for i in range(6)},  # one array
     **{f"s{i}": () for i in range(4)},
     **{f"few{i}": (4,) for i in range(3)},
-    **{f"large{i}": (65, 64) for i in range(4)},
+    **{f"large{i}": (33, 32) for i in range(4)},
 }
 FIRST = {name: RNG.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
 MAKERS = {
@@ -102,7 +102,7 @@ def test_the_numbers_are_those_of_optax(kind, jit):
     per_weight = {"SGD": 1, "Adam": 3, "AdamW": 2}[kind]
     assert shapes.count((8, 3, 2)) == 8 * per_weight
     assert shapes.count((3, 2)) == 5 * per_weight
-    assert shapes.count((65, 64)) == 4 * per_weight
+    assert shapes.count((33, 32)) == 4 * per_weight
     # With one moment for each weight few are not worth it.
     assert shapes.count((6, 2)) == (0 if kind == "SGD" else per_weight)
 
@@ -123,9 +123,9 @@ def test_the_numbers_are_those_without_and_a_file_serves_both(kind, more, unstac
     apart = made(kind, **more)
     train(*apart)
     assert len(moments(together[1])) < len(moments(apart[1])) / 2
-    assert_trees_close(values(together[0]), values(apart[0]))
+    assert_trees_close(values(together[0]), values(apart[0]), rtol=1e-5)
     saved, other = together[1].state_dict(), apart[1].state_dict()
-    assert_trees_close(saved, other)
+    assert_trees_close(saved, other, floor=1e-6)  # XLA fuses multiply and add where it likes
     assert {np.shape(leaf) for leaf in saved["opt_state"]["weights"]["w07"].values()} == {
         (),
         (3, 2),
@@ -137,7 +137,7 @@ def test_the_numbers_are_those_without_and_a_file_serves_both(kind, more, unstac
             state.value = jnp.array(before[name])
         optimizer.load_state_dict(jax.tree.map(np.array, file))
         train(states, optimizer)
-    assert_trees_close(values(together[0]), values(apart[0]))
+    assert_trees_close(values(together[0]), values(apart[0]), rtol=1e-5)
 
 
 @kinds

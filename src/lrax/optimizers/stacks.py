@@ -16,8 +16,8 @@ from .._transfers import fetched, meant
 from .._types import Leaf
 from .weights import accurate
 
-LARGEST = 4096
-"""The numbers of a leaf for which starting a kernel still matters: with 16 384 joining the rows costs more."""
+LARGEST = 1024
+"""The numbers of a leaf for which starting a kernel still matters: with 4096 joining the rows costs more."""
 
 TOGETHER, ROWS = 32, 8
 """So many leaves are one array, more are several of so many rows.

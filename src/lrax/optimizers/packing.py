@@ -5,7 +5,7 @@ the keys of a nested dict whenever it flattens it. A small step feels all of tha
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,15 +15,27 @@ import numpy as np
 from .._checks import is_traced
 from .._transfers import fetched, meant
 from .._types import Leaf, PyTree
+from .stacks import Stacks
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """How one optax state is taken apart and put together again."""
 
+    stacks: Stacks
     structure: Any
+    """That of the state in which the stacks are arrays."""
+
     counted: tuple[bool, ...]
     """For each leaf whether it is a whole number."""
+
+    def joined(self, state: PyTree) -> PyTree:
+        """The state with stacks, from one with a leaf for each weight."""
+        return _in_dicts(self.stacks.joined, state)
+
+    def split(self, state: PyTree) -> PyTree:
+        """The state with a leaf for each weight, from one with stacks."""
+        return _in_dicts(self.stacks.split, state)
 
     def apart(self, state: PyTree) -> tuple[list[Leaf], tuple[Leaf, ...]]:
         """Its whole numbers, and the other leaves."""
@@ -51,10 +63,21 @@ class Packed(NamedTuple):
     beside: dict[str, Any] = {}  # noqa: RUF012 (nobody changes it)
     """What the optimizer keeps beside the states."""
 
+    numbers: tuple[Leaf, ...] = ()
+    """Those of the rows of stacks, for a program to be told."""
 
-def layout_of(state: PyTree) -> Layout:
-    leaves, structure = jax.tree.flatten(state)
+
+def _in_dicts(change: Callable[[Any], PyTree], state: PyTree) -> PyTree:
+    """A state with something else in place of its dicts, which are by the paths of weights."""
+    is_dict = lambda node: isinstance(node, dict)  # noqa: E731
+    return jax.tree.map(lambda n: change(n) if is_dict(n) else n, state, is_leaf=is_dict)
+
+
+def layout_of(state: PyTree, stacks: Stacks) -> Layout:
+    """How a state with a leaf for each weight is packed."""
+    leaves, structure = jax.tree.flatten(_in_dicts(stacks.joined, state))
     return Layout(
+        stacks,
         structure,
         tuple(np.shape(leaf) == () and jnp.result_type(leaf) == np.int32 for leaf in leaves),
     )
@@ -65,6 +88,7 @@ def pack(
     states: Sequence[PyTree],
     layouts: Sequence[Layout],
     beside: dict[str, Any],
+    rows: tuple[Leaf, ...] = (),
 ) -> Packed:
     """The counters of an optimizer, its optax states, and what is beside them, as its State holds them."""
     counts, moments = [*counters], []
@@ -77,7 +101,7 @@ def pack(
         numbers = jnp.concatenate([jnp.asarray(count, np.int32).reshape(1) for count in counts])
     else:
         numbers = np.stack([*map(fetched, counts)], dtype=np.int32)
-    return Packed(numbers, tuple(moments), beside)
+    return Packed(numbers, tuple(moments), beside, rows)
 
 
 def unpack(packed: Packed, layouts: Sequence[Layout]) -> tuple[list[Leaf], list[PyTree]]:

@@ -42,6 +42,15 @@ class Recipe:
     foreign: bool = False
     """Whether the transformation is the user's."""
 
+    def fewest_alike(self, values: Mapping[str, Any]) -> int | None:
+        """From how many small weights of one shape on they are updated together, with such arguments; None: never.
+
+        Ours update each number by its own gradient alone. What is saved is a kernel for each moment.
+        """
+        if not self.ours or self.foreign or is_zero(values.get("momentum")):
+            return None
+        return 64 if "momentum" in values else 4
+
     @property
     def foreign_values(self) -> dict[str, Any]:
         """The arguments of a factory, beside those that every optimizer has."""

@@ -17,8 +17,9 @@ from ..states.placement import given, place
 from .arrangement import default, leaves_of
 from .by_weight import Own
 from .groups import Group
-from .packing import layout_of, pack, unpack
+from .packing import Packed, layout_of, pack, unpack
 from .recipe import Recipe
+from .stacks import Stacks, numbers_of, stacks_of
 from .transformations import (
     check_weights,
     fits,
@@ -70,6 +71,8 @@ class Training(Node):
         """What has been learned."""
         with meant():
             counters, states = unpack(self.state.value, self.update.layouts)
+        pairs = zip(self.update.layouts, states, strict=True)
+        states = [layout.split(state) for layout, state in pairs]
         return Own(counters, states, dict(self.state.value.beside), self.update.parts)
 
     # --- Groups ---------------------------------------------------------------------------------
@@ -132,18 +135,33 @@ class Training(Node):
 
     def install(self, update: Update, own: Own) -> None:
         """From now on update so, from there; our numbers go where the weights live."""
-        self.update = dataclasses.replace(update, layouts=tuple(map(layout_of, own.states)))
+        stacks = [self._stacks(update, part) for part in update.parts]
+        layouts = tuple(map(layout_of, own.states, stacks))
+        self.update = dataclasses.replace(update, layouts=layouts)
         put = self.put() or (lambda number: number)
-        packed = pack(own.counters, own.states, self.update.layouts, self._marked(own.beside))
-        self.state.value = jax.tree.map(put, packed)
+        self.state.value = jax.tree.map(put, self._packed(own, numbers_of(stacks)))
 
     def load(self, own: Own) -> None:
         """Go on from what was learned there."""
         if own.parts != self.update.parts:
             self.install(dataclasses.replace(self.update, parts=own.parts), own)
             return
-        opt = pack(own.counters, own.states, self.update.layouts, self._marked(own.beside))
+        opt = self._packed(own, self.state.value.numbers)
         self.state.value = jax.tree.map(place, opt, self.state.value)
+
+    def _packed(self, own: Own, numbers: tuple[Leaf, ...]) -> Packed:
+        """What was learned, as the State holds it."""
+        layouts = self.update.layouts
+        states = [layout.joined(state) for layout, state in zip(layouts, own.states, strict=True)]
+        return pack(own.counters, states, layouts, self._marked(own.beside), numbers)
+
+    def _stacks(self, update: Update, part: Part) -> Stacks:
+        """Which leaves of a part are updated together."""
+        fewest = update.recipe.fewest_alike(update.groups[part.group].values)
+        if fewest is None:
+            return Stacks()
+        leaves = leaves_of(self.weights)
+        return stacks_of({path: leaves[path] for path in part.leaves}, fewest)
 
     def mark(self, number: int | None) -> None:
         """From now on a step has the scheduler of this number stepped."""

@@ -214,10 +214,11 @@ class Update:
         gradients = self._clipped(gradients, columns)
         new: dict[str, Leaf] = {}
         for i, part in enumerate(self.parts):
+            stacks, more = self.layouts[i].stacks, extras
             own, weights = (
-                {path: tree[path] for path in part.leaves} for tree in (gradients, found)
+                stacks.joined(widened({path: tree[path] for path in part.leaves}))
+                for tree in (gradients, found)
             )
-            weights, more = widened(weights), extras
             if isinstance(extras.get("grad"), dict):
                 more = {**extras, "grad": {path: extras["grad"][path] for path in part.leaves}}
             transform = self.transform(part.group, columns)
@@ -225,10 +226,10 @@ class Update:
             states[i] = _kept(state, states[i])
             if not self.descends:
                 updates = jax.tree.map(functools.partial(_descend, columns[part.group]), updates)
-            new.update(optax.apply_updates(weights, updates))  # pyright: ignore
+            new |= stacks.taken(optax.apply_updates(weights, updates), opt.numbers)  # pyright: ignore
         new = {path: w.astype(jnp.result_type(found[path])) for path, w in new.items()}
         counters[0] = jnp.minimum(counters[0], LAST_EPOCH - 1) + 1
-        return new, pack(counters, states, self.layouts, beside)
+        return new, pack(counters, states, self.layouts, beside, opt.numbers)
 
     def _clipped(self, gradients: dict[str, Leaf], columns: Rates) -> dict[str, Leaf]:
         if self.clip_norm is not None:
@@ -267,12 +268,14 @@ class Update:
             }
         skipped = jnp.where(finite, skipped, jnp.minimum(skipped, LAST_EPOCH - 1) + 1)
         counters = [count, jnp.where(made, 0, micro), skipped]
-        ready = pack(counters, states, self.layouts, beside)
+        ready = pack(counters, states, self.layouts, beside, opt.numbers)
+        numbers = opt.numbers
         new, opt = jax.lax.cond(
             made,
             lambda: self._made(found, mean, ready, columns, extras),
             lambda: (found, ready),
         )
+        opt = opt._replace(numbers=numbers)  # not those that come out of the condition
         if self.counting.every > 1:
             means = {path: jnp.where(made, 0, m) for path, m in mean.items()}
             opt = opt._replace(beside={**opt.beside, "means": means})

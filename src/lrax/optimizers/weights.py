@@ -142,14 +142,14 @@ def put_beside(values: Iterable[PyTree]) -> Callable[[Leaf], Leaf] | None:
     return lambda v: v if getattr(v, "committed", False) else jax.device_put(v, sharding)
 
 
-def _accurate(dtype: Any) -> Any:
+def accurate(dtype: Any) -> Any:
     """float32 for half precision, in which an average of many numbers stands still; others as they are."""
     return np.dtype(np.float32) if dtype.itemsize < 4 else dtype
 
 
 def widened(weights: PyTree) -> PyTree:
     """Weights as their moments need them: of half precision as float32."""
-    return jax.tree.map(lambda w: jnp.asarray(w, _accurate(jnp.result_type(w))), weights)
+    return jax.tree.map(lambda w: jnp.asarray(w, accurate(jnp.result_type(w))), weights)
 
 
 def as_gradient(name: str, gradient: Leaf, weight: Leaf) -> Leaf:
@@ -165,7 +165,7 @@ def as_gradient(name: str, gradient: Leaf, weight: Leaf) -> Leaf:
         raise TypeError(
             f"The gradient of {name!r} must be real, as the weight is, got {jnp.result_type(gradient)}. Pass its .real."
         )
-    return jnp.asarray(gradient, _accurate(dtype))
+    return jnp.asarray(gradient, accurate(dtype))
 
 
 def as_registered(values: dict[str, PyTree], weights: dict[str, Weight]) -> PyTree:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from .._types import Function, Leaf, PyTree
 from ..states.internals import (
@@ -20,7 +19,7 @@ from ..states.internals import (
     writes_as_is,
 )
 from ..states.placement import given, is_key
-from .sharing import Leaves, Lender
+from .sharing import Kind, Leaves, Lender, kind
 
 
 class Stale(Exception):
@@ -37,7 +36,7 @@ class _Leaf(NamedTuple):
     place: int
     """Where the jaxpr takes it, among the leaves of all States."""
 
-    shape: tuple[int, ...]
+    kind: Kind
     becomes: int | None
     """The output of the jaxpr that takes its place; None if the State is not written, or becomes another tree."""
 
@@ -65,9 +64,9 @@ def _leaves(traced: Trace, donate: bool) -> list[list[_Leaf]]:
             place = next(places)
             passes = becomes is not None and outputs[becomes] is inputs[first + place]
             # What has another shape afterwards cannot lend its memory to it.
-            fits = becomes is not None and _kind(leaf) == _kind(outputs[becomes].aval)
+            fits = becomes is not None and kind(leaf) == kind(outputs[becomes].aval)
             lent = lendable and fits and not passes and not is_key(leaf)
-            found[-1].append(_Leaf(place, np.shape(leaf), becomes, passes, lent))
+            found[-1].append(_Leaf(place, kind(leaf), becomes, passes, lent))
     return found
 
 
@@ -97,11 +96,11 @@ class Program:
         self._lent = _pick(n for n, leaf in enumerate(leaves) if leaf.lent)
         self._kept = _pick(n for n, leaf in enumerate(leaves) if not leaf.lent)
         self._places = [leaf.place for leaf in (*self._lent(leaves), *self._kept(leaves))]
-        self._shapes = [_kind(leaf) for leaf in jax.tree.leaves([s.value for s in traced.states])]
-        shapes = {leaf.shape for leaf in leaves if leaf.lent}
+        self._shapes = [kind(leaf) for leaf in jax.tree.leaves([s.value for s in traced.states])]
+        kinds = {leaf.kind for leaf in leaves if leaf.lent}
         self._lending = [n for n, i in enumerate(order) if any(leaf.lent for leaf in leaves_of[i])]
         arguments = jax.tree.leaves((args, kwargs))
-        self._lender = Lender(self._bundle.states, shapes, arguments) if shapes else None
+        self._lender = Lender(self._bundle.states, kinds, arguments) if kinds else None
 
         # What comes out: leaves that are other ones afterwards. Those that pass stay where they are.
         passed = {leaf.becomes: n for n, leaf in enumerate(leaves) if leaf.passes}
@@ -178,14 +177,14 @@ class Program:
     def _flat(self, lent: Leaves, kept: Leaves, args: PyTree, kwargs: PyTree) -> PyTree:
         """The program itself, in which the leaves are in the order of the jaxpr again."""
         arguments, structure = jax.tree.flatten((args, kwargs))
-        kind = configuration(), structure, *map(jax.typeof, arguments)
-        if self._made_for not in (None, kind):
+        call = configuration(), structure, *map(jax.typeof, arguments)
+        if self._made_for not in (None, call):
             raise Stale
-        self._made_for = kind
+        self._made_for = call
         taken = zip(self._places, (*lent, *kept), strict=True)
         leaves = [leaf for _, leaf in sorted(taken, key=operator.itemgetter(0))]
         flat = all(isinstance(leaf, jax.Array) for leaf in leaves)
-        if not flat or [*map(_kind, leaves)] != self._shapes:
+        if not flat or [*map(kind, leaves)] != self._shapes:
             raise Stale
         outs = self._trace.run(arguments, leaves)
         return jax.tree.map(outs.__getitem__, self._trace.results), [outs[b] for b in self._changed]
@@ -216,7 +215,3 @@ def _pick(places: Iterable[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
     if len(places) > 1:
         return operator.itemgetter(*places)
     return lambda sequence: tuple(sequence[i] for i in places)
-
-
-def _kind(leaf: Leaf) -> tuple[tuple[int, ...], Any]:
-    return np.shape(leaf), jax.dtypes.result_type(leaf)

@@ -9,10 +9,13 @@ from typing import Any, ClassVar, TypeAlias
 
 import brainstate
 import jax
+import numpy as np
 
 from .._types import Leaf, PyTree
 
 Leaves: TypeAlias = tuple[Leaf, ...]
+Kind: TypeAlias = tuple[tuple[int, ...], Any]
+"""Shape and dtype."""
 
 _ALONE = max(map(sys.getrefcount, [object()])) + 1
 """The references to a leaf in a list and a tuple, and nowhere else, while they are counted."""
@@ -31,14 +34,17 @@ class Lender:
     def __init__(
         self,
         states: Sequence[brainstate.State],
-        shapes: set[tuple[int, ...]],
+        kinds: set[Kind],
         arguments: list[Leaf],
     ) -> None:
         self.last: Leaves = ()
         """What the States held after its last call."""
 
-        self._shapes = shapes
+        self._kinds = kinds
         self._arguments_alike = bool(self._alike(arguments))
+        self._known: list[weakref.ref[jax.Array]] = []
+        """The arguments of the last call, which have memory of their own."""
+
         self._states = {*map(id, states)}
         # They refer to the same leaves, if they had the last call.
         self._others: weakref.WeakSet[Lender] = weakref.WeakSet()
@@ -64,37 +70,47 @@ class Lender:
             for other in self._others:
                 other.last = ()
             held = max(map(sys.getrefcount, lent)) > _ALONE
-        if not (come or self._arguments_alike or held):
-            return lent
-
         strange = {*map(id, come)}
         del come
+        if not (strange or held) and (not self._arguments_alike or self._knows(arguments)):
+            return lent
+
         is_held = [count > _ALONE for count in map(sys.getrefcount, lent)]
-        near: list[Leaf] = []
-        if strange or self._arguments_alike:
-            near += *kept, *jax.tree.leaves(arguments)
+        given = self._alike(jax.tree.leaves(arguments))
+        near = [*kept, *given]
         if not strange.isdisjoint(map(id, lent)):
-            near += [leaf for leaf in jax.live_arrays() if leaf.aval.shape in self._shapes]
+            near += self._alike(jax.live_arrays())
+        self._known = [*map(weakref.ref, given)]
         return _exclusive(lent, is_held, near)
 
     def _alike(self, leaves: Iterable[Leaf]) -> list[Leaf]:
-        """Arrays that may have the memory of what is lent: they have its shape."""
+        """Arrays that may have the memory of what is lent: they are of its kind."""
         return [
-            leaf for leaf in leaves if isinstance(leaf, jax.Array) and leaf.shape in self._shapes
+            leaf for leaf in leaves if isinstance(leaf, jax.Array) and kind(leaf) in self._kinds
         ]
+
+    def _knows(self, arguments: PyTree) -> bool:
+        """Whether the arguments that may have such memory are those of the last call."""
+        given = self._alike(jax.tree.leaves(arguments))
+        known = [known() for known in self._known]
+        return len(given) == len(known) and all(map(operator.is_, given, known))
+
+
+def kind(leaf: Leaf) -> Kind:
+    return np.shape(leaf), jax.dtypes.result_type(leaf)
 
 
 def _exclusive(lent: Leaves, held: list[bool], near: list[Leaf]) -> Leaves:
     """`lent`, with copies of those that are `held`, or whose memory another one or one of `near` has."""
-    mine = {*map(id, lent)}
+    mine, kinds = {*map(id, lent)}, {*map(kind, near)}
     taken: set[Any] = set()
     for leaf in near:
         if id(leaf) not in mine:
             taken |= _buffers(leaf)
     own: list[Leaf] = []
     for leaf, is_held in zip(lent, held, strict=True):
-        buffers = _buffers(leaf)
-        if buffers and (is_held or buffers & taken):
+        buffers = _buffers(leaf) if kind(leaf) in kinds else set()
+        if isinstance(leaf, jax.Array) and (is_held or buffers & taken):
             leaf = _copy(leaf)
         own.append(leaf)
         taken |= buffers

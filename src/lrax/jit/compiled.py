@@ -92,6 +92,12 @@ def jit(
     @functools.wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
+            if programs.only is not None:
+                try:
+                    with turn.lock:
+                        return programs.only(args, kwargs, True)
+                except (Stale, TypeError):
+                    pass  # it is not made for this call, or for no call at all, which is told below
             return programs.run(args, kwargs)
         except (RuntimeError, ValueError) as error:
             if is_about_a_gone_array(error):
@@ -119,17 +125,11 @@ class _Programs:
         self.fn, self.numbers, self.names, self.donate = fn, numbers, names, donate
         self._known: dict[Hashable, _Table] = {}
         self._current: tuple[Hashable, _Table] = (None, {})
-        self._only: Program | None = None
-        """The one program there is, which finds out by itself whether it is that of a call."""
+        self.only: Function | None = None
+        """The call of the one program there is, which finds out by itself whether it is made for it."""
         self._nested = brainstate.transform.jit(fn, static_argnums=numbers, static_argnames=names)
 
     def run(self, args: PyTree, kwargs: PyTree) -> PyTree:
-        if self._only is not None:
-            try:
-                with turn.lock:
-                    return self._only(args, kwargs, directly=True)
-            except (Stale, TypeError):
-                pass  # it is not made for this call, or for no call at all, which is told below
         if tracing():
             return self._nested(*args, **kwargs)
         settings, table = self._current
@@ -141,16 +141,16 @@ class _Programs:
             known, arguments, trace = self._prepare(table, args, kwargs)
             for i, program in enumerate(known):
                 try:
-                    out = program(*arguments)
+                    out = program.call(*arguments)
                 except Stale:
                     continue
                 if i:
                     known.insert(0, known.pop(i))
                 return out
             program = trace()
-            out = program(*arguments)
+            out = program.call(*arguments)
             known.insert(0, program)
-            self._only = program if self._is_only(program) else None
+            self.only = program.call if self._is_only(program) else None
             return out
 
     def _is_only(self, program: Program) -> bool:
@@ -166,7 +166,7 @@ class _Programs:
             return trace().lower(*arguments)
 
     def clear(self) -> None:
-        self._known, self._current, self._only = {}, (None, {}), None
+        self._known, self._current, self.only = {}, (None, {}), None
 
     def _other_table(self) -> _Table | None:
         """The programs for what jax is set to now; None if it is not to compile."""

@@ -152,6 +152,10 @@ def writes_as_is(state: brainstate.State) -> bool:
     return type(state)._write_value in (brainstate.State._write_value, TypedState._write_value)
 
 
+VALUE, WRITTEN = "_value", "_been_writen"
+"""Where a State keeps what it holds, and whether it was written."""
+
+
 class _InUse:
     """What a State refers to while a call has its value."""
 
@@ -162,8 +166,8 @@ class _InUse:
         )
 
 
-_IN_USE = _InUse()
-_HAS_HOOKS = operator.itemgetter("_has_hooks")
+IN_USE = _InUse()
+HAS_HOOKS = operator.itemgetter("_has_hooks")
 
 
 class Bundle:
@@ -171,40 +175,31 @@ class Bundle:
 
     def __init__(self, states: Sequence[brainstate.State]) -> None:
         self.states = states
-        self._attributes: list[Any] = [vars(state) for state in states]
-        self._hooks = [getattr(state.hooks, "__dict__", {}) for state in states]
+        self.cells: list[dict[str, Any]] = [vars(state) for state in states]
+        """What each of them is made of, its value among it."""
+        self.hooks = [getattr(state.hooks, "__dict__", {}) for state in states]
+        self.first = states[0] if states else None
         # A random key is made when it is read for the first time after its seed was set.
         plain = brainstate.State.check_if_deleted
-        self._made = [i for i, s in enumerate(states) if type(s).check_if_deleted is not plain]
-
-    def direct(self) -> bool:
-        """:func:`direct` for all of them."""
-        return (
-            bool(self.states) and direct(self.states[0]) and not any(map(_HAS_HOOKS, self._hooks))
-        )
+        self.made = [i for i, s in enumerate(states) if type(s).check_if_deleted is not plain]
 
     def peek(self) -> list[Any]:
-        """Their values, where :meth:`direct` holds."""
-        values = [attributes["_value"] for attributes in self._attributes]
-        for i in self._made:
+        """Their values, where :func:`direct` holds for each."""
+        values = [cell[VALUE] for cell in self.cells]
+        for i in self.made:
             values[i] = self.states[i].value
         return values
 
-    def take(self, places: Sequence[int]) -> None:
-        """Have some States refer to nothing, until something is written or given back."""
-        for i in places:
-            self._attributes[i]["_value"] = _IN_USE
-
     def give_back(self, values: Sequence[Any]) -> None:
         """Have the first of them hold these values: no write that a hook would have to see."""
-        for attributes, value in zip(self._attributes, values, strict=False):
-            attributes["_value"] = value
+        for cell, value in zip(self.cells, values, strict=False):
+            cell[VALUE] = value
 
-    def poke(self, values: Sequence[Any], written: int) -> None:
-        """Write the first of them, where :meth:`direct` and :func:`writes_as_is` hold."""
-        for attributes, value in zip(self._attributes[:written], values, strict=False):
-            attributes["_value"] = value
-            attributes["_been_writen"] = True
+    def poke(self, values: Sequence[Any]) -> None:
+        """Write the first of them, where :func:`direct` and :func:`writes_as_is` hold."""
+        for cell, value in zip(self.cells, values, strict=False):
+            cell[VALUE] = value
+            cell[WRITTEN] = True
 
 
 @dataclasses.dataclass(frozen=True)

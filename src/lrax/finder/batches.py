@@ -66,21 +66,18 @@ def _endless(batches: Unchecked) -> Iterator[Any]:
         raise TypeError(
             f"batches must be a batch, such as a tuple of arrays, a list of batches, or what gives them one by one, got {batches!r:.80}."
         ) from None
-    once = iterator is batches
-    used = []
+    if iterator is batches:
+        iterator = itertools.cycle(iterator)
     while True:
         empty = True
         for batch in iterator:
             empty = False
-            if once:
-                used.append(batch)
             yield batch
         if empty:
             raise ValueError(
                 f"batches must give at least one batch whenever it is gone through, got {batches!r:.80}."
             )
-        iterator = used if once else iter(batches)
-        once = False
+        iterator = iter(batches)
 
 
 def _arguments(batch: Unchecked) -> tuple[PyTree, ...]:

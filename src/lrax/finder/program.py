@@ -52,7 +52,7 @@ class Program:
         outs = self._trace.run(jax.tree.leaves((lr, batch)), jax.tree.leaves(values))
         after = [a for a, w in zip(self._trace.after, self._trace.written, strict=True) if w]
         new = jax.tree.map(outs.__getitem__, after)
-        return outs[self._trace.results], [*map(_alike, new, held)]
+        return outs[self._trace.results], jax.tree.map(_alike, new, held)
 
 
 def _traced(step: Step, arguments: tuple[PyTree, ...]) -> Trace:
@@ -63,16 +63,14 @@ def _traced(step: Step, arguments: tuple[PyTree, ...]) -> Trace:
         return trace(step, arguments, {})
 
 
-def _alike(new: PyTree, old: PyTree) -> PyTree:
+def _alike(new: Leaf, old: Leaf) -> Leaf:
     """What a State is given, which must be such as it held before."""
-    structure = jax.tree.structure(old)
-    shapes = [[*map(np.shape, jax.tree.leaves(tree))] for tree in (new, old)]
-    if jax.tree.structure(new) != structure or shapes[0] != shapes[1]:
+    if np.shape(new) != np.shape(old):
         raise ValueError(
-            f"loss_fn must leave in a State what has the structure and the shapes of before, {structure} of {shapes[1]}, got "
-            f"{jax.tree.structure(new)} of {shapes[0]}. Call it once before, so that its States are made."
+            f"loss_fn must leave the shapes in States as they are, but one is {np.shape(old)} before and {np.shape(new)} after "
+            "it. Call it once before, so that its States have the shapes that they keep."
         )
-    return jax.tree.map(lambda a, b: a if a.dtype == b.dtype else a.astype(b.dtype), new, old)
+    return new if new.dtype == old.dtype else new.astype(old.dtype)
 
 
 class Walk:

@@ -31,7 +31,7 @@ def find_lr(
     smoothing: float = 0.98,
     diverge: float = 4.0,
 ) -> RangeTest:
-    """Try learning rates in a short training, each larger than the one before, and forget the training.
+    """Try ever larger learning rates in a short training, and forget the training.
 
     Update k has the learning rate ``start_lr * (end_lr / start_lr) ** (k / (steps - 1))``. Its loss,
     before the update, is smoothed as fastai does, and the test is over with the first that is not
@@ -133,7 +133,8 @@ def _learning_rates(start_lr: Unchecked, end_lr: Unchecked, steps: Unchecked) ->
     last = _checks.real("end_lr", end_lr, low=SMALLEST, high=LARGEST)
     if not first < last:
         raise ValueError(f"end_lr must be larger than start_lr={first!r}, got {last!r}.")
-    return np.float32(np.geomspace(first, last, _checks.integer("steps", steps, low=2)))
+    steps = _checks.integer("steps", steps, low=2)
+    return np.geomspace(first, last, steps).astype(np.float32)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """One update of a range test: a learning rate for all groups, the loss, its gradients."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import brainstate
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 
 from .._types import Function, Leaf, PyTree, Unchecked
 from ..optimizers.optimizer import OptaxOptimizer
+from ..states.published import Published
 
 NOBODY = np.int32(0)
 """The owner of learning rates that no scheduler may write."""
@@ -22,7 +24,8 @@ class Step:
 
     def __init__(self, optimizer: OptaxOptimizer, loss_fn: Function) -> None:
         self._optimizer, self._loss_fn = optimizer, loss_fn
-        self._published = brainstate.graph.states(optimizer)["_following", "published"]
+        states: Any = brainstate.graph.states(optimizer)
+        self._published: Published = states["_following", "published"]
         self._shares = self._shares_of_groups()
         self.trains = False
         """Whether the function makes the update itself."""
@@ -38,21 +41,22 @@ class Step:
                 "Construct it with lr=1e-3, or a scheduler with such a base_lr."
             )
         bases = np.array(bases[:groups], np.float64) / first
-        return np.float32(bases if scales is None else bases * np.array(scales[:groups]))
+        return (bases if scales is None else bases * scales[:groups]).astype(np.float32)
 
     def __call__(self, lr: Leaf, *batch: PyTree) -> Leaf:
         self._published.write_rates(lr * self._shares)
         self._published.value = {**self._published.value, "owner": NOBODY}
         if self.trains:
             return _loss_in(self._loss_fn(*batch))
-        grad = brainstate.transform.grad(
-            self._loss, grad_states=self._optimizer.param_states, return_value=True
-        )
+        weights = self._optimizer.param_states
+        grad: Any = brainstate.transform.grad(self._loss, grad_states=weights, return_value=True)
         grads, loss = grad(batch)
         self._optimizer.step(grads)
         return loss
 
     def _loss(self, batch: PyTree) -> Leaf:
+        for weight in self._optimizer.param_states.values():
+            weight.value  # noqa: B018 (brainstate takes no gradient of what is not read)
         before = self._optimizer.opt_state.value
         found = self._loss_fn(*batch)
         if self._optimizer.opt_state.value is not before:
@@ -69,7 +73,7 @@ def _loss_in(found: Unchecked) -> Leaf:
     try:
         loss = jnp.asarray(loss)
         fine = loss.shape == () and jnp.issubdtype(loss.dtype, np.floating)
-    except TypeError:
+    except (TypeError, ValueError):
         fine = False
     if not fine:
         raise TypeError(

@@ -203,6 +203,30 @@ def test_a_scheduler_with_two_optimizers():
     assert first.current_lr == second.current_lr == np.float32(0.01)
 
 
+@pytest.mark.parametrize("make", [lrax.ReduceLROnPlateau, lrax.GreedyLR])
+def test_a_scheduler_that_learns(make):
+    scheduler = make(0.1, patience=0)
+    optimizer = lrax.SGD(lr=scheduler).register_trainable_weights({"w": (w := weight())})
+    for metric in (1.0, 2.0, 3.0):
+        scheduler.step(metric=metric)
+    before = optimizer.state_dict()
+    found = lrax.find_lr(lambda: (w.value - 3) ** 2, optimizer, (), end_lr=0.4, steps=20)
+    assert_trees_equal(optimizer.state_dict(), before)
+    other = lrax.SGD(lr=1.0).register_trainable_weights({"w": w})
+    same = lrax.find_lr(lambda: (w.value - 3) ** 2, other, (), end_lr=0.4, steps=20)
+    np.testing.assert_array_equal(found.losses, same.losses)
+
+
+@pytest.mark.parametrize("several", [lambda batch: [batch], lambda batch: iter([batch])])
+def test_under_a_guard_against_transfers(several):
+    optimizer = ready()
+    (w,) = optimizer.param_states.values()
+    with jax.transfer_guard("disallow"):
+        batches = several((np.ones(3, np.float32),))
+        found = lrax.find_lr(lambda x: jnp.sum((w.value + x) ** 2), optimizer, batches, steps=5)
+    assert found.losses[0] == 12
+
+
 # --- What it cannot do ------------------------------------------------------------------------------
 
 

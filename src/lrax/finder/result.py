@@ -38,8 +38,8 @@ class RangeTest:
             height = np.interp(np.log(lr), np.log(self.lrs), self.smoothed)
             axes.plot(lr, height, "o", color=f"C{i}", label=f"{name}: {lr:.1e}")
         axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
-        low, high = np.min(self.smoothed), np.max(self.smoothed[:-1], initial=self.smoothed[0])
-        if high > low:  # the last one may be as large as can be
+        low, high = np.min(self.losses), np.max(self.smoothed[:-1], initial=self.smoothed[0])
+        if high > low:  # the last one may be as large as can be, and so may losses
             axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
         axes.legend()
         return axes

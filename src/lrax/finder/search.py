@@ -7,7 +7,7 @@ import brainstate
 import numpy as np
 
 from .. import _checks
-from .._transfers import fetched
+from .._transfers import fetched, meant
 from .._types import Function, PyTree, Unchecked
 from ..formulas.arithmetic import LARGEST, SMALLEST
 from ..optimizers.optimizer import OptaxOptimizer
@@ -141,11 +141,13 @@ def _learning_rates(start_lr: Unchecked, end_lr: Unchecked, steps: Unchecked) ->
 def _kept_key() -> Iterator[None]:
     """The key of ``brainstate.random`` is as it was, whatever a loader draws."""
     state = brainstate.random.DEFAULT
-    before = state.value
+    with meant():
+        before = state.value  # may make one
     try:
         yield
     finally:
-        state.value = before
+        if state.value is not before:
+            state.value = before
 
 
 def _go(walk: Walk, rule: Rule, batches: PyTree) -> None:

@@ -246,19 +246,19 @@ class Resumable:
     """An iterator that can be put back."""
 
     def __init__(self, given, names):
-        self.given, self.at = given, 2
+        self.given, self.state = given, {"at": 2}
         get, put = names
-        setattr(self, get, lambda: {"at": self.at})
-        setattr(self, put, lambda state: setattr(self, "at", state["at"]))
+        setattr(self, get, lambda: self.state)
+        setattr(self, put, lambda state: self.state.update(state))
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        if self.at >= len(self.given):
+        if self.state["at"] >= len(self.given):
             raise StopIteration
-        self.at += 1
-        return self.given[self.at - 1]
+        self.state["at"] += 1
+        return self.given[self.state["at"] - 1]
 
 
 def of_network(given, **options):
@@ -324,6 +324,37 @@ def test_batches_of_two_sizes():
     assert_close(found.losses, losses, rtol=1e-5)
 
 
+def test_states_of_batches_of_two_sizes():
+    """What a program only reads another one has written."""
+    optimizer = lrax.SGD(lr=0.1).register_trainable_weights({"w": (w := weight())})
+    largest = brainstate.State(jnp.ones(()))
+
+    def loss_fn(x):
+        if len(x) == 2:
+            largest.value = jnp.max(x)
+        return largest.value + 0 * w.value
+
+    given = [(np.float32(x),) for x in ([3], [1, 5], [2], [4, 1], [6])]
+    found = lrax.find_lr(loss_fn, optimizer, given, steps=7, **ENDLESS)
+    np.testing.assert_array_equal(found.losses, [1, 5, 5, 4, 4, 4, 5])
+    assert largest.value == 1
+
+
+def test_a_state_that_changes_its_dtype():
+    """It is compiled once, so it keeps the one that it has."""
+    optimizer = lrax.SGD(lr=0.1).register_trainable_weights({"w": (w := weight())})
+    last = brainstate.State(np.int8(3))
+
+    def loss_fn(x):
+        before, last.value = last.value, x
+        return before + 0 * w.value
+
+    given = [(np.float32(x),) for x in (7, 5)]
+    found = lrax.find_lr(loss_fn, optimizer, given, steps=4, **ENDLESS)
+    np.testing.assert_array_equal(found.losses, [3, 7, 5, 7])
+    assert last.value == 3
+
+
 def test_no_more_is_taken_than_used():
     taken = []
 
@@ -348,12 +379,12 @@ def test_no_more_is_taken_than_used():
 def test_an_iterator_that_can_be_put_back(names):
     iterator = Resumable(DATA, names)
     found = of_network(iterator)
-    assert iterator.at == 2
+    assert iterator.state == {"at": 2}
     assert_close(found.losses, of_network(DATA[2:]).losses)
     iterator.given = [*DATA[:4], ("no array", 1)]
     with pytest.raises(TypeError, match="batches must hold arrays"):
         of_network(iterator)
-    assert iterator.at == 2
+    assert iterator.state == {"at": 2}
 
 
 # --- One program ------------------------------------------------------------------------------------
@@ -378,7 +409,10 @@ def test_one_compilation():
     calls.clear()
     assert count(DATA, 300) == 1
     assert count(Loader(DATA), 40) == 1
-    assert calls == [300, 40]
+    assert (
+        count([*DATA, DATA[0][:1] * 2], 5) == 1
+    )  # the last one, which is another one, is not needed
+    assert calls == [300, 40, 5]
 
 
 # --- Smoothing and the end --------------------------------------------------------------------------

@@ -35,19 +35,30 @@ def test_picture():
             assert found.smoothed.min() <= mark.get_ydata()[0] <= found.smoothed.max()
         low, high = axes.get_ylim()
         assert low < found.losses.min() < found.smoothed[:-1].max() < high
-        assert high < found.losses.max(), "what has diverged hides the rest"
         assert axes.get_xlabel() == "learning rate"
         axes.figure.canvas.draw()
     finally:
         plt.close(axes.figure)
 
 
-def test_picture_of_one_loss():
+def picture_of(*losses):
+    """The axes of a range test whose losses are these."""
     optimizer = lrax.SGD(lr=0.1).register_trainable_weights({"w": (w := weight())})
-    losses = [(2.0,), (np.nan,)]
-    axes = lrax.find_lr(lambda v: v + 0 * w.value, optimizer, losses).plot()
+    batches = [(loss,) for loss in losses]
+    loss_fn = lambda v: v + 0 * w.value  # noqa: E731
+    axes = lrax.find_lr(loss_fn, optimizer, batches, smoothing=0.0).plot()
     axes.figure.canvas.draw()
     plt.close(axes.figure)
+    return axes
+
+
+def test_what_has_diverged_does_not_hide_the_rest():
+    low, high = picture_of(3.0, 2.0, 1.0, 1e6).get_ylim()
+    assert (low, high) == pytest.approx((0.8, 3.2))
+
+
+def test_picture_of_one_loss():
+    assert len(picture_of(2.0, np.nan).get_lines()) == 5
 
 
 def test_text():
@@ -74,5 +85,6 @@ def test_bar(monkeypatch, seconds, stream, bar):
     assert bool(shown.getvalue()) == bar
     if bar:
         assert "find_lr |##########          | 20/40 loss " in shown.getvalue()
+        assert len(lines) == 21 + 1, "one in 20 of them, but the last is written when it is over"
         assert lines[-1] == lines[-2].strip() == "", "the line is left empty"
         assert [len(line) for line in lines[1:]] == [*sorted(map(len, lines[1:-1])), 0]

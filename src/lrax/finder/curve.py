@@ -68,7 +68,7 @@ class Rule:
             best,
             jnp.isfinite(total) & ~diverged,
         )
-        more = curve._replace(count=new.count, total=total, going=jnp.isfinite(total))
+        more = curve._replace(count=new.count, total=total)
         return Curve(*(jnp.where(ended, a, b) for a, b in zip(new, more, strict=True)))
 
 

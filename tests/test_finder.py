@@ -369,7 +369,8 @@ def test_no_more_is_taken_than_used():
     assert len(found.losses) == 2
     assert taken == [0, 1, 2]
     assert next(iterator) == (1.0,)
-    assert_close(of_network(DATA, steps=3).losses, of_network(DATA[:3], steps=3).losses)
+    longer = of_network([*DATA[:3], ("no array", 1)], steps=3)
+    assert_close(longer.losses, of_network(DATA[:3], steps=3).losses)
     loader = Loader([(1.0,)] * 4)
     lrax.find_lr(lambda v: v + 0 * w.value, optimizer, loader, steps=9)
     assert loader.begun == 3

@@ -523,6 +523,18 @@ def _():
     assert_close(driven(other, "b1", 8), expected)
 
 
+@capability("LR range test / finder")
+def _():
+    """The learning rates, and the losses of a descent by hand."""
+    optimizer = lrax.SGD(lr=0.1).register_trainable_weights({"w": (w := weight())})
+    found = lrax.find_lr(lambda c: (w.value - c) ** 2, optimizer, (3.0,), end_lr=0.5, steps=24)
+    lrs = 1e-7 * (0.5 / 1e-7) ** (T / 23)
+    distances = -2 * np.cumprod([1, *(1 - 2 * lrs[:-1])])
+    assert_close(found.lrs, lrs)
+    assert_close(found.losses, distances**2, rtol=1e-5)
+    assert w.value == 1
+
+
 # --- The table --------------------------------------------------------------------------------------
 
 

@@ -187,6 +187,20 @@ METHODS = {  # the object, how its method is called otherwise, and the rows
             "num_training_steps": besides(COUNT, None) + refuse(ValueError, None, 2),
         },
     ),
+    "find_lr": (
+        None,
+        {"loss_fn": lambda x: x, "optimizer": optimizer(), "batches": (1.0,)},
+        {
+            "loss_fn": refuse(TypeError, None, 3, "f", [abs]),
+            "optimizer": OPTIMIZERS + refuse(ValueError, lrax.SGD()),
+            "batches": refuse(TypeError, None, 3, abs, OBJECT, ["a"], (OBJECT,)) + refuse(ValueError, []),
+            "start_lr": POSITIVE + refuse(ValueError, 10.0, 1e39, 1e-39),
+            "end_lr": POSITIVE + refuse(ValueError, 1e-7, 1e39, 1e-39),
+            "steps": COUNT + refuse(ValueError, 1),
+            "smoothing": SHARE,
+            "diverge": POSITIVE + refuse(ValueError, 1, 1.0, 0.5),
+        },
+    ),
     "jit": (
         None,
         {"fn": abs},

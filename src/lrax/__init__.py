@@ -6,6 +6,7 @@ from . import _names, optimizers
 from . import formulas as formulas
 from . import interop as interop
 from . import optim as optim
+from .finder import find_lr
 from .formulas import Formula
 from .interop.hugging_face import get_scheduler
 from .jit import jit
@@ -14,7 +15,7 @@ from .schedulers import catalogue
 from .schedulers.catalogue import *  # noqa: F403
 
 __version__ = "0.1.0"
-__all__ = ["Formula", "get_scheduler", "jit"]
+__all__ = ["Formula", "find_lr", "get_scheduler", "jit"]
 __all__ += catalogue.__all__
 __all__ += optimizers.__all__
 

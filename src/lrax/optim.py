@@ -3,6 +3,7 @@
 import typing as _typing
 
 from . import _names
+from .finder import find_lr as find_lr
 from .formulas import Formula as Formula
 from .interop.hugging_face import get_scheduler as get_scheduler
 from .jit import jit as jit

@@ -11,11 +11,12 @@ from .interop.hugging_face import get_scheduler
 from .jit import jit
 from .optimizers import *  # noqa: F403
 from .pictures.pictured import plot
+from .preview.checkup import check
 from .schedulers import catalogue
 from .schedulers.catalogue import *  # noqa: F403
 
 __version__ = "0.1.0"
-__all__ = ["Formula", "get_scheduler", "jit", "plot"]
+__all__ = ["Formula", "check", "get_scheduler", "jit", "plot"]
 __all__ += catalogue.__all__
 __all__ += optimizers.__all__
 

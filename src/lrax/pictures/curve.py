@@ -20,13 +20,10 @@ POINTS = 1200
 class Drawn(Protocol):
     """A scheduler."""
 
-    last_epoch: Any
+    boundaries: Any
+    total_steps: Any
     publishing: Any
 
-    @property
-    def boundaries(self) -> tuple[int, ...]: ...
-    @property
-    def total_steps(self) -> int | None: ...
     @property
     def schedule(self) -> Schedule: ...
     def lr_at(self, epoch: Epochs) -> Rates: ...
@@ -62,9 +59,10 @@ class Curve:
         return int(self.epochs[-1])
 
 
-def curve(scheduler: Drawn, steps: int, label: str = "") -> Curve:
-    """The learning rate and whatever else is published, at as many epochs as a picture can show."""
-    epochs = _epochs(steps, [b for b in scheduler.boundaries if b <= steps])
+def curve(scheduler: Drawn, steps: int, label: str = "", whole: bool = False) -> Curve:
+    """The learning rate and whatever else is published: at as many epochs as a picture can show, or at all."""
+    inside = [b for b in scheduler.boundaries if b <= steps]
+    epochs = np.arange(steps + 1) if whole else _epochs(steps, inside)
     rates = scheduler.lr_at(epochs)
     named = _hyper(scheduler)
     values = [
@@ -103,7 +101,7 @@ def phases(scheduler: Drawn, steps: int) -> Iterator[Phase]:
 def length(schedulers: Iterable[Drawn], steps: int | None) -> int:
     """How many steps a picture shows."""
     if steps is not None:
-        return _checks.integer("steps", steps, low=1, high=2**31 - 1)
+        return _checks.integer("steps", steps, low=1)
     return max(map(_own_length, schedulers))
 
 
@@ -111,7 +109,7 @@ def _own_length(scheduler: Drawn) -> int:
     """To its end, and a while longer where it has come up and goes on there; so many changes of one without end."""
     scheduler.refuse_memory()
     end, boundaries = scheduler.total_steps, scheduler.boundaries
-    if end:
+    if end and end < 2**31:
         rates = scheduler.lr_at(np.array([0, end]))
         return end if np.any(rates[1] < rates[0]) or len(boundaries) > 1 else 4 * end
     if boundaries:

@@ -91,8 +91,7 @@ def _panels(ax: "Axes", curves: Sequence[Curve]) -> dict[str, Any]:
             parts = spec.subgridspec(*shape, height_ratios=heights)
         ax.set_subplotspec(parts[0])
         panels = {
-            name: figure.add_subplot(part, sharex=ax)
-            for name, part in zip(names, list(parts)[1:], strict=True)
+            name: figure.add_subplot(parts[i], sharex=ax) for i, name in enumerate(names, start=1)
         }
     for name, panel in panels.items():
         panel.set_ylabel(name)
@@ -139,7 +138,7 @@ def _scale(ax: "Axes", curves: Sequence[Curve], log: bool) -> None:
 
 def _epochs_on_top(ax: "Axes", steps_per_epoch: int | None) -> None:
     if steps_per_epoch is not None:
-        both = lambda t: t / steps_per_epoch, lambda t: t * steps_per_epoch  # noqa: E731
+        both = lambda t: t / steps_per_epoch, lambda t: t * steps_per_epoch
         ax.secondary_xaxis("top", functions=both).set_xlabel("epoch")
 
 

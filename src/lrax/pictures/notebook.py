@@ -3,6 +3,7 @@
 import html as escaped
 import inspect
 import re
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,9 @@ def html(scheduler: Any) -> str:
         parts += [values_of(drawn), svg(drawn, epoch)]
     except Exception as error:  # whatever it is, a cell that shows a scheduler shows one
         parts.append(f"<p>{escaped.escape(str(error))}</p>")
-    if epoch is not None:
-        rates = ", ".join(f"{rate:.4g}" for rate in scheduler.get_last_lr())
-        parts.append(f"<p>now at epoch {epoch}, learning rate {rates}</p>")
+    if now.ndim == 0 and (epoch is not None or scheduler.learning is not None):
+        rates = ", ".join(f"{float(rate):.4g}" for rate in scheduler.get_last_lr())
+        parts.append(f"<p>now at step {now}, learning rate {rates}</p>")
     return f'<div style="max-width:{WIDTH}px">{"".join(parts)}</div>'
 
 
@@ -42,7 +43,7 @@ def formula_of(kind: type) -> str:
         text = inspect.cleandoc(vars(cls).get("__doc__") or "")
         found = re.search(r"::\n\n((?: {4}.*\n|\n)+)", text)
         if found:
-            return inspect.cleandoc(found[1]).rstrip()
+            return textwrap.dedent(found[1]).strip()
     return ""
 
 
@@ -53,8 +54,8 @@ def values_of(drawn: Curve) -> str:
         peak = int(rates.argmax())
         name = f"group {group}: " if drawn.rates.shape[1] > 1 else ""
         rows.append(
-            f"{name}first {rates[0]:.4g}, peak {rates[peak]:.4g} at epoch {drawn.epochs[peak]}, "
-            f"last {rates[-1]:.4g} at epoch {drawn.steps}"
+            f"{name}first {rates[0]:.4g}, peak {rates[peak]:.4g} at step {drawn.epochs[peak]}, "
+            f"last {rates[-1]:.4g} at step {drawn.steps}"
         )
     return f"<p>{'<br>'.join(rows)}</p>"
 
@@ -85,8 +86,14 @@ def svg(drawn: Curve, now: int | None) -> str:
         if now is not None:
             rate = np.interp(now, drawn.epochs, rates)
             parts.append(f'<circle cx="{x(now):.1f}" cy="{y(rate):.1f}" r="4.5" fill="{color}"/>')
-    parts += [_text(LEFT - 6, y(0) + 4, "0", "end"), _text(LEFT - 6, y(top) + 4, f"{top:.3g}", "end")]
-    parts += [_text(x(0), HEIGHT - 6, "0"), _text(x(drawn.steps), HEIGHT - 6, f"{drawn.steps}", "end")]
+    parts += [
+        _text(LEFT - 6, y(0) + 4, "0", "end"),
+        _text(LEFT - 6, y(top) + 4, f"{top:.3g}", "end"),
+    ]
+    parts += [
+        _text(x(0), HEIGHT - 6, "0"),
+        _text(x(drawn.steps), HEIGHT - 6, f"{drawn.steps}", "end"),
+    ]
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
         f'role="img" xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'

@@ -72,7 +72,11 @@ def plot(
     ax = axes_of(ax, curves)
     draw(ax, curves, log, per_epoch)
     if len(found) == 1:
-        ax.set_title(textwrap.fill(textwrap.shorten(repr(found[0]), 180, placeholder=" ..."), 96), fontsize=8, loc="left")
+        ax.set_title(
+            textwrap.fill(textwrap.shorten(repr(found[0]), 180, placeholder=" ..."), 96),
+            fontsize=8,
+            loc="left",
+        )
     return ax
 
 

@@ -34,9 +34,7 @@ class TakesSchedulers(Protocol):
     def add_scheduler(self, scheduler: "LRScheduler") -> None: ...
 
 
-class LRScheduler(
-    Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, metaclass=Constructs
-):
+class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, metaclass=Constructs):
     """Base class of all schedulers: a formula, evaluated at the epoch that its clock shows.
 
     Use it directly with a formula of your own, or subclass it and define :meth:`get_lr`. That is a

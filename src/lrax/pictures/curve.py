@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -32,7 +32,8 @@ class Drawn(Protocol):
     def momentum_schedule(self) -> Member | None: ...
 
 
-class Phase(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Phase:
     """What a schedule does from one epoch to another."""
 
     start: int
@@ -61,8 +62,7 @@ class Curve:
 
 def curve(scheduler: Drawn, steps: int, label: str = "", whole: bool = False) -> Curve:
     """The learning rate and whatever else is published: at as many epochs as a picture can show, or at all."""
-    inside = [b for b in scheduler.boundaries if b <= steps]
-    epochs = np.arange(steps + 1) if whole else _epochs(steps, inside)
+    epochs = np.arange(steps + 1) if whole else telling_epochs(scheduler, steps)
     rates = scheduler.lr_at(epochs)
     named = _hyper(scheduler)
     values = [
@@ -72,12 +72,12 @@ def curve(scheduler: Drawn, steps: int, label: str = "", whole: bool = False) ->
     return Curve(label, epochs, rates, tuple(values), tuple(phases(scheduler, steps)))
 
 
-def _epochs(steps: int, boundaries: Iterable[int]) -> np.ndarray:
-    """The epochs of a picture; a jump takes one epoch, however many there are."""
+def telling_epochs(scheduler: Drawn, steps: int) -> np.ndarray:
+    """As many epochs as a picture can show; a jump takes one epoch, however many there are."""
     if steps <= POINTS:
         return np.arange(steps + 1)
     grid = np.linspace(0, steps, POINTS + 1).astype(np.int64)
-    beside = [b + d for b in boundaries for d in (-1, 0)]
+    beside = [b + d for b in scheduler.boundaries if b <= steps for d in (-1, 0)]
     return np.unique(np.array([*grid, *beside], np.int64))
 
 

@@ -57,7 +57,7 @@ def values_of(drawn: Curve) -> str:
             f"{name}first {rates[0]:.4g}, peak {rates[peak]:.4g} at step {drawn.epochs[peak]}, "
             f"last {rates[-1]:.4g} at step {drawn.steps}"
         )
-    return f"<p>{'<br>'.join(rows)}</p>"
+    return f"<p>{'<br/>'.join(rows)}</p>"
 
 
 def svg(drawn: Curve, now: int | None) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import math
 from typing import Any
 
 import jax
@@ -12,7 +11,7 @@ import numpy as np
 from .. import _checks
 from .._types import Unchecked
 from ..optimizers.optimizer import OptaxOptimizer
-from ..pictures.curve import curve, length
+from ..pictures.curve import length, telling_epochs
 from ..schedulers.scheduler import LRScheduler
 
 _RISES = ("warmup", "rise")
@@ -85,7 +84,6 @@ def check(
         raise TypeError(f"scheduler must be an lrax scheduler or optimizer, got {scheduler!r:.80}.")
     if scheduler.learning is not None:
         return []
-    steps = steps or scheduler.total_steps or length([scheduler], None)
     run = _Run(scheduler, steps, per_epoch, jax.tree.leaves(weights))
     return [finding for rule in _RULES if (finding := rule(run)) is not None]
 
@@ -98,13 +96,14 @@ class _Run:
     """A schedule in a run of so many steps."""
 
     def __init__(
-        self, scheduler: LRScheduler, steps: int, per_epoch: int | None, weights: list[Any]
+        self, scheduler: LRScheduler, steps: int | None, per_epoch: int | None, weights: list[Any]
     ) -> None:
-        self.scheduler, self.steps, self.per_epoch = scheduler, steps, per_epoch
+        self.scheduler, self.per_epoch, self.known = scheduler, per_epoch, steps is not None
+        self.steps = steps or scheduler.total_steps or length([scheduler], None)
         self.weights = weights
         self.end, self.boundaries = scheduler.total_steps, scheduler.boundaries
-        drawn = curve(scheduler, steps)
-        self.t, self.rates = drawn.epochs[:-1], _of_all(drawn.rates[:-1])
+        self.t = telling_epochs(scheduler, self.steps - 1)
+        self.rates = self.at(self.t)
         self.peak = float(self.rates.max())
         self.last = float(self.rates[-1])
 
@@ -113,16 +112,6 @@ class _Run:
 
     def phase(self, epoch: int) -> str:
         return self.scheduler.phase_at(epoch)
-
-    def falls_to_end(self) -> bool:
-        """Whether the end is known, and is lower than what was before."""
-        if not self.end:
-            return False
-        before, after = self.at([self.end - 1, self.end])
-        return bool(after < before)
-
-    def epochs_in_it(self) -> float:
-        return self.steps / (self.per_epoch or math.inf)
 
 
 def _of_all(rates: np.ndarray) -> np.ndarray:
@@ -193,14 +182,14 @@ def _warmup(run: _Run) -> Finding | None:
 
 def _ends_early(run: _Run) -> Finding | None:
     end = run.end
-    if end is None or not run.falls_to_end() or end >= 0.9 * run.steps or _epochs(run):
+    if not end or end >= 0.9 * run.steps or _epochs(run):
         return None
-    rates = run.at([end - 2, end - 1, end])
-    if rates[0] == rates[1]:  # the last of some stairs
-        return None
+    long_before, before, final = run.at([end - 2, end - 1, end])
+    if before <= final or (long_before == before and final < 0.99 * before):
+        return None  # a rise, or the last of some stairs
     return Finding(
         "ends_early",
-        f"the decay ends at step {end}, and the other {run.steps - end} of {run.steps} steps have learning rate {rates[2]:.4g}.",
+        f"the decay ends at step {end}, and the other {run.steps - end} of {run.steps} steps have learning rate {final:.4g}.",
         f"Give it the length of the run, or scheduler.stretch({run.steps / end:.4g}).",
     )
 
@@ -234,8 +223,10 @@ def _rises(run: _Run) -> Finding | None:
             after = run.at(np.linspace(run.steps, 1.5 * run.steps, 65))
         except Exception:  # it is asked beyond its run, where it may know nothing
             return None
-    rise = after.max() - rates[low]
-    if rise <= 0.1 * run.peak or np.diff(after).max() > rise / 2:  # restarts jump
+    rise, highest = after.max() - rates[low], int(after.argmax())
+    jumps = np.diff(after).max() > rise / 2
+    cycles = after[highest:].min() < rates[low] + 0.1 * rise
+    if rise <= 0.1 * run.peak or jumps or cycles:
         return None
     return Finding(
         "rises",
@@ -245,36 +236,38 @@ def _rises(run: _Run) -> Finding | None:
 
 
 def _epochs(run: _Run) -> Finding | None:
-    if run.per_epoch is None or run.per_epoch < 3:
+    if run.per_epoch is None or run.per_epoch == 1:
         return None
-    count, first = 1.5 * run.epochs_in_it(), next(iter(run.boundaries), math.inf)
-    if run.end is not None:
-        few = 2 * run.end < run.steps and run.end <= count and run.at(run.end) < run.peak
-        what = f"the schedule is over at step {run.end}"
-    else:
-        many = sum(b < run.steps for b in run.boundaries) >= 100
-        few = first <= count and (many or run.last < 1e-9 * run.peak)
-        what = f"the schedule changes at step {first} already, and ever so often"
-    if not few and run.boundaries == () and run.last < 1e-9 * run.peak:
-        few, what = True, f"the learning rate has come down to {run.last:.4g}"
-    if not few:
+    what = _too_soon(run, 1.5 * run.steps / run.per_epoch, run.per_epoch)
+    if what is None:
         return None
     return Finding(
         "epochs",
-        f"{what}, in a run of {run.steps} steps, which are {run.epochs_in_it():.4g} epochs.",
+        f"{what}, and an epoch has {run.per_epoch} steps.",
         f"Its numbers look like epochs: scheduler.stretch({run.per_epoch}) makes steps of them, "
         "or call step() once in an epoch.",
     )
 
 
+def _too_soon(run: _Run, few: float, per_epoch: int) -> str | None:
+    """What a schedule has done after as many steps as there are epochs; None if that is no sign of anything."""
+    if run.end is not None:
+        early = run.end <= few and 2 * run.end < run.steps if run.known else run.end < per_epoch
+        falls = run.end > 0 and run.at(run.end) < run.peak
+        return f"the schedule is over at step {run.end}" if early and falls else None
+    inside = [b for b in run.boundaries if b < run.steps]
+    gone = run.last < 1e-9 * run.peak
+    if inside and inside[0] <= few and (gone or len(inside) >= 100):
+        return f"the schedule changes at step {inside[0]} already, and again and again"
+    if gone and not inside:
+        return f"at step {run.steps} the learning rate has come down to {run.last:.4g}"
+    return None
+
+
 def _peak(run: _Run) -> Finding | None:
     if _warmup(run):
         return None
-    last = (
-        run.end
-        if run.end is not None
-        else next(iter(run.boundaries[5:6] or run.boundaries[-1:]), 0)
-    )
+    last = run.end if run.end is not None else max(run.boundaries[:6], default=0)
     if last <= run.steps:
         return None
     later = [b for b in run.boundaries if run.steps <= b <= last]

@@ -152,7 +152,7 @@ def _described(scheduler: LRScheduler, drawn: Curve, steps: int | None) -> dict[
     return {
         "scheduler": repr(scheduler),
         "boundaries": [b for b in scheduler.boundaries if b <= drawn.steps],
-        "phases": [phase._asdict() for phase in drawn.phases],
+        "phases": [dataclasses.asdict(phase) for phase in drawn.phases],
         "learning_rates": [_numbers(rates) for rates in drawn.rates.T],
         "hyperparameters": {name: _numbers(values) for name, values in drawn.hyper},
         "warnings": [dataclasses.asdict(finding) for finding in check(scheduler, steps)],

@@ -18,14 +18,14 @@ _COLORS = {
     "rise": "#f2a65a",
     "stable": "#7fb77e",
     "decay": "#6c9bd2",
-    "cooldown": "#6c9bd2",
+    "cooldown": "#b07cc6",
     "fall": "#6c9bd2",
     "annihilation": "#8d7fc7",
 }
 """Of the phases; any other one is grey."""
 
-_MOST_PHASES = 16
-"""That are shaded: more of them could not be told apart."""
+_MOST = 16
+"""Phases that are shaded: more of them could not be told apart."""
 
 _STYLES = ("-", "--", ":", "-.")
 
@@ -62,13 +62,15 @@ def draw(ax: "Axes", curves: Sequence[Curve], log: bool, steps_per_epoch: int | 
             style = "-" if alone else _STYLES[group % len(_STYLES)]
             ax.plot(each.epochs, rates, style, color=color, label=label)
         for name, values in each.hyper:
-            panels[name].plot(each.epochs, values, color=f"C{i}")
+            panel = panels[name]
+            color = f"C{len(panel.lines)}" if alone else f"C{i}"
+            panel.plot(each.epochs, values, color=color)
     steps = max(each.steps for each in curves)
     for panel in (ax, *panels.values()):
         panel.set_xlim(0, steps)
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
-        if alone and len(curves[0].phases) <= _MOST_PHASES:
+        if alone:
             _shade(panel, curves[0].phases, named=panel is ax)
     _scale(ax, curves, log)
     _epochs_on_top(ax, steps_per_epoch)
@@ -109,13 +111,17 @@ def _hyper(curves: Sequence[Curve]) -> list[str]:
 
 def _shade(ax: "Axes", phases: Sequence[Phase], named: bool) -> None:
     """A colour and, at the top, a name for each; those of one name in a row have it once."""
+    rows = [list(row) for _, row in itertools.groupby(phases, lambda phase: phase.name)]
+    if len(rows) > _MOST:
+        return
     ends = ax.get_xaxis_transform()
-    for name, found in itertools.groupby(phases, lambda phase: phase.name):
-        row = list(found)
-        start, end, share = row[0].start, row[-1].end, (row[-1].end - row[0].start) / phases[-1].end
-        ax.axvspan(start, end, color=_COLORS.get(name, "#999999"), alpha=0.14, linewidth=0)
-        starts = [phase.start for phase in row]
+    if len(phases) <= 3 * _MOST:
+        starts = [phase.start for phase in phases]
         ax.vlines(starts, 0, 1, color="#00000030", linewidth=0.8, transform=ends)
+    for row in rows:
+        name, start, end = row[0].name, row[0].start, row[-1].end
+        ax.axvspan(start, end, color=_COLORS.get(name, "#999999"), alpha=0.14, linewidth=0)
+        share = (end - start) / phases[-1].end
         if named and share > 0.004:
             style: Any = {"ha": "center", "va": "top", "fontsize": 8, "color": "#555555"}
             turn = 90 if share < 0.012 * len(name) else 0

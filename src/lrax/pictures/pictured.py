@@ -82,5 +82,7 @@ def plot(
 
 def _scheduler(name: str, value: Unchecked) -> Pictured:
     if not isinstance(value, Pictured):
-        raise TypeError(f"{name} must be a scheduler, got {value!r:.80}.")
+        raise TypeError(
+            f"{name} must be a scheduler, got {value!r:.80}. An optimizer's is optimizer.lr."
+        )
     return value

@@ -18,7 +18,7 @@ EXPRESSIONS = (
     "ExponentialDecayLR(0.1, decay_steps=10, decay_rate=0.6)",
     "PolynomialLR(0.1, total_iters=48, power=2.0)",
     "InverseSqrtLR(0.1, warmup_steps=8)",
-    "TokenPowerLR(0.1, batch_size=4096)",
+    "TokenPowerLR(0.5, batch_size=1, a=2.0)",
     "CosineAnnealingLR(0.1, T_max=48)",
     "CosineAnnealingWarmRestarts(0.1, T_0=16)",
     "WSDSchedule(0.1, warmup_steps=8, total_steps=48, decay_steps=14)",

@@ -64,12 +64,11 @@ def curve(scheduler: Drawn, steps: int, label: str = "", whole: bool = False) ->
     """The learning rate and whatever else is published: at as many epochs as a picture can show, or at all."""
     epochs = np.arange(steps + 1) if whole else telling_epochs(scheduler, steps)
     rates = scheduler.lr_at(epochs)
-    named = _hyper(scheduler)
     values = [
         (formula.name, evaluate((formula,), (base,), epochs, type(scheduler))[:, 0])
-        for formula, base in named
+        for formula, base in _hyper(scheduler)
     ]
-    return Curve(label, epochs, rates, tuple(values), tuple(phases(scheduler, steps)))
+    return Curve(label, epochs, rates, tuple(values), tuple(_phases(scheduler, steps)))
 
 
 def telling_epochs(scheduler: Drawn, steps: int) -> np.ndarray:
@@ -91,7 +90,7 @@ def _hyper(scheduler: Drawn) -> Iterator[tuple[Hyper, Number]]:
     return ((formula, base) for formula, base in published if not formula.learners())
 
 
-def phases(scheduler: Drawn, steps: int) -> Iterator[Phase]:
+def _phases(scheduler: Drawn, steps: int) -> Iterator[Phase]:
     """From each boundary to the next."""
     inside = [b for b in scheduler.boundaries if b < steps]
     for start, end in itertools.pairwise([0, *inside, steps]):

@@ -54,8 +54,28 @@ def plot(
 ) -> "Axes":
     """Draw the learning rates of several schedulers into one picture, and return the axes.
 
-    The arguments are those of ``scheduler.plot()``. None: until the last of them has ended.
+    Parameters
+    ----------
+    schedulers : list of LRScheduler
+        Each has a colour, and a line for each parameter group. Of a single one the phases are shaded.
+    steps : int, optional
+        The last step, >= 1. None: until the last of them has ended, or as long as is telling.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; hyper-parameters take the lower part of it. None: into a new figure.
+    log : bool, default False
+        Powers of ten upwards; a learning rate of 0 is not drawn.
+    steps_per_epoch : int, optional
+        Write epochs of so many steps above the picture, >= 1.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above, or a scheduler has no learning rate at a given step.
+    ImportError
+        If there is no matplotlib, which comes with ``lrax[plot]``.
+
+    Examples
+    --------
     >>> import lrax, matplotlib
     >>> matplotlib.use("Agg")
     >>> cosine, linear = lrax.CosineAnnealingLR(0.1, T_max=100), lrax.PolynomialLR(0.1, 100)

@@ -253,7 +253,7 @@ def _too_soon(run: _Run, few: float, per_epoch: int) -> str | None:
     """What a schedule has done after as many steps as there are epochs; None if that is no sign of anything."""
     if run.end is not None:
         early = run.end <= few and 2 * run.end < run.steps if run.known else run.end < per_epoch
-        falls = run.end > 0 and run.at(run.end) < run.peak
+        falls = run.at(run.end) < run.peak
         return f"the schedule is over at step {run.end}" if early and falls else None
     inside = [b for b in run.boundaries if b < run.steps]
     gone = run.last < 1e-9 * run.peak

@@ -3,6 +3,7 @@
 import jax
 
 import lrax.formulas.arithmetic
+import lrax.preview.command
 import lrax.schedulers.cycles
 import lrax.states.internals
 
@@ -22,3 +23,11 @@ direct = lrax.states.internals.direct
 def without_float64(monkeypatch):
     """As if the devices here could not compute in float64."""
     monkeypatch.setattr(lrax.formulas.arithmetic, "_WITHOUT_FLOAT64", (jax.default_backend(),))
+
+
+main = lrax.preview.command.main
+"""The command line, which a test calls without a new process."""
+
+scheduler_of = lrax.preview.expression.scheduler_of
+examples = lrax.preview.examples.examples
+"""What is typed there, and what ``lrax list`` shows."""

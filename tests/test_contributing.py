@@ -51,7 +51,7 @@ def test_the_scheduler_and_the_operator_of_the_page(tmp_path):
         text = path.read_text(encoding="utf-8")
         path.write_text(patched(text, content) if kind == "diff" else f"{text}\n\n{content}")
         done.append((kind, file))
-    assert len(done) == 8
+    assert len(done) == 10
 
     def run(*command):
         found = subprocess.run(
@@ -68,6 +68,7 @@ def test_the_scheduler_and_the_operator_of_the_page(tmp_path):
     assert "InverseTimeLR.json LargestLR.json" in run("tools/make_checkpoint.py")
     chosen = (
         "InverseTime or Largest or falling or larger or registry or every_argument or public_names"
+        " or shows_every_schedule"
     )
     options = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "-k", chosen)
     passed = run("-m", "pytest", *options, "tests")

@@ -100,6 +100,12 @@ GRADIENTS += refuse(
     (TypeError, ValueError), {"w": jnp.ones(4)}, {"w": 1.0}, {"w": None}, {"w": [1.0]}
 )
 DICT = refuse((TypeError, ValueError), None, 3, "x", [], {}, STEP, {"version": 1})
+PICTURE = {
+    "steps": besides(COUNT, None),
+    "ax": refuse(TypeError, 3, "ax", STEP, [None], abs),
+    "log": FLAG,
+    "steps_per_epoch": besides(COUNT, None),
+}
 METHODS = {  # the object, how its method is called otherwise, and the rows
     "LRScheduler.__call__": (lrax.StepLR, {}, {"epoch": ANY_EPOCH}),
     "LRScheduler.lr_at": (lrax.StepLR, {}, {"epoch": ANY_EPOCH}),
@@ -125,6 +131,17 @@ METHODS = {  # the object, how its method is called otherwise, and the rows
         {k: besides(NON_NEGATIVE, STEP) for k in ("low", "high")},
     ),
     "LRScheduler.phase_at": (lrax.StepLR, {}, {"epoch": NON_NEGATIVE}),
+    "LRScheduler.plot": (lrax.StepLR, {}, PICTURE),
+    "plot": (
+        None,
+        {"schedulers": [STEP]},
+        {**PICTURE, "schedulers": refuse(TypeError, None, 0.1, "cosine", STEP, abs, [lrax.StepLR], [0.1], [None]) + refuse(ValueError, [], ())},
+    ),
+    "check": (
+        None,
+        {"scheduler": STEP},
+        {"scheduler": SCHEDULERS, "total_steps": besides(COUNT, None), "steps_per_epoch": besides(COUNT, None)},
+    ),
     "LRScheduler.attach_optimizer": (lrax.StepLR, {}, {"optimizer": OPTIMIZERS}),
     "LRScheduler.load_state_dict": (
         lrax.StepLR,

@@ -11,11 +11,13 @@ from .formulas import Formula
 from .interop.hugging_face import get_scheduler
 from .jit import jit
 from .optimizers import *  # noqa: F403
+from .pictures.pictured import plot
+from .preview.checkup import check
 from .schedulers import catalogue
 from .schedulers.catalogue import *  # noqa: F403
 
 __version__ = "0.1.0"
-__all__ = ["Formula", "find_lr", "get_scheduler", "jit"]
+__all__ = ["Formula", "check", "find_lr", "get_scheduler", "jit", "plot"]
 __all__ += catalogue.__all__
 __all__ += optimizers.__all__
 

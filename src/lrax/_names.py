@@ -117,12 +117,13 @@ def unknown_keyword(kind: Any, name: str, value: Any) -> TypeError:
 def unknown(module: str, name: str, known: Iterable[str]) -> AttributeError:
     """The error of a module that has no such name."""
     text = f"module {module!r} has no attribute {name!r}"
-    remedy = "" if name.startswith("_") else _remedy(name, {k.lower(): k for k in known})
-    return AttributeError(f"{text}. {remedy}" if remedy else text)
+    found = "" if name.startswith("_") else remedy(name, known)
+    return AttributeError(f"{text}. {found}" if found else text)
 
 
-def _remedy(name: str, ours: dict[str, str]) -> str:
-    low = name.lower()
+def remedy(name: str, known: Iterable[str]) -> str:
+    """What an unknown name is called here; nothing if nobody knows."""
+    low, ours = name.lower(), {k.lower(): k for k in known}
     if low in ours:
         return f"It is called {ours[low]}."
     if name in _ELSEWHERE:

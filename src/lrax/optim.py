@@ -8,6 +8,8 @@ from .formulas import Formula as Formula
 from .interop.hugging_face import get_scheduler as get_scheduler
 from .jit import jit as jit
 from .optimizers import *  # noqa: F403
+from .pictures.pictured import plot as plot
+from .preview.checkup import check as check
 from .schedulers.catalogue import *  # noqa: F403
 
 if not _typing.TYPE_CHECKING:  # which knows all names

@@ -12,6 +12,7 @@ from ..formulas.description import described
 from ..formulas.evaluate import Scales, evaluate, evaluate_host, is_concrete
 from ..formulas.formula import Formula
 from ..formulas.schedule import Member, Schedule, checked_formulas, spread
+from ..pictures.pictured import Pictured
 from ..states.clock import Clock
 from ..states.internals import direct, refuse_foreign_trace
 from ..states.memory import Memory
@@ -33,7 +34,7 @@ class TakesSchedulers(Protocol):
     def add_scheduler(self, scheduler: "LRScheduler") -> None: ...
 
 
-class LRScheduler(Operators["LRScheduler"], HasPhases, GuardedNode, metaclass=Constructs):
+class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, metaclass=Constructs):
     """Base class of all schedulers: a formula, evaluated at the epoch that its clock shows.
 
     Use it directly with a formula of your own, or subclass it and define :meth:`get_lr`. That is a

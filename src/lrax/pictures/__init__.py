@@ -1,0 +1,1 @@
+"""Pictures of schedules: what they show, and how they are drawn by matplotlib and as SVG."""

@@ -1,0 +1,1 @@
+"""The preview of a schedule: the check-up, and the command line."""

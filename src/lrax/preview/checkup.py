@@ -1,0 +1,311 @@
+"""The check-up: what is probably not meant in a schedule, for a run of a known length."""
+
+import dataclasses
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import _checks
+from .._types import Unchecked
+from ..optimizers.optimizer import OptaxOptimizer
+from ..pictures.curve import length, telling_epochs
+from ..schedulers.scheduler import LRScheduler
+
+_RISES = ("warmup", "rise")
+
+_HALF = (np.dtype(np.float16), np.dtype(jnp.bfloat16))
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What is probably not meant, and what to do about it; `name` is the same in every version."""
+
+    name: str
+    found: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.found} {self.remedy}"
+
+
+def check(
+    scheduler: LRScheduler | OptaxOptimizer,
+    total_steps: int | None = None,
+    steps_per_epoch: int | None = None,
+) -> list[Finding]:
+    """What is probably not meant in a schedule, each with its remedy; an empty list if there is nothing.
+
+    Parameters
+    ----------
+    scheduler : LRScheduler or optimizer
+        Of an optimizer its scheduler, and its weights. A scheduler that learns from step to step has
+        no learning rate at a given one, and is not looked into.
+    total_steps : int, optional
+        How often the run calls ``step()``, >= 1. None: until the schedule ends.
+    steps_per_epoch : int, optional
+        The number of steps in an epoch of the data, >= 1, if ``step()`` is called for each batch.
+
+    Returns
+    -------
+    list
+        Entries with a ``name``, what was ``found`` and the ``remedy``:
+
+        - ``zero``: more than the first update has learning rate 0;
+        - ``jump``: at a boundary it jumps, and not from one constant to another or back up;
+        - ``warmup``: the warmup is longer than the run;
+        - ``ends_early``, ``ends_late``: the decay ends long before the run or after it;
+        - ``rises``: it rises again after its end;
+        - ``epochs``: numbers that look like epochs, in a loop over batches;
+        - ``peak``: its highest learning rate comes after the run;
+        - ``half_precision``: most weights of half precision are too large to change by such a step.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described above; the message names it.
+
+    Examples
+    --------
+    >>> import lrax
+    >>> for found in lrax.check(lrax.CosineAnnealingLR(0.1, T_max=90), total_steps=9000):
+    ...     print(found)
+    ends_early: the decay ends at step 90, and the other 8910 of 9000 steps have learning rate 0. Give it the length of the run, or scheduler.stretch(100).
+    """
+    steps = _optional("total_steps", total_steps)
+    per_epoch = _optional("steps_per_epoch", steps_per_epoch)
+    weights: list[Any] = []
+    if isinstance(scheduler, OptaxOptimizer):
+        weights = [state.value for state in scheduler.param_states.values()]
+        scheduler = scheduler.lr
+    if not isinstance(scheduler, LRScheduler):
+        raise TypeError(f"scheduler must be an lrax scheduler or optimizer, got {scheduler!r:.80}.")
+    if scheduler.learning is not None:
+        return []
+    run = _Run(scheduler, steps, per_epoch, jax.tree.leaves(weights))
+    return [finding for rule in _RULES if (finding := rule(run)) is not None]
+
+
+def _optional(name: str, value: Unchecked) -> int | None:
+    return None if value is None else _checks.integer(name, value, low=1)
+
+
+class _Run:
+    """A schedule in a run of so many steps."""
+
+    def __init__(
+        self, scheduler: LRScheduler, steps: int | None, per_epoch: int | None, weights: list[Any]
+    ) -> None:
+        self.scheduler, self.per_epoch, self.known = scheduler, per_epoch, steps is not None
+        self.steps = steps or scheduler.total_steps or length([scheduler], None)
+        self.weights = weights
+        self.end, self.boundaries = scheduler.total_steps, scheduler.boundaries
+        self.t = telling_epochs(scheduler, self.steps - 1)
+        self.rates = self.at(self.t)
+        self.peak = float(self.rates.max())
+        self.last = float(self.rates[-1])
+
+    def at(self, epochs: Any) -> np.ndarray:
+        return _of_all(self.scheduler.lr_at(np.maximum(np.asarray(epochs, np.int64), 0)))
+
+    def phase(self, epoch: int) -> str:
+        return self.scheduler.phase_at(epoch)
+
+
+def _of_all(rates: np.ndarray) -> np.ndarray:
+    """One number for all groups: a frozen one has no say."""
+    return np.float64(rates).sum(-1)
+
+
+def _zero(run: _Run) -> Finding | None:
+    moving = np.flatnonzero(run.rates)
+    if not moving.size:
+        what = "the learning rate is 0 in the whole run."
+        return Finding("zero", what, "Give it a base learning rate above 0.")
+    if moving[0] < 2:
+        return None
+    before, after = run.t[moving[0] - 1 : moving[0] + 1].tolist()
+    first = int(before) + 1 + int((run.at(np.arange(before + 1, after)) == 0).sum())
+    return Finding(
+        "zero",
+        f"the first {first} updates have learning rate 0, and change nothing.",
+        "Begin the warmup above 0 (warmup_start_lr, start_lr), or leave the delay out.",
+    )
+
+
+def _jump(run: _Run) -> Finding | None:
+    inside = [0, *(b for b in run.boundaries if b < run.steps)]
+    for start, b in itertools.pairwise(inside):
+        before, after = run.at([b - 1, b])
+        if b - start > 1 and _is_jump(run, b, before, after):
+            return Finding(
+                "jump",
+                f"at step {b} the learning rate jumps from {before:.4g} to {after:.4g}.",
+                "Let what follows begin where the other ends: with the same base learning rate, or by with_warmup(...), "
+                "which rises to whatever follows.",
+            )
+    return None
+
+
+def _is_jump(run: _Run, b: int, before: float, after: float) -> bool:
+    """Whether it jumps, and neither in stairs nor back up to where it was, nor down to a new warmup."""
+    long_before, later = run.at([b - 2, b + 1])
+    slope = max(abs(before - long_before), abs(later - after))
+    least = max(3 * slope, 0.05 * run.peak, 0.2 * max(before, after))
+    if abs(after - before) <= least:
+        return False
+    was, becomes = run.phase(b - 1), run.phase(b)
+    if was == becomes or becomes in _RISES:
+        return False
+    if was in _RISES:
+        return True
+    if after > before:
+        known = run.rates[run.t < b]
+        return after > 1.001 * known.max() and slope > 0
+    return later != after
+
+
+def _warmup(run: _Run) -> Finding | None:
+    starts = [0, *(b for b in run.boundaries if b < run.steps), run.steps]
+    if any(run.phase(start) != "warmup" for start in starts):
+        return None
+    end = next((b for b in run.boundaries if b > run.steps and run.phase(b) != "warmup"), None)
+    long = "" if end is None else f" of {end} steps"
+    return Finding(
+        "warmup",
+        f"the warmup{long} is longer than the run of {run.steps} steps, which ends at {run.last:.4g}.",
+        "Shorten the warmup: 1 to 10 % of the run are common.",
+    )
+
+
+def _ends_early(run: _Run) -> Finding | None:
+    end = run.end
+    if not end or end >= 0.9 * run.steps or _epochs(run):
+        return None
+    long_before, before, final = run.at([end - 2, end - 1, end])
+    if before <= final or (long_before == before and final < 0.99 * before):
+        return None  # a rise, or the last of some stairs
+    return Finding(
+        "ends_early",
+        f"the decay ends at step {end}, and the other {run.steps - end} of {run.steps} steps have learning rate {final:.4g}.",
+        f"Give it the length of the run, or scheduler.stretch({run.steps / end:.4g}).",
+    )
+
+
+def _ends_late(run: _Run) -> Finding | None:
+    end = run.end
+    if end is None or end <= 1.1 * run.steps + 1:
+        return None
+    final = float(run.at(end))
+    left, all_of_it = run.last - final, run.peak - final
+    if left <= 0.05 * run.peak or (end > 10 * run.steps and left < all_of_it / 2):
+        return None  # it has come to its end, or falls for ever to a bound
+    return Finding(
+        "ends_late",
+        f"the schedule ends at step {end}, long after the run of {run.steps} steps, which stops at {run.last:.4g} and not at {final:.4g}.",
+        f"Give it the length of the run, or scheduler.stretch({run.steps / end:.4g}).",
+    )
+
+
+def _rises(run: _Run) -> Finding | None:
+    """A function of the user's that came down and goes up again: a cosine that knows no end."""
+    if run.phase(run.steps - 1) != "function":
+        return None
+    rates, top = run.rates, int(run.rates.argmax())
+    low = top + int(rates[top:].argmin())
+    if rates[low] > 0.1 * run.peak:
+        return None
+    after = rates[low:]
+    if low == len(rates) - 1:  # the run ends at its lowest
+        try:
+            after = run.at(np.linspace(run.steps, 1.5 * run.steps, 65))
+        except Exception:  # it is asked beyond its run, where it may know nothing
+            return None
+    rise, highest = after.max() - rates[low], int(after.argmax())
+    jumps = np.diff(after).max() > rise / 2
+    cycles = after[highest:].min() < rates[low] + 0.1 * rise
+    if rise <= 0.1 * run.peak or jumps or cycles:
+        return None
+    return Finding(
+        "rises",
+        f"after step {run.t[low]}, where the learning rate is {rates[low]:.4g}, it rises again.",
+        "Use a schedule that holds its last value, or let the function do so: lambda t: f(min(t, end)).",
+    )
+
+
+def _epochs(run: _Run) -> Finding | None:
+    if run.per_epoch is None or run.per_epoch == 1:
+        return None
+    what = _too_soon(run, 1.5 * run.steps / run.per_epoch, run.per_epoch)
+    if what is None:
+        return None
+    return Finding(
+        "epochs",
+        f"{what}, and an epoch has {run.per_epoch} steps.",
+        f"Its numbers look like epochs: scheduler.stretch({run.per_epoch}) makes steps of them, "
+        "or call step() once in an epoch.",
+    )
+
+
+def _too_soon(run: _Run, few: float, per_epoch: int) -> str | None:
+    """What a schedule has done after as many steps as there are epochs; None if that is no sign of anything."""
+    if run.end is not None:
+        early = run.end <= few and 2 * run.end < run.steps if run.known else run.end < per_epoch
+        falls = run.at(run.end) < run.peak
+        return f"the schedule is over at step {run.end}" if early and falls else None
+    inside = [b for b in run.boundaries if b < run.steps]
+    gone = run.last < 1e-9 * run.peak
+    if inside and inside[0] <= few and (gone or len(inside) >= 100):
+        return f"the schedule changes at step {inside[0]} already, and again and again"
+    if gone and not inside:
+        return f"at step {run.steps} the learning rate has come down to {run.last:.4g}"
+    return None
+
+
+def _peak(run: _Run) -> Finding | None:
+    if _warmup(run):
+        return None
+    last = run.end if run.end is not None else max(run.boundaries[:6], default=0)
+    if last <= run.steps:
+        return None
+    later = [b for b in run.boundaries if run.steps <= b <= last]
+    rates = run.at([*later, last])
+    if rates.max() <= 1.02 * run.peak:
+        return None
+    return Finding(
+        "peak",
+        f"the highest learning rate, {rates.max():.4g}, comes after the run of {run.steps} steps, whose highest is {run.peak:.4g}.",
+        "Make the rise shorter, or the run longer.",
+    )
+
+
+def _half_precision(run: _Run) -> Finding | None:
+    """A step of Adam is about as large as the learning rate; what it changes must not be too large beside it."""
+    for weight in run.weights:
+        if weight.dtype not in _HALF:
+            continue
+        sizes = np.abs(np.asarray(weight, np.float32))
+        half_a_digit = float(jnp.finfo(weight.dtype).eps) / 4 * float(np.median(sizes))
+        if run.peak < half_a_digit:
+            return Finding(
+                "half_precision",
+                f"a step as large as the highest learning rate, {run.peak:.4g}, is less than half a digit of most weights of {weight.dtype}, "
+                "and rounded away.",
+                "Keep the weights in float32 and cast them where they are used, or raise the learning rate.",
+            )
+    return None
+
+
+_RULES = (
+    _zero,
+    _jump,
+    _warmup,
+    _ends_early,
+    _ends_late,
+    _rises,
+    _epochs,
+    _peak,
+    _half_precision,
+)

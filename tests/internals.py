@@ -3,6 +3,7 @@
 import jax
 
 import lrax.formulas.arithmetic
+import lrax.optimizers.stacks
 import lrax.preview.command
 import lrax.schedulers.cycles
 import lrax.states.internals
@@ -18,6 +19,11 @@ cycles_of = lrax.schedulers.cycles.growing
 
 direct = lrax.states.internals.direct
 """Whether a State may be read and written past brainstate's bookkeeping."""
+
+
+def without_stacks(monkeypatch):
+    """As if no weight were small."""
+    monkeypatch.setattr(lrax.optimizers.stacks, "LARGEST", -1)
 
 
 def without_float64(monkeypatch):

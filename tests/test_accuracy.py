@@ -103,7 +103,12 @@ def test_exactly_the_end_value_at_and_after_the_end(label):
     s = registry.EVERY[label]
     ends = exact.end(s)
     if ends is None:
-        assert registry.ENTRIES[s.name].end is None or s.build().total_steps is None
+        scheduler = s.build()
+        if registry.ENTRIES[s.name].end is not None and scheduler.total_steps is not None:
+            # A member goes on for ever, and another one is 0, or a bound, by then.
+            before, *held = scheduler(np.array([-1, 0, 1, 10**6]) + scheduler.total_steps)
+            assert before != held[0]
+            assert len({*map(float, held)}) == 1
         return
     end, last_value = ends
     epochs = np.array(

@@ -14,7 +14,7 @@ import pytest
 
 import lrax
 from helpers import assert_close, assert_trees_close, assert_trees_equal, compiled_programs
-from lrax.optimizers import stacks
+from internals import without_stacks
 
 RNG = np.random.default_rng(0)
 SHAPES = {
@@ -48,6 +48,7 @@ ALL = {
 }
 JITS = {"lrax": lrax.jit, "brainstate": brainstate.transform.jit, "eager": lambda fn: fn}
 kinds = pytest.mark.parametrize("kind", MAKERS)
+EVERYTHING = {"SGD": pytest.mark.slow, "Adam": pytest.mark.slow, "AdamW": ()}
 
 
 def made(kind, first=FIRST, **more):
@@ -78,7 +79,7 @@ def moments(optimizer):
 @pytest.fixture
 def unstacked(monkeypatch):
     """From here on nothing is stacked."""
-    return lambda: monkeypatch.setattr(stacks, "LARGEST", -1)
+    return lambda: without_stacks(monkeypatch)
 
 
 @pytest.mark.parametrize("jit", JITS)
@@ -107,8 +108,16 @@ def test_the_numbers_are_those_of_optax(kind, jit):
     assert shapes.count((6, 2)) == (0 if kind == "SGD" else per_weight)
 
 
-@pytest.mark.parametrize("more", [{}, ALL], ids=["plain", "with everything"])
-@kinds
+@pytest.mark.parametrize(
+    "kind, more",
+    [
+        *(pytest.param(kind, {}, id=f"{kind}, plain") for kind in MAKERS),
+        *(
+            pytest.param(kind, ALL, id=f"{kind}, with everything", marks=marks)
+            for kind, marks in EVERYTHING.items()
+        ),
+    ],
+)
 def test_the_numbers_are_those_without_and_a_file_serves_both(kind, more, unstacked):
     factors = jnp.float32([1, -2, np.nan, 0.5, 3, 1, 2]) if more else jnp.float32([1, -2, 0.5])
 

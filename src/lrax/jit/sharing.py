@@ -79,14 +79,18 @@ class Lender:
         given = self._alike(jax.tree.leaves(arguments))
         near = [*kept, *given]
         if not strange.isdisjoint(map(id, lent)):
-            near += self._alike(jax.live_arrays())
+            shapes = {shape for shape, _ in self._kinds}
+            near += [leaf for leaf in jax.live_arrays() if leaf.aval.shape in shapes]
         self._known = [*map(weakref.ref, given)]
         return _exclusive(lent, is_held, near)
 
     def _alike(self, leaves: Iterable[Leaf]) -> list[Leaf]:
         """Arrays that may have the memory of what is lent: they are of its kind."""
+        kinds = self._kinds
         return [
-            leaf for leaf in leaves if isinstance(leaf, jax.Array) and kind(leaf) in self._kinds
+            leaf
+            for leaf in leaves
+            if isinstance(leaf, jax.Array) and (leaf.aval.shape, leaf.aval.dtype) in kinds
         ]
 
     def _knows(self, arguments: PyTree) -> bool:

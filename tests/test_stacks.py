@@ -48,7 +48,7 @@ ALL = {
 }
 JITS = {"lrax": lrax.jit, "brainstate": brainstate.transform.jit, "eager": lambda fn: fn}
 kinds = pytest.mark.parametrize("kind", MAKERS)
-EVERYTHING = {"SGD": pytest.mark.slow, "Adam": pytest.mark.slow, "AdamW": ()}
+EVERYTHING = {"SGD": pytest.mark.weekly, "Adam": pytest.mark.weekly, "AdamW": pytest.mark.slow}
 
 
 def made(kind, first=FIRST, **more):

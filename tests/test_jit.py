@@ -331,6 +331,32 @@ def test_an_exception_leaves_the_states_as_they_were(jit, after):
 
 
 @jits
+@pytest.mark.parametrize("error", [TypeError, ValueError])
+def test_what_a_state_refuses_to_keep_is_computed_once(jit, error):
+    refuses = [False]
+
+    class Picky(brainstate.State):
+        def _write_value(self, v):
+            if refuses[0] and not isinstance(v, jax.core.Tracer):
+                raise error("not this one")
+            self._value = v
+
+    count, picky = counter(), Picky(jnp.float32(0))
+
+    @jit
+    def add():
+        count.value = count.value + 1
+        picky.value = picky.value + 1
+
+    add()
+    add()
+    refuses[0] = True
+    with pytest.raises(error, match="not this one"):
+        add()
+    assert count.value == 3
+
+
+@jits
 def test_other_shapes(jit):
     state, seen = counter(), []
 

@@ -19,12 +19,19 @@ _Table: TypeAlias = dict[Hashable, list[Program]]
 """The programs for each kind of arguments."""
 
 
+_NUMBERS = (bool, int, float, complex)
+
+
+def _is_value(leaf: Leaf) -> bool:
+    return isinstance(leaf, (jax.Array, np.ndarray, np.generic, *_NUMBERS))
+
+
 def _signature_of(leaf: Leaf) -> Hashable:
     if isinstance(leaf, jax.Array):
         return leaf.aval
     if isinstance(leaf, (np.ndarray, np.generic)):
         return leaf.shape, leaf.dtype
-    known = (bool, int, float, complex, brainstate.State)  # a State is refused while tracing
+    known = (*_NUMBERS, brainstate.State)  # a State is refused while tracing
     if not isinstance(leaf, known) and not hasattr(leaf, "__jax_array__"):
         raise TypeError(
             f"An argument is a {type(leaf).__name__}, not an array. Compile a method as lrax.jit(obj.method), "
@@ -92,12 +99,15 @@ def jit(
     @functools.wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            if programs.only is not None:
+            if (only := programs.only) is not None:
                 try:
                     with turn.lock:
-                        return programs.only(args, kwargs, True)
-                except (Stale, TypeError):
-                    pass  # it is not made for this call, or for no call at all, which is told below
+                        return only(args, kwargs, True)
+                except Stale:
+                    pass  # it is not made for this call
+                except TypeError:
+                    if all(map(_is_value, jax.tree.leaves((args, kwargs)))):
+                        raise  # as what a State refuses to keep: the function has been called
             return programs.run(args, kwargs)
         except (RuntimeError, ValueError) as error:
             if is_about_a_gone_array(error):

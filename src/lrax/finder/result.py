@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ..pictures.figure import pyplot
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RangeTest:
@@ -29,9 +31,7 @@ class RangeTest:
 
     def plot(self) -> Any:
         """Draw the losses over the learning rates, suggestions marked, in a new figure; its axes."""
-        import matplotlib.pyplot as plt
-
-        _, axes = plt.subplots()
+        _, axes = pyplot().subplots()
         axes.plot(self.lrs, self.losses, color="0.75", label="loss")
         axes.plot(self.lrs, self.smoothed, color="C0", label="smoothed")
         for i, (name, lr) in enumerate(self.suggestions.items(), start=1):

@@ -30,19 +30,24 @@ _MOST = 16
 _STYLES = ("-", "--", ":", "-.")
 
 
-def axes_of(ax: Unchecked, curves: Sequence[Curve]) -> "Axes":
-    """The axes to draw into: those given, or new ones."""
+def pyplot() -> Any:
+    """``matplotlib.pyplot``, imported when it is needed."""
     try:
-        import matplotlib.axes
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
             "plot() needs matplotlib, which is not installed. Install it with pip install 'lrax[plot]'."
         ) from error
+    return plt
+
+
+def axes_of(ax: Unchecked, curves: Sequence[Curve]) -> "Axes":
+    """The axes to draw into: those given, or new ones."""
+    plt = pyplot()
     if ax is None:
         size = 8, 3.6 + 1.2 * len(_hyper(curves))
         return plt.subplots(figsize=size, layout="constrained")[1]
-    if not isinstance(ax, matplotlib.axes.Axes):
+    if not isinstance(ax, plt.Axes):
         raise TypeError(
             f"ax must be axes of matplotlib, got {ax!r:.80}. Make some: figure, ax = plt.subplots()."
         )

@@ -118,6 +118,10 @@ def refuse_inside(state: brainstate.State, what: str) -> None:
     )
 
 
+VALUE, WRITTEN = "_value", "_been_writen"
+"""Where a State keeps what it holds, and whether it was written."""
+
+
 class TypedState(brainstate.LongTermState):
     """A State that converts what is written to it, and that the host reads and writes in nanoseconds.
 
@@ -139,21 +143,17 @@ class TypedState(brainstate.LongTermState):
     def poke(self, value: Any) -> None:
         """Keep `value` as it is, where ``direct(self)``."""
         attributes: Any = self.__dict__
-        attributes["_value"] = value
-        attributes["_been_writen"] = True
+        attributes[VALUE] = value
+        attributes[WRITTEN] = True
 
     def rearrange(self, value: Any) -> None:
         """Keep the same in another place or shape: no write that a trace or a hook would have to see."""
-        vars(self)["_value"] = value
+        vars(self)[VALUE] = value
 
 
 def writes_as_is(state: brainstate.State) -> bool:
     """Whether the State keeps what a program that was traced with it returns, without a conversion."""
     return type(state)._write_value in (brainstate.State._write_value, TypedState._write_value)
-
-
-VALUE, WRITTEN = "_value", "_been_writen"
-"""Where a State keeps what it holds, and whether it was written."""
 
 
 class _InUse:

@@ -147,12 +147,10 @@ class Published(TypedState):
 
     def write_on_host(self, columns: np.ndarray) -> None:
         """Write all that the owner may, where ``direct(self)``."""
-        attributes: Any = self.__dict__
-        old = attributes["_value"]
+        old = self.held()
         if type(old["lr"]) is not np.ndarray:
             columns = place(columns, old["lr"])
-        attributes["_value"] = {"lr": columns, "owner": old["owner"]}
-        attributes["_been_writen"] = True
+        self.poke({"lr": columns, "owner": old["owner"]})
 
     def tell(self) -> None:
         """Tell who wants to know of new learning rates."""

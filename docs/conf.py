@@ -22,10 +22,15 @@ extensions = [
     "matplotlib.sphinxext.plot_directive",
     "sphinx_gallery.gen_gallery",
     "site_directives",
+    "markdown_twins",
 ]
 exclude_patterns = ["figures", "extensions", "gallery/**/*.ipynb", "gallery/**/*.py"]
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(numpy|np|jax|brainstate|optax|matplotlib|collections)\..*")]
+nitpick_ignore_regex = [
+    ("py:class", r"(numpy|np|jax|brainstate|optax|re)\..*"),
+    ("py:class", r"Axes|Build|Learner|Matches|Member|Patterns|Range|Recipe|TakesSchedulers|lrax\.(optimizers\.groups\.ParamGroup|formulas\.schedule\.Schedule)"),
+]
+"""Types of others, whose pages are not looked up, and inner ones, which a user gets from nobody."""
 
 # --- Pages in Markdown
 myst_enable_extensions = ["colon_fence"]
@@ -35,7 +40,7 @@ myst_heading_anchors = 3
 default_role = "code"  # a single backtick in a docstring
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 80
-napoleon_google_docstring = False
+napoleon_google_docstring = napoleon_numpy_docstring = False  # site_directives.sections does it
 napoleon_use_param = False  # the types are words, not names to look up
 napoleon_use_rtype = False
 
@@ -57,6 +62,10 @@ templates_path = ["_templates"]
 html_copy_source = False
 
 sphinx_gallery_conf = {
+    "write_computation_times": False,
+    "show_memory": False,
+    "show_signature": False,
+    "download_all_examples": False,
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
 }

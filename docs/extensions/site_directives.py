@@ -11,6 +11,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from matplotlib.sphinxext.plot_directive import PlotDirective
 from sphinx.application import Sphinx
+from sphinx.ext.napoleon import NumpyDocstring
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
@@ -50,7 +51,9 @@ class Entry(InReST):
         value = getattr(importlib.import_module(module), name)
         if not isinstance(value, type):
             return f".. autofunction:: {self.arguments[0]}"
-        return f".. autoclass:: {self.arguments[0]}\n   :members: {', '.join(members(value))}"
+        own = ", ".join(members(value))
+        special = "\n   :special-members: __call__" if "__call__" in own else ""
+        return f".. autoclass:: {self.arguments[0]}" + (f"\n   :members: {own}{special}" if own else "")
 
 
 class Schedule(Entry):
@@ -65,53 +68,74 @@ class Schedule(Entry):
 
 
 class Types(InReST):
-    """``{types} lrax._types``: the names of types in signatures, with what stands below them."""
+    """``{types} lrax._types Scalar Rates``: names of types in signatures, with what stands below them."""
 
     required_arguments = 1
+    optional_arguments = 1
+    final_argument_whitespace = True
 
     def rest(self) -> str:
-        docs = ModuleAnalyzer.for_module(self.arguments[0]).find_attr_docs()
-        return "\n\n".join(
-            f".. py:type:: {self.arguments[0]}.{name}\n\n   {' '.join(lines)}"
-            for (_, name), lines in docs.items()
-        )
+        module, names = self.arguments
+        docs = ModuleAnalyzer.for_module(module).find_attr_docs()
+        found = {name: " ".join(docs["", name]) for name in names.split()}
+        return "\n\n".join(f".. py:type:: {module}.{n}\n\n   {text}" for n, text in found.items())
 
 
-BASES = ("LRScheduler", "OptaxOptimizer")
+WITH_INHERITED = ("LRScheduler", "OptaxOptimizer")
 """Classes that are shown with all that they have from others of lrax."""
 
 
 def members(cls: type) -> Iterator[str]:
-    """Public methods and properties of a class, and not what brainstate has put there."""
+    """Public methods, properties and fields of a class, and not what brainstate has put there."""
     bases = [b for b in cls.__mro__ if b.__module__.startswith("lrax.")]
-    for base in bases if cls.__name__ in BASES else bases[:1]:
+    fields = cls.__dict__.get("__dataclass_fields__", {})
+    for base in bases if cls.__name__ in WITH_INHERITED else bases[:1]:
         for name, value in vars(base).items():
-            shown = (
-                inspect.isfunction(value)
-                or isinstance(value, property)
-                or hasattr(value, "worked_out")
-            )
-            if name[0] != "_" and shown:
+            method = inspect.isfunction(value) or isinstance(value, property)
+            shown = method or hasattr(value, "worked_out") or name in fields
+            if (shown and name[0] != "_") or name == "__call__":
                 yield name
+    yield from (name for name in fields if name not in vars(cls))
 
 
-def as_written(_app: Sphinx, _what: str, _name: str, value: Any, *_: Any) -> tuple[str, str] | None:
+class Named(ast.NodeTransformer):
+    """Types as a reader knows them: ``"Axes"`` is imported for a type checker only, and S is what operators make."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        return ast.Name(node.value) if isinstance(node.value, str) else node
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Name("LRScheduler") if node.id == "S" else node
+
+
+def as_written(
+    _app: Sphinx, _what: str, _name: str, value: Any, *_: Any
+) -> tuple[str, str] | None:
     """The signature of the source, where a type has a name: ``RatesLike``, and not a line of alternatives."""
-    function = inspect.unwrap(value.__init__ if isinstance(value, type) else value)
-    if not inspect.isfunction(function):
+    try:
+        source = inspect.getsource(value.__init__ if isinstance(value, type) else value)
+    except (OSError, TypeError):  # of a dataclass, or what is no function
         return None
-    (node,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
-    if not isinstance(node, ast.FunctionDef):
-        return None
+    (node,) = ast.parse(textwrap.dedent(source)).body
+    assert isinstance(node, ast.FunctionDef)
     arguments = node.args
-    if arguments.args and arguments.args[0].arg in ("self", "cls"):
-        del arguments.args[0]
-    for name in ast.walk(node):  # "Axes", which is imported for a type checker only
-        if isinstance(name, ast.arg) and isinstance(name.annotation, ast.Constant):
-            name.annotation = ast.Name(str(name.annotation.value))
-    if isinstance(node.returns, ast.Constant) and node.returns.value is not None:
-        node.returns = ast.Name(str(node.returns.value))
-    return f"({ast.unparse(arguments)})", ast.unparse(node.returns) if node.returns else ""
+    for those in (arguments.posonlyargs, arguments.args):
+        those[:] = [each for each in those if each.arg != "self"]
+    if arguments.vararg and arguments.kwarg:  # of a class without arguments
+        return "", ""
+    for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.kwarg):
+        if each and each.annotation:
+            each.annotation = Named().visit(each.annotation)
+    returns = "" if isinstance(value, type) or not node.returns else Named().visit(node.returns)
+    return f"({ast.unparse(arguments)})", returns and ast.unparse(returns)
+
+
+def sections(
+    app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]
+) -> None:
+    """The sections of a docstring; a property has none, and its colon stands in a sentence."""
+    if what in ("class", "function", "method"):
+        lines[:] = NumpyDocstring(lines, app.config, app, what, name, value, options).lines()
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -121,4 +145,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("entry", Entry)
     app.add_directive("types", Types)
     app.connect("autodoc-process-signature", as_written)
+    app.connect("autodoc-process-docstring", sections)
     return {"parallel_read_safe": True}

@@ -1,0 +1,61 @@
+"""Beside each page of the site its twin in Markdown, and llms.txt with the titles of all."""
+
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.osutil import relative_uri
+from sphinx_markdown_builder import MarkdownBuilder
+from sphinx_markdown_builder.translator import MarkdownTranslator
+
+
+class Translator(MarkdownTranslator):
+    """With what this site uses and the builder does not know."""
+
+    def visit_image(self, node: nodes.image) -> None:
+        here = self.builder.get_target_uri(self.builder.current_doc_name)
+        image = self.builder.images.get(node["uri"])
+        uri = relative_uri(here, f"_images/{image}") if image else node["uri"]
+        self.add(f"![{node.get('alt', '')}]({uri})")
+
+    def visit_abbreviation(self, node: nodes.abbreviation) -> None:  # of * and / in a signature
+        self.add(node.astext())
+        raise nodes.SkipNode
+
+    def visit_caption(self, node: nodes.caption) -> None:
+        self.visit_paragraph(node)
+
+    def depart_caption(self, node: nodes.caption) -> None:
+        self._pop_context(node)
+
+    def visit_toctree(self, _: nodes.Node) -> None:  # a hidden one
+        raise nodes.SkipNode
+
+    visit_code_links_block = visit_toctree  # of sphinx-gallery
+
+
+class Builder(MarkdownBuilder):
+    """Writes into the folder of the pages in HTML."""
+
+    default_translator_class = Translator
+
+
+def write_twins(app: Sphinx, exception: Exception | None) -> None:
+    if exception or app.builder.name != "html":
+        return
+    env, pages = app.env, sorted(app.env.found_docs)
+    builder = Builder(app, env)
+    builder.images = app.builder.images
+    builder.init()
+    builder.prepare_writing(pages)
+    app.builder = builder  # which says where links go
+    for name in pages:
+        builder.write_doc(name, env.get_and_resolve_doctree(name, builder))
+    titles = [f"- [{env.titles[name].astext()}]({name}.md)" for name in pages]
+    Path(app.outdir, "llms.txt").write_text("\n".join([f"# {app.config.project}", "", *titles, ""]))
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.setup_extension("sphinx_markdown_builder")
+    app.connect("build-finished", write_twins)
+    return {"parallel_read_safe": True}

@@ -18,6 +18,7 @@ version = release = lrax.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "matplotlib.sphinxext.plot_directive",
     "sphinx_gallery.gen_gallery",
@@ -40,6 +41,7 @@ myst_heading_anchors = 3
 default_role = "code"  # a single backtick in a docstring
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 80
+autosummary_generate = False
 napoleon_google_docstring = napoleon_numpy_docstring = False  # site_directives.sections does it
 napoleon_use_param = False  # the types are words, not names to look up
 napoleon_use_rtype = False

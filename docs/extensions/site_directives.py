@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from docutils import nodes
 from docutils.parsers.rst import directives
 from matplotlib.sphinxext.plot_directive import PlotDirective
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.ext.napoleon import NumpyDocstring
 from sphinx.pycode import ModuleAnalyzer
@@ -20,65 +21,83 @@ from lrax.preview.examples import examples
 EXAMPLES = examples()
 
 
-class InReST(SphinxDirective):
+def in_rest(text: str) -> str:
     """What autodoc and matplotlib do in reStructuredText only, for a page in Markdown."""
-
-    def rest(self) -> str:
-        raise NotImplementedError
-
-    def run(self) -> list[nodes.Node]:
-        return self.parse_text_to_nodes(f"```{{eval-rst}}\n{self.rest()}\n```")
+    return f"```{{eval-rst}}\n{text}\n```\n"
 
 
-class Picture(InReST):
+class Picture(SphinxDirective):
     """``{plot} figures/page.py function``, with ``:alt:`` one sentence."""
 
     required_arguments = 1
     optional_arguments = 1
     option_spec: ClassVar[dict[str, Any]] = {"alt": directives.unchanged_required}
 
-    def rest(self) -> str:
-        return f".. plot-in-rest:: {' '.join(self.arguments)}\n   :alt: {self.options['alt']}"
+    def run(self) -> list[nodes.Node]:
+        text = f".. plot-in-rest:: {' '.join(self.arguments)}\n   :alt: {self.options['alt']}"
+        return self.parse_text_to_nodes(in_rest(text))
 
 
-class Entry(InReST):
-    """``{entry} lrax.jit``: signature and docstring of a public name, and what a class of ours adds."""
+class Entries(SphinxDirective):
+    """``{entries}``: of each public name signature and docstring, and what a class of ours adds."""
 
-    required_arguments = 1
+    has_content = True
+    heading = ""
 
-    def rest(self) -> str:
-        module, _, name = self.arguments[0].rpartition(".")
+    def run(self) -> list[nodes.Node]:
+        text = "\n".join(self.heading.format(name) + in_rest(self.rest(name)) for name in self.content)
+        return self.parse_text_to_nodes(text, allow_section_headings=bool(self.heading))
+
+    def rest(self, path: str) -> str:
+        module, _, name = path.rpartition(".")
         value = getattr(importlib.import_module(module), name)
         if not isinstance(value, type):
-            return f".. autofunction:: {self.arguments[0]}"
+            return f".. autofunction:: {path}"
         own = ", ".join(members(value))
         special = "\n   :special-members: __call__" if "__call__" in own else ""
-        return f".. autoclass:: {self.arguments[0]}" + (f"\n   :members: {own}{special}" if own else "")
+        return f".. autoclass:: {path}" + (f"\n   :members: {own}{special}" if own else "")
 
 
-class Schedule(Entry):
-    """``{schedule} lrax.StepLR``: the same below the picture of an example."""
+class Schedules(Entries):
+    """``{schedules}``: the same of schedules, each with a heading and the picture of an example."""
 
-    def rest(self) -> str:
-        name = self.arguments[0].rpartition(".")[2]
-        text = EXAMPLES[name][0]
+    heading = "## {}\n\n"
+
+    def run(self) -> list[nodes.Node]:
+        found = super().run()
+        for node in found:
+            for signature in node.findall(addnodes.desc_signature):
+                signature["_toc_name"] = ""  # its heading stands in the contents already
+        return found
+
+    def rest(self, path: str) -> str:
+        text = EXAMPLES[path][0]
         alt = f"The learning rate of {text} from step 0 to 48."
-        picture = f".. plot-in-rest:: figures/schedules.py {name}\n   :alt: {alt}\n\n   ``{text}``"
-        return f"{picture}\n\n{super().rest()}"
+        picture = f".. plot-in-rest:: figures/schedules.py {path}\n   :alt: {alt}\n\n   ``{text}``"
+        return f"{picture}\n\n{super().rest(f'lrax.{path}')}"
 
 
-class Types(InReST):
+class Summaries(SphinxDirective):
+    """``{summaries}``: the first sentence on every schedule."""
+
+    def run(self) -> list[nodes.Node]:
+        names = "\n   ".join(f"~lrax.{name}" for name in EXAMPLES)
+        return self.parse_text_to_nodes(in_rest(f".. autosummary::\n   :nosignatures:\n\n   {names}"))
+
+
+class Types(SphinxDirective):
     """``{types} lrax._types Scalar Rates``: names of types in signatures, with what stands below them."""
 
     required_arguments = 1
     optional_arguments = 1
     final_argument_whitespace = True
 
-    def rest(self) -> str:
+    def run(self) -> list[nodes.Node]:
         module, names = self.arguments
         docs = ModuleAnalyzer.for_module(module).find_attr_docs()
         found = {name: " ".join(docs["", name]) for name in names.split()}
-        return "\n\n".join(f".. py:type:: {module}.{n}\n\n   {text}" for n, text in found.items())
+        text = "\n\n".join(f".. py:type:: {module}.{n}\n\n   {text}" for n, text in found.items())
+        return self.parse_text_to_nodes(in_rest(text))
 
 
 WITH_INHERITED = ("LRScheduler", "OptaxOptimizer")
@@ -141,8 +160,9 @@ def sections(
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("plot-in-rest", PlotDirective)
     app.add_directive("plot", Picture, override=True)
-    app.add_directive("schedule", Schedule)
-    app.add_directive("entry", Entry)
+    app.add_directive("entries", Entries)
+    app.add_directive("schedules", Schedules)
+    app.add_directive("summaries", Summaries)
     app.add_directive("types", Types)
     app.connect("autodoc-process-signature", as_written)
     app.connect("autodoc-process-docstring", sections)

@@ -1,7 +1,11 @@
 """How the site is built: ``python -m sphinx -W -n -b html docs build/site``. Nothing is read from the network."""
 
+import os
 import sys
 from pathlib import Path
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"  # examples/data_parallel.py shows them
 
 import matplotlib as mpl
 
@@ -18,11 +22,11 @@ version = release = lrax.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "matplotlib.sphinxext.plot_directive",
     "sphinx_gallery.gen_gallery",
     "site_directives",
+    "site_links",
     "markdown_twins",
 ]
 exclude_patterns = ["figures", "extensions", "gallery/**/*.ipynb", "gallery/**/*.py"]
@@ -41,7 +45,6 @@ myst_heading_anchors = 3
 default_role = "code"  # a single backtick in a docstring
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 80
-autosummary_generate = False
 napoleon_google_docstring = napoleon_numpy_docstring = False  # site_directives.sections does it
 napoleon_use_param = False  # the types are words, not names to look up
 napoleon_use_rtype = False
@@ -58,16 +61,22 @@ plot_apply_rcparams = True
 # --- What it looks like
 html_theme = "furo"
 html_title = f"lrax {version}"
-html_static_path = ["_static"]
-html_css_files = ["site.css"]
 templates_path = ["_templates"]
 html_copy_source = False
 
+
+# --- The examples, which are run
 sphinx_gallery_conf = {
-    "write_computation_times": False,
-    "show_memory": False,
-    "show_signature": False,
-    "download_all_examples": False,
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",
+    "ignore_pattern": r"study",  # takes twenty minutes; choose.md has what it found
+    "within_subsection_order": "FileNameSortKey",
+    "reset_modules": ("site_gallery.in_our_style",),
+    "capture_repr": (),
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_signature": False,
+    "show_memory": False,
+    "write_computation_times": False,
 }

@@ -17,7 +17,8 @@ from lrax.preview.expression import scheduler_of
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-FIGURES = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "figures" / "schedules.py"))
+FOLDER = Path(__file__).parents[1] / "docs" / "figures"
+FIGURES = runpy.run_path(str(FOLDER / "schedules.py"))
 EPOCHS = np.arange(LENGTH + 1)
 LOSSES = np.maximum(1 - EPOCHS / 12, 0.3)
 CONFIGS = [scheduler_of(text).config for text in EXPRESSIONS]
@@ -89,3 +90,12 @@ def test_the_overview_shows_all():
     assert [*drawn] == NAMES
     for name, line in drawn.items():
         assert_close(line.get_ydata(), EXPECTED[name])
+
+
+def test_the_picture_of_the_first_page():
+    runpy.run_path(str(FOLDER / "index.py"))["wsd"]()
+    (line,) = plt.gca().lines
+    t = line.get_xdata()
+    np.testing.assert_array_equal(t, np.arange(1001))
+    up, down = t / 100, (1000 - t) / 200
+    assert_close(line.get_ydata(), 1e-3 * np.minimum(np.minimum(up, 1), down))

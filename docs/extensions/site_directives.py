@@ -77,14 +77,6 @@ class Schedules(Entries):
         return f"{picture}\n\n{super().rest(f'lrax.{path}')}"
 
 
-class Summaries(SphinxDirective):
-    """``{summaries}``: the first sentence on every schedule."""
-
-    def run(self) -> list[nodes.Node]:
-        names = "\n   ".join(f"~lrax.{name}" for name in EXAMPLES)
-        return self.parse_text_to_nodes(in_rest(f".. autosummary::\n   :nosignatures:\n\n   {names}"))
-
-
 class Types(SphinxDirective):
     """``{types} lrax._types Scalar Rates``: names of types in signatures, with what stands below them."""
 
@@ -162,7 +154,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("plot", Picture, override=True)
     app.add_directive("entries", Entries)
     app.add_directive("schedules", Schedules)
-    app.add_directive("summaries", Summaries)
     app.add_directive("types", Types)
     app.connect("autodoc-process-signature", as_written)
     app.connect("autodoc-process-docstring", sections)

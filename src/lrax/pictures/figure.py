@@ -122,13 +122,13 @@ def _shade(ax: "Axes", phases: Sequence[Phase], named: bool) -> None:
     ends = ax.get_xaxis_transform()
     if len(phases) <= 3 * _MOST:
         starts = [phase.start for phase in phases]
-        ax.vlines(starts, 0, 1, color="#00000030", linewidth=0.8, transform=ends)
+        ax.vlines(starts, 0, 1, color="#80808060", linewidth=0.8, transform=ends)
     for row in rows:
         name, start, end = row[0].name, row[0].start, row[-1].end
         ax.axvspan(start, end, color=_COLORS.get(name, "#999999"), alpha=0.14, linewidth=0)
         share = (end - start) / phases[-1].end
         if named and share > 0.004:
-            style: Any = {"ha": "center", "va": "top", "fontsize": 8, "color": "#555555"}
+            style: Any = {"ha": "center", "va": "top", "fontsize": 8}
             turn = 90 if share < 0.012 * len(name) else 0
             ax.text((start + end) / 2, 0.97, name, transform=ends, rotation=turn, **style)
 

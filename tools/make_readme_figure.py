@@ -12,7 +12,9 @@ import sys
 from html import escape
 from pathlib import Path
 
-from lrax.preview.examples import LENGTH, examples
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from internals import examples
 
 FILE = Path(__file__).parents[1] / "docs" / "all_schedules.svg"
 COLUMNS = 6
@@ -26,16 +28,17 @@ def panels():
     return {name: found[name] for name in found if found[name][0].startswith(name)}
 
 
-def corner(step, share):
+def corner(progress, share):
     """Where a learning rate is drawn, in a panel."""
-    x = MARGIN + step / LENGTH * (WIDTH - 2 * MARGIN)
+    x = MARGIN + progress * (WIDTH - 2 * MARGIN)
     y = HEIGHT - MARGIN - share * (HEIGHT - 2 * MARGIN - TITLE)
     return f"{x:.1f},{y:.1f}"
 
 
 def panel(index, name, text, rates):
     down, right = divmod(index, COLUMNS)
-    points = " ".join(corner(step, rate / rates.max()) for step, rate in enumerate(rates))
+    steps = len(rates) - 1
+    points = " ".join(corner(t / steps, rate / rates.max()) for t, rate in enumerate(rates))
     bottom = HEIGHT - MARGIN
     return f"""<g id="{name}" transform="translate({right * WIDTH},{down * HEIGHT})"><title>{escape(text)}</title>
 <text x="{MARGIN}" y="{TITLE - 3}">{name}</text>

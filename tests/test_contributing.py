@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md says of a new scheduler and a new operator, done in a copy of the checkout."""
+"""What docs/contributing.md says of a new scheduler and a new operator, done in a copy of the checkout."""
 
 import itertools
 import re
@@ -11,13 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("src", "tests", "tools", "docs", "pyproject.toml", "README.md", "CHANGELOG.md")
-BLOCK = re.compile(r"^```(python|diff)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
-FILE = re.compile(r"`((?:src|tests)/[\w/]+\.py|README\.md)`")
+BLOCK = re.compile(r"^```(py|diff)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
+FILE = re.compile(r"`((?:src|tests)/[\w/]+\.py|docs/schedules/index\.md)`")
 
 
 def steps():
     """The blocks of the page, each with the file that is named first in the text before it."""
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
     position = 0
     for block in BLOCK.finditer(text):
         yield block[1], block[2], FILE.findall(text[position : block.start()])[0]
@@ -51,7 +51,7 @@ def test_the_scheduler_and_the_operator_of_the_page(tmp_path):
         text = path.read_text(encoding="utf-8")
         path.write_text(patched(text, content) if kind == "diff" else f"{text}\n\n{content}")
         done.append((kind, file))
-    assert len(done) == 10
+    assert len(done) == 12
 
     def run(*command):
         found = subprocess.run(

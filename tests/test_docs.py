@@ -39,10 +39,14 @@ def run(document, *parsers):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_code_blocks_of_a_page(page):
+def test_code_blocks_of_a_page(page, capsys):
+    """``print(...)  #> text`` prints this text."""
     text = page.read_text(encoding="utf-8")
     blocks = run(Document(text, str(page)), PythonCodeBlockParser((), OPTIONS), SkipParser())
     assert blocks == text.count("\n```python\n")
+    printed = capsys.readouterr().out.splitlines()
+    for line in re.findall(r"^ *print\(.*\)  #> (.*)$", text, flags=re.MULTILINE):
+        assert line in printed
     outside = re.sub(r"^```python\n.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
     assert ">>>" not in outside, "examples belong in ```python blocks, where they are run"
 
@@ -135,7 +139,7 @@ def test_docstring_of_a_scheduler(name):
     _, sections = split(SCHEDULERS[name])
     for library in ("torch", "braintools", "optax"):
         assert re.search(rf"\b{library}\b", sections["Notes"]), f"nothing on {library}"
-    assert f"| `{name}` |" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"| `{name}` |" in (ROOT / "docs/schedules/index.md").read_text(encoding="utf-8")
 
 
 def test_public_names():

@@ -1,7 +1,7 @@
-"""Names for what flows through lrax."""
+"""Names for what flows through lrax, which stand in signatures."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NewType, TypeAlias
 
 import jax
 import numpy as np
@@ -45,3 +45,26 @@ Function: TypeAlias = Callable[..., Any]
 
 Remembered: TypeAlias = dict[str, Any]
 """What a formula has learned from step to step: arrays by name."""
+
+TorchScheduler: TypeAlias = Any
+"""A live scheduler of torch."""
+
+BraintoolsScheduler: TypeAlias = Any
+"""A scheduler of braintools."""
+
+if not TYPE_CHECKING:  # a signature has the name, and not a line of alternatives
+    Scalar = NewType("Scalar", Scalar)
+    RatesLike = NewType("RatesLike", RatesLike)
+    Epochs = NewType("Epochs", Epochs)
+    Number = NewType("Number", Number)
+    Value = NewType("Value", Value)
+    Rates = NewType("Rates", Rates)
+    PyTree = NewType("PyTree", PyTree)
+    Plain = NewType("Plain", Plain)
+    StateDict = NewType("StateDict", StateDict)
+    Unchecked = NewType("Unchecked", Unchecked)
+    Leaf = NewType("Leaf", Leaf)
+    Function = NewType("Function", Function)
+    Remembered = NewType("Remembered", Remembered)
+    TorchScheduler = NewType("TorchScheduler", TorchScheduler)
+    BraintoolsScheduler = NewType("BraintoolsScheduler", BraintoolsScheduler)

@@ -1,11 +1,14 @@
 """What a range test has found."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..pictures.figure import pyplot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,7 +32,7 @@ class RangeTest:
         """The valley: the middle of the longest descent."""
         return self.suggestions["valley"]
 
-    def plot(self) -> Any:
+    def plot(self) -> "Axes":
         """Draw the losses over the learning rates, suggestions marked, in a new figure; its axes."""
         _, axes = pyplot().subplots()
         axes.plot(self.lrs, self.losses, color="0.75", label="loss")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NewType, TypeAlias
 
 from .. import _checks
 from .._types import Function, Number, Value
@@ -10,6 +10,9 @@ from .arithmetic import HOST, Arithmetic
 
 Shape: TypeAlias = str | tuple[str, Number] | Function
 """A name, a name with its number, or a function of the fraction of a fall that is done."""
+
+if not TYPE_CHECKING:
+    Shape = NewType("Shape", Shape)
 
 Height: TypeAlias = Callable[[Arithmetic, Value, Value, Any], Value]
 """How high a way is, from 0 to 1: by the fractions of it from the low end and from the high end, and a number."""

@@ -13,14 +13,14 @@ from typing import Any
 
 import brainstate
 
-from .._types import Rates
+from .._types import BraintoolsScheduler, Rates
 from ..optimizers.optimizer import announce
 from ..schedulers.scheduler import LRScheduler
 from ..states.published import Plan, Published, publishable
 from ..states.view import View
 
 
-def to_braintools(scheduler: LRScheduler) -> Any:
+def to_braintools(scheduler: LRScheduler) -> BraintoolsScheduler:
     """`scheduler` as a ``braintools.optim.LRScheduler``, to be handed to an optimizer of braintools.
 
     Step either of the two, eagerly or in a compiled function; the optimizer follows at once. With a

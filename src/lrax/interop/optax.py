@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from .._types import Function
 from ..schedulers.piecewise import LambdaLR
 from ..schedulers.scheduler import LRScheduler
 
 
-def from_optax(schedule: Any) -> LambdaLR:
+def from_optax(schedule: Function) -> LambdaLR:
     """A schedule of optax, a function of the count, as a scheduler with a clock: ``LambdaLR(1.0, schedule)``.
 
     It is computed in float64, as every function of the epoch here, and so lacks most of the errors

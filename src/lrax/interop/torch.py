@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .._types import Number
+from .._types import Number, TorchScheduler
 from ..schedulers import catalogue as ours
 from ..schedulers.scheduler import LRScheduler
 
 
-def from_torch(torch_scheduler: Any) -> LRScheduler:
+def from_torch(torch_scheduler: TorchScheduler) -> LRScheduler:
     """A live scheduler of torch, composites included, as one of ours at the same epoch.
 
     It has the base learning rates of torch's parameter groups: a number for one group, else a list.

@@ -46,7 +46,7 @@ def jit(
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Sequence[str] = (),
     donate: bool = True,
-) -> Any:
+) -> Function:
     """Compile a function that reads and writes States, as ``brainstate.transform.jit`` does, and donate the States it writes.
 
     The buffers of the written States are reused for their new values, so that a training step needs

@@ -199,7 +199,7 @@ class AveragedWeights(GuardedNode):
     def __init__(
         self,
         params: PyTree,
-        decay: Scalar | LRScheduler | Callable[[Any], Scalar] | None = 0.999,
+        decay: Scalar | LRScheduler | Callable[[Scalar], Scalar] | None = 0.999,
         *,
         scheduler: LRScheduler | None = None,
     ) -> None:

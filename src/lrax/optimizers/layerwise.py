@@ -3,7 +3,7 @@
 import operator
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,9 +39,9 @@ def layerwise_lr_decay(
     params: PyTree,
     decay: Scalar = 0.75,
     *,
-    layer: Callable[[str, Any], int] | None = None,
-    no_decay: str | re.Pattern[str] | Callable[[str, Any], bool] | None = None,
-) -> list[tuple[Matches, dict[str, Any]]]:
+    layer: Callable[[str, Leaf], int] | None = None,
+    no_decay: str | re.Pattern[str] | Matches | None = None,
+) -> list[tuple[Matches, dict[str, Number]]]:
     """Parameter groups whose learning rates fall from the top of a network to its bottom.
 
     For fine-tuning: what is near the data was learned well before, and is changed the least. Of L
@@ -116,7 +116,7 @@ def layerwise_lr_decay(
     layers = _numbered(leaves) if layer is None else _numbered_by(layer, leaves)
     distinct = sorted(set(layers.values()))
     top = distinct[-1]
-    found: list[tuple[Matches, dict[str, Any]]] = []
+    found: list[tuple[Matches, dict[str, Number]]] = []
     for rank, one in enumerate(distinct):
         below = len(distinct) - 1 - rank if layer is None else top.number - one.number
         options = {"lr_scale": _power(decay, below)}

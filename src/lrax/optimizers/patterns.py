@@ -2,17 +2,22 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, NewType, TypeAlias
 
 import numpy as np
 
 from .._types import Leaf, Unchecked
 
 Matches: TypeAlias = Callable[[str, Leaf], bool]
+"""Whether a group has the leaf at this path."""
 
 Patterns: TypeAlias = (
     Mapping[str | Matches, Mapping[str, Any]] | Sequence[tuple[str | Matches, Mapping[str, Any]]]
 )
+"""Options of groups, by a regular expression or a function of path and leaf."""
+
+if not TYPE_CHECKING:
+    Patterns = NewType("Patterns", Patterns)
 
 
 class Pattern(NamedTuple):

@@ -1,7 +1,6 @@
 """What an optimizer shows of its learning rates and other hyper-parameters."""
 
 from collections.abc import Callable, Container
-from typing import Any
 
 from .. import _checks
 from .._types import Epochs, Number, Rates, Scalar
@@ -59,7 +58,7 @@ class ShowsRates(GuardedNode):
         return list(self._published.rates[: len(self._groups)])
 
     @property
-    def hyperparams(self) -> list[dict[str, Any]]:
+    def hyperparams(self) -> list[dict[str, Number]]:
         """What the next update uses: one dict for each parameter group, in their order."""
         found = [self._following.used(i, group) for i, group in enumerate(self._groups)]
         if self._complete:
@@ -72,7 +71,7 @@ class ShowsRates(GuardedNode):
         self._refuse_complete("lr_at()")
         return self._following.at(_checks.epochs(epoch), len(self._groups))
 
-    def lr_apply(self, apply_fn: Callable[[Any], Scalar]) -> None:
+    def lr_apply(self, apply_fn: Callable[[Scalar], Scalar]) -> None:
         """Map `apply_fn` over the learning rates of all groups; it lasts until the scheduler's next ``step()``."""
         self._refuse_complete("lr_apply()")
         if not callable(apply_fn):

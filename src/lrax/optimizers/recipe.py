@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NewType, TypeAlias
 
 import optax
 from brainstate.graph import Node
@@ -20,6 +20,9 @@ Build: TypeAlias = Callable[..., optax.GradientTransformation]
 
 Hyperparameter: TypeAlias = Scalar | Function | LRScheduler
 """A number, or what it is at each epoch."""
+
+if not TYPE_CHECKING:
+    Hyperparameter = NewType("Hyperparameter", Hyperparameter)
 
 MOMENTA = ("momentum", "beta1", "b1")
 """What a scheduler with ``cycle_momentum=True`` drives: the first of them that there is."""

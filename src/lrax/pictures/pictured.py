@@ -20,7 +20,7 @@ class Pictured:
     def plot(
         self,
         steps: int | None = None,
-        ax: Any = None,
+        ax: "Axes | None" = None,
         *,
         log: bool = False,
         steps_per_epoch: int | None = None,
@@ -45,9 +45,9 @@ class Pictured:
 
 
 def plot(
-    schedulers: Sequence[Any],
+    schedulers: Sequence[Pictured],
     steps: int | None = None,
-    ax: Any = None,
+    ax: "Axes | None" = None,
     *,
     log: bool = False,
     steps_per_epoch: int | None = None,

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
+from .._types import Scalar
 from ..formulas.arithmetic import wide
 from .combine import MaximumLR, MinimumLR, ProductLR, SumLR
 from .ends import WithCooldownLR, WithWarmupLR
@@ -14,7 +15,7 @@ from .scheduler import LRScheduler
 from .shift import DelayLR, RepeatLR, StretchLR
 
 
-def minimum(*schedulers: Any) -> LRScheduler:
+def minimum(*schedulers: LRScheduler | Scalar) -> LRScheduler:
     """The smallest of several schedulers and numbers, at each epoch.
 
     >>> import lrax
@@ -24,7 +25,7 @@ def minimum(*schedulers: Any) -> LRScheduler:
     return _combined(MinimumLR, schedulers)
 
 
-def maximum(*schedulers: Any) -> LRScheduler:
+def maximum(*schedulers: LRScheduler | Scalar) -> LRScheduler:
     """The largest of several schedulers and numbers, at each epoch.
 
     >>> import lrax

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
+from .._types import Scalar
 from ..formulas.shapes import Shape
 
 S = TypeVar("S")
@@ -19,36 +20,36 @@ class Operators(Generic[S]):
 
     __array_ufunc__ = None  # so that a number of NumPy on the left leaves it to the scheduler
 
-    def __add__(self, other: Any) -> S:
+    def __add__(self, other: S | Scalar) -> S:
         return self.made_by["+"](self, other)
 
-    def __radd__(self, other: Any) -> S:
+    def __radd__(self, other: S | Scalar) -> S:
         return self.made_by["+"](other, self)
 
-    def __mul__(self, other: Any) -> S:
+    def __mul__(self, other: S | Scalar) -> S:
         return self.made_by["*"](self, other)
 
-    def __rmul__(self, other: Any) -> S:
+    def __rmul__(self, other: S | Scalar) -> S:
         return self.made_by["*"](other, self)
 
-    def __truediv__(self, other: Any) -> S:
+    def __truediv__(self, other: S | Scalar) -> S:
         if isinstance(other, Operators):
             raise _no_schedule(f"{_shown(self)} / {_shown(other)}")
         return self.made_by["/"](self, other)
 
-    def __rtruediv__(self, other: Any) -> NoReturn:
+    def __rtruediv__(self, other: S | Scalar) -> NoReturn:
         raise _no_schedule(f"{_shown(other)} / {_shown(self)}")
 
-    def __sub__(self, other: Any) -> NoReturn:
+    def __sub__(self, other: S | Scalar) -> NoReturn:
         raise _no_schedule(f"{_shown(self)} - {_shown(other)}")
 
-    def __rsub__(self, other: Any) -> NoReturn:
+    def __rsub__(self, other: S | Scalar) -> NoReturn:
         raise _no_schedule(f"{_shown(other)} - {_shown(self)}")
 
     def __neg__(self) -> NoReturn:
         raise _no_schedule(f"-{_shown(self)}")
 
-    def clip(self, low: Any, high: Any) -> S:
+    def clip(self, low: S | Scalar, high: S | Scalar) -> S:
         """Not below `low` and not above `high`, numbers or schedulers: ``minimum(maximum(self, low), high)``."""
         return self.made_by["clip"](self, low, high)
 

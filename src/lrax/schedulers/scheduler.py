@@ -346,7 +346,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         formulas = self._formulas_now()
         self.publishing.publish(lambda follower: self._rates_of(*follower.asked(formulas), epoch))
 
-    def apply(self, fn: Callable[[Any], Scalar]) -> None:
+    def apply(self, fn: Callable[[Scalar], Scalar]) -> None:
         """Map `fn` over the published learning rates of all groups; it lasts until the next ``step()``."""
         refuse_foreign_trace(self.last_epoch, f"{type(self).__name__}.apply()")
         if not callable(fn):

@@ -10,7 +10,7 @@ from .._names import check_keywords
 
 
 class ShowsArguments(type(Node)):
-    """Shows the arguments of ``__init__`` to ``help()`` and editors; brainstate's metaclass hides them."""
+    """Shows ``help()`` and editors the arguments of ``__init__``, which brainstate's metaclass hides, and not brainstate's methods."""
 
     if not TYPE_CHECKING:
 
@@ -22,6 +22,14 @@ class ShowsArguments(type(Node)):
         def __signature__(cls) -> inspect.Signature:
             _, *parameters = inspect.signature(cls.__init__).parameters.values()
             return inspect.Signature(parameters)
+
+    def __dir__(cls) -> list[str]:
+        return [name for name in super().__dir__() if not _is_brainstates(cls, name)]
+
+
+def _is_brainstates(cls: type, name: str) -> bool:
+    owner = next((base for base in cls.__mro__ if name in vars(base)), object)
+    return owner.__module__.partition(".")[0] == "brainstate"
 
 
 def _set_in_copy(node: Node, name: Any, value: Any) -> None:
@@ -61,6 +69,9 @@ class GuardedNode(Node, metaclass=ShowsArguments):
             create_empty=lambda static: object.__new__(static[0]),
             clear=lambda node: vars(node).clear(),
         )
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not _is_brainstates(type(self), name)]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         kind = type(self).__name__

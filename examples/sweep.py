@@ -1,24 +1,31 @@
-"""Train 64 networks in one program: 8 learning rates, each with 8 lengths of the warmup.
+"""
+Sweep: 64 trainings in one program
+==================================
 
-    python examples/sweep.py             # half a minute on a CPU, most of it to compile
+Eight learning rates, each with eight lengths of the warmup.
+
+.. code-block:: bash
+
+    python examples/sweep.py             # ten seconds on a CPU, most of them to compile
     python examples/sweep.py --compare   # and then one network after the other: the same losses
 
-Network, schedule and optimizer are built inside a function, as for a single training, and `vmap` maps
-that function over the learning rates and the lengths. The networks start from the same weights and
-see scikit-learn's handwritten digits in the same order. A picture of their losses goes to --out.
+Network, schedule and optimizer are built inside a function, as for a single training, and ``vmap`` maps that function
+over the learning rates and the lengths. The networks start from the same weights and see scikit-learn's handwritten
+digits in the same order. A picture of their losses goes to ``--out``, or to a new temporary folder.
 """
 
 import argparse
+import sys
+import tempfile
 import time
 from pathlib import Path
 
 import brainstate
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import optax
-from matplotlib import colormaps
-from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 
 import lrax
@@ -27,6 +34,11 @@ BATCH, VALIDATION = 128, 360
 LEARNING_RATES = np.geomspace(2e-3, 0.3, 8).astype(np.float32)
 WARMUP_PARTS = np.array([0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8])  # of all steps
 TOLERANCE = 1e-3  # other programs round differently, and a training makes more of it
+
+
+# %%
+# What is swept are the arguments of ``train``: learning rate and length may be arrays of a program, as they are under
+# ``vmap``.
 
 
 def make_training(epochs):
@@ -65,6 +77,10 @@ def make_training(epochs):
     return len(batches), train
 
 
+# %%
+# Compiling is timed apart from training.
+
+
 def timed(name, train, *args):
     """What `train` returns; it is called twice, to print the time without that of compiling it."""
     begin = time.perf_counter()
@@ -78,12 +94,13 @@ def timed(name, train, *args):
 
 def draw(losses, warmups, best, path):
     """The loss over the learning rate, with a line for each length of the warmup."""
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    colors = colormaps["turbo"](np.linspace(0.05, 0.95, len(warmups)))
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    colors = plt.colormaps["turbo"](np.linspace(0.05, 0.95, len(warmups)))
     for line, warmup, color in zip(losses.T, warmups, colors, strict=True):
         axes.loglog(LEARNING_RATES, line, "o-", markersize=4, color=color, label=str(warmup))
-    axes.plot(LEARNING_RATES[best[0]], losses[best], "ko", ms=12, fillstyle="none", label="best")
+    axes.plot(
+        LEARNING_RATES[best[0]], losses[best], "o", ms=12, color="0.5", mfc="none", label="best"
+    )
     axes.set(xlabel="learning rate after the warmup", ylabel="validation loss after the training")
     axes.grid(which="both", alpha=0.2)
     figure.legend(title="warmup steps", loc="outside right upper")
@@ -93,7 +110,7 @@ def draw(losses, warmups, best, path):
 def main():
     parser = argparse.ArgumentParser(description="Train 64 networks in one program.")
     parser.add_argument("--epochs", type=int, default=10, help="length of each training")
-    parser.add_argument("--out", type=Path, default=Path("digits"), metavar="DIR")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: a new temporary folder")
     parser.add_argument("--compare", action="store_true", help="also train one after the other")
     args = parser.parse_args()
 
@@ -111,8 +128,10 @@ def main():
     lr, warmup = LEARNING_RATES[best[0]], warmups[best[1]]
     print(f"best configuration   learning rate {lr:.1e}, {warmup} steps of warmup")
     print(f"validation accuracy  {scores[best]:.2%}")
-    args.out.mkdir(parents=True, exist_ok=True)
-    draw(losses, warmups, best, args.out / "sweep.png")
+    out = args.out or Path(tempfile.mkdtemp(prefix="lrax-sweep-"))
+    out.mkdir(parents=True, exist_ok=True)
+    draw(losses, warmups, best, out / "sweep.png")
+    print(f"the picture is in {out}", file=sys.stderr)
 
 
 if __name__ == "__main__":

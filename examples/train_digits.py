@@ -1,26 +1,33 @@
-"""Train a small network on scikit-learn's handwritten digits: warmup, cosine, checkpoints, resume.
+"""
+Digits: warmup, cosine, checkpoints, resume
+===========================================
 
-    python examples/train_digits.py                   # a full run, a few seconds on a CPU
-    python examples/train_digits.py --stop-after 10   # a run that is interrupted after ten epochs ...
-    python examples/train_digits.py --resume          # ... and goes on to the very same parameters
+A small network learns scikit-learn's handwritten digits.
 
-It writes the checkpoints and a picture of loss and learning rate to --out, and it exits with
-status 1 if the finished network recognises fewer than 97 % of the digits it has not seen.
+.. code-block:: bash
+
+    python examples/train_digits.py                                # a full run, a few seconds on a CPU
+    python examples/train_digits.py --out digits --stop-after 10   # interrupted after ten epochs ...
+    python examples/train_digits.py --out digits --resume          # ... to the very same parameters
+
+It writes the checkpoints and a picture of loss and learning rate to ``--out``, or to a new temporary folder, and
+it exits with status 1 if the finished network recognises fewer than 97 % of the digits it has not seen.
 """
 
 import argparse
 import hashlib
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import brainstate
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import orbax.checkpoint as ocp
-from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from tqdm import tqdm
 
@@ -40,6 +47,11 @@ def load_data():
     return images[train], labels[train], images[validation], labels[validation]
 
 
+# %%
+# A checkpoint is a tree of arrays under plain names. The checksum shows that a run which was interrupted and resumed
+# ends in the same bits.
+
+
 def by_name(params):
     """The parameters as a plain dict with str keys, which every checkpoint library can store."""
     return {".".join(map(str, path)): state.value for path, state in params.items()}
@@ -51,13 +63,16 @@ def checksum(tree):
     return hashlib.sha256(every_bit).hexdigest()[:16]
 
 
+# %%
+# A scheduler is a function of the step as well, so nothing is recorded for its curve.
+
+
 def draw(losses, scheduler, total_steps, path):
     """Loss and learning rate over the steps; the scheduler itself is the function to plot."""
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=True)
+    figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(7, 5), layout="constrained")
     top.plot(losses, linewidth=0.8)
     top.set(ylabel="training loss")
-    bottom.plot(scheduler(np.arange(total_steps)), color="tab:orange")
+    bottom.plot(scheduler(np.arange(total_steps)), color="C1")
     bottom.set(ylabel="learning rate", xlabel="step")
     figure.savefig(path, dpi=120)
 
@@ -66,9 +81,18 @@ def parse_args():
     parser = argparse.ArgumentParser(description="Train on scikit-learn's digits with lrax.")
     parser.add_argument("--epochs", type=int, default=30, help="length of the whole run")
     parser.add_argument("--stop-after", type=int, default=10**9, help="stop after so many epochs")
-    parser.add_argument("--out", type=Path, default=Path("digits"), metavar="DIR")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: a new temporary folder")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIR")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.resume and args.out is None:
+        parser.error("--resume needs --out DIR, the folder of the run that was stopped")
+    args.out = args.out or Path(tempfile.mkdtemp(prefix="lrax-digits-"))
+    return args
+
+
+# %%
+# The scheduler is stepped in the compiled function, once for every batch. The optimizer's state dict holds the moments,
+# the count of its steps and the scheduler.
 
 
 def main():
@@ -117,7 +141,8 @@ def main():
         losses = saved["losses"]
 
     last_epoch = min(args.epochs, args.stop_after)
-    with tqdm(total=total_steps, initial=epoch * steps_per_epoch, unit="step") as bar:
+    begun = epoch * steps_per_epoch
+    with tqdm(total=total_steps, initial=begun, unit="step", disable=None) as bar:  # on a terminal
         while epoch < last_epoch:
             # The order of the data follows from the epoch alone: nothing to save, nothing to lose.
             order = np.random.default_rng([0, epoch]).permutation(len(x_train))
@@ -133,10 +158,13 @@ def main():
     manager.close()
 
     if epoch < args.epochs:
-        print(f"stopped after epoch {epoch} of {args.epochs}; --resume continues the run")
+        print(
+            f"stopped after epoch {epoch} of {args.epochs}; --out {args.out} --resume continues the run"
+        )
         return
     draw(losses, scheduler, total_steps, args.out / "loss_and_lr.png")
     score = float(jnp.mean(jnp.argmax(model(x_val), axis=-1) == y_val))
+    print(f"checkpoints and picture are in {args.out}", file=sys.stderr)
     print(f"validation accuracy  {score:.2%}")
     print(f"final learning rate  {float(optimizer.current_lr):.3e}")
     print(f"parameter checksum   {checksum(by_name(params))}")

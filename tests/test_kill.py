@@ -10,10 +10,14 @@ import time
 import types
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 
 from helpers import weekly_but
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
 
 # When one of its reads fails, orbax abandons the others.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -87,8 +91,8 @@ def undisturbed(example, tmp_path_factory):
     x, y, *_ = example.load_data()
     for epoch in range(5):
         order = np.random.default_rng([0, epoch]).permutation(example.TRAIN)
-        for batch in order.reshape(-1, example.BATCH):
-            training.step(x[batch], y[batch])
+        losses = [training.step(x[i], y[i]) for i in order.reshape(-1, example.BATCH)]
+        training.losses = np.append(training.losses, np.array(losses))
     assert not list(out.iterdir())
     return example.checksum(training.state)
 
@@ -197,3 +201,31 @@ def test_a_checkpoint_of_a_longer_training_is_refused(example, stopped, tmp_path
     shutil.copytree(stopped, out)
     with pytest.raises(ValueError, match=r"total_steps: saved 110, here 132"):
         example.main(["--out", str(out), "--epochs", "6"])
+
+
+def first_loss(example):
+    """Of the first batch, in float64."""
+    x, y, *_ = example.load_data()
+    batch = np.random.default_rng([0, 0]).permutation(example.TRAIN)[: example.BATCH]
+    rng = np.random.default_rng(0)
+    hidden, out = (rng.normal(scale=(2 / 64) ** 0.5, size=(64, n)) for n in (64, 10))
+    logits = np.maximum(x[batch] @ hidden, 0) @ out
+    chosen = logits[np.arange(len(batch)), y[batch]]
+    return np.mean(np.log(np.exp(logits).sum(axis=1)) - chosen)
+
+
+@pytest.mark.slow
+def test_the_demonstration_kills_itself_and_draws_both_runs(example, undisturbed, capsys):
+    example.main(EPOCHS)
+    keep_abandoned_reads()
+    printed = capsys.readouterr().out
+    assert "killed while it saved epoch 2\n" in printed
+    assert printed.count(f"final state          {undisturbed}\n") == 2
+    begun = 22 * int(re.search(r"^going on after epoch ([12])$", printed, re.M)[1])
+    (axes,) = plt.gcf().axes
+    alone, before, after = (np.array(line.get_xydata()) for line in axes.lines)
+    plt.close()
+    np.testing.assert_array_equal(alone[:, 0], np.arange(110))
+    np.testing.assert_array_equal(np.concatenate([before, after]), alone)
+    assert len(before) == begun
+    assert alone[0, 1] == pytest.approx(first_loss(example), rel=1e-5)

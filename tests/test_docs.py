@@ -1,6 +1,7 @@
 """Documentation that runs (README.md, docs, docstrings), and docstrings that leave nothing out."""
 
 import doctest
+import importlib.util
 import inspect
 import re
 from pathlib import Path
@@ -16,6 +17,8 @@ ROOT = Path(__file__).parents[1]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 """Those in docs/coming_from are run by test_coming_from.py."""
+WITH_OTHERS = ROOT / "docs" / "with_others.md"
+GUESTS = ("flax", "equinox", "keras")
 MODULES = sorted(Path(lrax.__file__).parent.rglob("*.py"))
 
 CLASSES = {n: c for n, c in vars(lrax).items() if n in lrax.__all__ and isinstance(c, type)}
@@ -38,8 +41,7 @@ def run(document, *parsers):
     return len(examples)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_code_blocks_of_a_page(page, capsys):
+def run_page(page, capsys):
     """``print(...)  #> text`` prints this text."""
     text = page.read_text(encoding="utf-8")
     blocks = run(Document(text, str(page)), PythonCodeBlockParser((), OPTIONS), SkipParser())
@@ -49,6 +51,26 @@ def test_code_blocks_of_a_page(page, capsys):
         assert line in printed
     outside = re.sub(r"^```python\n.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
     assert ">>>" not in outside, "examples belong in ```python blocks, where they are run"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page != WITH_OTHERS],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
+def test_code_blocks_of_a_page(page, capsys):
+    run_page(page, capsys)
+
+
+@pytest.mark.braintools
+# keras saves arrays in a way that NumPy 2 warns of.
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+def test_code_blocks_of_with_others(capsys):
+    # Not importorskip: before keras is imported, the page chooses what it runs on.
+    missing = [name for name in GUESTS if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
+    run_page(WITH_OTHERS, capsys)
 
 
 def docstrings():

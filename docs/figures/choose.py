@@ -1,0 +1,89 @@
+"""The pictures of choose.md, of what examples/study.py has found."""
+
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+FOLDER = Path(globals().get("__file__", "choose.py")).parent
+"""The plot directive runs this in its folder, without a __file__."""
+
+STYLES = {
+    "constant": ("C1", "o:"),
+    "inverse square root": ("C1", "s--"),
+    "plateau": ("C1", "^-"),
+    "warm restarts": ("C3", "v-"),
+    "step": ("C3", "D--"),
+    "one-cycle": ("C2", "v--"),
+    "cosine": ("C2", "s-"),
+    "linear": ("C2", "o-"),
+    "WSD, linear": ("C0", "o-"),
+    "WSD, 1-sqrt": ("C0", "s--"),
+    "WSD, square": ("C0", "^:"),
+}
+"""A color for each family: without an end, in pieces, a fall all the way, a fall at the end."""
+
+
+def losses(results: dict, task: str, schedule: str) -> np.ndarray:
+    """By length, peak and seed; infinite where the training diverged."""
+    runs = [r for r in results["runs"] if (r["task"], r["schedule"]) == (task, schedule)]
+    runs.sort(key=lambda run: run["steps"])
+    return np.nan_to_num(np.array([run["losses"] for run in runs], float), nan=np.inf)
+
+
+def best(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of the best peak and its standard deviation over the seeds, by length."""
+    peaks = table.mean(axis=2).argmin(axis=1)
+    seeds = table[np.arange(len(table)), peaks]
+    return seeds.mean(axis=1), seeds.std(axis=1, ddof=1)
+
+
+def panels() -> tuple:
+    results = json.loads((FOLDER.parent / "data" / "study.json").read_text(encoding="utf-8"))
+    figure, axes = plt.subplots(1, 2, figsize=(7, 4.4))
+    for panel, task in zip(axes, results["settings"], strict=True):
+        panel.set(title=task, xscale="log", yscale="log")
+    return results, figure, axes
+
+
+def finish(figure, axes, xlabel: str, ylabel: str) -> None:
+    for panel in axes:
+        panel.set_xlabel(xlabel)
+        panel.minorticks_off()
+    axes[0].set_ylabel(ylabel)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8
+    )
+
+
+def loss_over_budget() -> None:
+    """The validation loss at the end, of the best peak, over the length of the training; bars of one deviation."""
+    results, figure, axes = panels()
+    for panel, (task, settings) in zip(axes, results["settings"].items(), strict=True):
+        lengths = np.array(settings["lengths"])
+        for i, (schedule, (color, style)) in enumerate(STYLES.items()):
+            mean, deviation = best(losses(results, task, schedule))
+            shift = 1.015 ** (i - 5)  # side by side, so that no bar hides another
+            panel.errorbar(
+                lengths * shift, mean, deviation,
+                fmt=style, color=color, label=schedule, markersize=4, linewidth=1, elinewidth=1,
+            )  # fmt: skip
+        panel.set_xticks(lengths, [str(n) for n in lengths])
+    finish(figure, axes, "updates in all", "validation loss of the best peak")
+
+
+def wrong_peak() -> None:
+    """The loss of every peak over that of the best, at the longest training."""
+    results, figure, axes = panels()
+    for panel, (task, settings) in zip(axes, results["settings"].items(), strict=True):
+        for schedule, (color, style) in STYLES.items():
+            mean = losses(results, task, schedule)[-1].mean(axis=1)
+            panel.plot(
+                settings["peaks"], mean / mean.min(),
+                style, color=color, label=schedule, markersize=4, linewidth=1,
+            )  # fmt: skip
+        panel.set_xticks(
+            settings["peaks"], [f"{peak:g}" for peak in settings["peaks"]], rotation=60
+        )
+    finish(figure, axes, "peak learning rate", "loss / loss of the best peak")

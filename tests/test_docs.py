@@ -42,13 +42,15 @@ def run(document, *parsers):
 
 
 def run_page(page, capsys):
-    """``print(...)  #> text`` prints this text."""
+    """``print(...)  #> text`` prints this text, and a text block shows what was printed."""
     text = page.read_text(encoding="utf-8")
     blocks = run(Document(text, str(page)), PythonCodeBlockParser((), OPTIONS), SkipParser())
     assert blocks == text.count("\n```python\n")
     printed = capsys.readouterr().out.splitlines()
-    for line in re.findall(r"^ *print\(.*\)  #> (.*)$", text, flags=re.MULTILINE):
-        assert line in printed
+    shown = re.findall(r"^ *print\(.*\)  #> (.*)$", text, flags=re.MULTILINE)
+    for block in re.findall(r"^```text\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE):
+        shown += block.splitlines()
+    assert {*shown} <= {*printed}
     outside = re.sub(r"^```python\n.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
     assert ">>>" not in outside, "examples belong in ```python blocks, where they are run"
 

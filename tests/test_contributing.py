@@ -66,9 +66,11 @@ def test_the_scheduler_and_the_operator_of_the_page(tmp_path):
         return found.stdout
 
     assert "InverseTimeLR.json LargestLR.json" in run("tools/make_checkpoint.py")
+    run("tools/make_readme_figure.py")
     chosen = (
-        "InverseTime or Largest or falling or larger or registry or every_argument or public_names"
-        " or shows_every_schedule"
+        "(InverseTime or Largest or falling and time or larger and two or every_argument or public_names"
+        " or shows_every_schedule or every_name or every_scheduler_is or test_readme and picture)"
+        " and not as_optax"  # optimizers are not what is new
     )
     options = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "-k", chosen)
     passed = run("-m", "pytest", *options, "tests")

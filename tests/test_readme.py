@@ -49,8 +49,13 @@ def in_fifty_digits(text):
     """The learning rates of an expression at steps 0 to 48, by the formulas of the registry."""
 
     def maker(name):
-        bind = inspect.signature(getattr(lrax, name)).bind
-        return lambda *args, **kwargs: exact.Spec(name, bind(*args, **kwargs).arguments)
+        def make(*args, **kwargs):
+            bound = inspect.signature(getattr(lrax, name)).bind(*args, **kwargs)
+            bound.apply_defaults()
+            return exact.Spec(name, {k: v for k, v in bound.arguments.items() if k in known})
+
+        known = inspect.signature(registry.ENTRIES[name].exact or make).parameters
+        return make
 
     spec = eval(text, {name: maker(name) for name in registry.ENTRIES if hasattr(lrax, name)})
     return [float(exact.value(spec, t)) for t in range(49)]

@@ -33,7 +33,7 @@ exclude_patterns = ["figures", "extensions", "gallery/**/*.ipynb", "gallery/**/*
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:class", r"(numpy|np|jax|brainstate|optax|re)\..*"),
-    ("py:class", r"Axes|Build|Learner|Matches|Member|Patterns|Range|Recipe|TakesSchedulers|lrax\.(optimizers\.groups\.ParamGroup|formulas\.schedule\.Schedule)"),
+    ("py:class", r"Axes|Build|Learner|Matches|Member|Patterns|Pictured|Range|Recipe|TakesSchedulers|lrax\.(optimizers\.groups\.ParamGroup|formulas\.schedule\.Schedule)"),
 ]
 """Types of others, whose pages are not looked up, and inner ones, which a user gets from nobody."""
 

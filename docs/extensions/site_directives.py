@@ -78,16 +78,14 @@ class Schedules(Entries):
 
 
 class Types(SphinxDirective):
-    """``{types} lrax._types Scalar Rates``: names of types in signatures, with what stands below them."""
+    """``{types} lrax._types``: the names of types in signatures, with what stands below them."""
 
     required_arguments = 1
-    optional_arguments = 1
-    final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
-        module, names = self.arguments
+        module = self.arguments[0]
         docs = ModuleAnalyzer.for_module(module).find_attr_docs()
-        found = {name: " ".join(docs["", name]) for name in names.split()}
+        found = {name: " ".join(lines) for (_, name), lines in docs.items() if name != name.upper()}
         text = "\n\n".join(f".. py:type:: {module}.{n}\n\n   {text}" for n, text in found.items())
         return self.parse_text_to_nodes(in_rest(text))
 

@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"  # examples/data_parallel.py shows them
+os.environ["XLA_FLAGS"] = (
+    "--xla_force_host_platform_device_count=8"  # examples/data_parallel.py shows them
+)
 
 import matplotlib as mpl
 
@@ -33,7 +35,10 @@ exclude_patterns = ["figures", "extensions", "gallery/**/*.ipynb", "gallery/**/*
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:class", r"(numpy|np|jax|brainstate|optax|re)\..*"),
-    ("py:class", r"Axes|Build|Learner|Matches|Member|Patterns|Pictured|Range|Recipe|TakesSchedulers|lrax\.(optimizers\.groups\.ParamGroup|formulas\.schedule\.Schedule)"),
+    (
+        "py:class",
+        r"Axes|Build|Learner|Matches|Member|Patterns|Pictured|Range|Recipe|TakesSchedulers|lrax\.(optimizers\.groups\.ParamGroup|formulas\.schedule\.Schedule)",
+    ),
 ]
 """Types of others, whose pages are not looked up, and inner ones, which a user gets from nobody."""
 

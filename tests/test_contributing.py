@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 COPIED = ("src", "tests", "tools", "docs", "pyproject.toml", "README.md", "CHANGELOG.md")
 BLOCK = re.compile(r"^```(py|diff)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
-FILE = re.compile(r"`((?:src|tests)/[\w/]+\.py|docs/schedules/index\.md)`")
+FILE = re.compile(r"`(src/[\w/]+\.py|tests/registry/\w+\.py|docs/schedules/\w+\.md)`")
 
 
 def steps():
@@ -51,7 +51,7 @@ def test_the_scheduler_and_the_operator_of_the_page(tmp_path):
         text = path.read_text(encoding="utf-8")
         path.write_text(patched(text, content) if kind == "diff" else f"{text}\n\n{content}")
         done.append((kind, file))
-    assert len(done) == 12
+    assert len(done) == 14
 
     def run(*command):
         found = subprocess.run(
@@ -68,7 +68,7 @@ def test_the_scheduler_and_the_operator_of_the_page(tmp_path):
     assert "InverseTimeLR.json LargestLR.json" in run("tools/make_checkpoint.py")
     chosen = (
         "InverseTime or Largest or falling or larger or registry or every_argument or public_names"
-        " or shows_every_schedule"
+        " or shows_every_schedule or figures_schedules or test_site"
     )
     options = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "-k", chosen)
     passed = run("-m", "pytest", *options, "tests")

@@ -10,9 +10,7 @@ from test_site import KNOWN, PUBLIC
 
 SITE = Path(__file__).parents[1] / "build" / "site"
 pytestmark = pytest.mark.skipif(not SITE.exists(), reason="the site is not built")
-PAGES = [
-    page for page in SITE.rglob("*.html") if page.name not in ("genindex.html", "search.html")
-]
+PAGES = [page for page in SITE.rglob("*.html") if page.name not in ("genindex.html", "search.html")]
 
 
 def test_the_search_finds_names_known_from_elsewhere():
@@ -26,7 +24,9 @@ def test_the_search_finds_names_known_from_elsewhere():
 
 
 def test_every_public_name_can_be_linked_to():
-    ids = {name for page in PAGES for name in re.findall(r'<dt [^>]*id="([^"]+)"', page.read_text())}
+    ids = {
+        name for page in PAGES for name in re.findall(r'<dt [^>]*id="([^"]+)"', page.read_text())
+    }
     assert not PUBLIC.keys() - ids
 
 

@@ -45,7 +45,9 @@ class Entries(SphinxDirective):
     heading = ""
 
     def run(self) -> list[nodes.Node]:
-        text = "\n".join(self.heading.format(name) + in_rest(self.rest(name)) for name in self.content)
+        text = "\n".join(
+            self.heading.format(name) + in_rest(self.rest(name)) for name in self.content
+        )
         return self.parse_text_to_nodes(text, allow_section_headings=bool(self.heading))
 
     def rest(self, path: str) -> str:
@@ -117,9 +119,7 @@ class Named(ast.NodeTransformer):
         return ast.Name("LRScheduler") if node.id == "S" else node
 
 
-def as_written(
-    _app: Sphinx, _what: str, _name: str, value: Any, *_: Any
-) -> tuple[str, str] | None:
+def as_written(_app: Sphinx, _what: str, _name: str, value: Any, *_: Any) -> tuple[str, str] | None:
     """The signature of the source, where a type has a name: ``RatesLike``, and not a line of alternatives."""
     try:
         source = inspect.getsource(value.__init__ if isinstance(value, type) else value)
@@ -139,9 +139,7 @@ def as_written(
     return f"({ast.unparse(arguments)})", returns and ast.unparse(returns)
 
 
-def sections(
-    app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]
-) -> None:
+def sections(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     """The sections of a docstring; a property has none, and its colon stands in a sentence."""
     if what in ("class", "function", "method"):
         lines[:] = NumpyDocstring(lines, app.config, app, what, name, value, options).lines()

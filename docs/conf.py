@@ -66,7 +66,10 @@ plot_apply_rcparams = True
 # --- What it looks like
 html_theme = "furo"
 html_title = f"lrax {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 templates_path = ["_templates"]
+pygments_dark_style = "github-dark"
 html_copy_source = False
 
 

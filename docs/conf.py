@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"  # examples/data_parallel.py shows them
+os.environ["XLA_FLAGS"] = (
+    "--xla_force_host_platform_device_count=8"  # examples/data_parallel.py shows them
+)
 
 import matplotlib as mpl
 
@@ -33,7 +35,10 @@ exclude_patterns = ["figures", "extensions", "gallery/**/*.ipynb", "gallery/**/*
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:class", r"(numpy|np|jax|brainstate|optax|re)\..*"),
-    ("py:class", r"Axes|Build|Learner|Matches|Member|Patterns|Range|Recipe|TakesSchedulers|lrax\.(optimizers\.groups\.ParamGroup|formulas\.schedule\.Schedule)"),
+    (
+        "py:class",
+        r"Axes|Build|Learner|Matches|Member|Patterns|Pictured|Range|Recipe|TakesSchedulers|lrax\.(optimizers\.groups\.ParamGroup|formulas\.schedule\.Schedule)",
+    ),
 ]
 """Types of others, whose pages are not looked up, and inner ones, which a user gets from nobody."""
 
@@ -61,7 +66,10 @@ plot_apply_rcparams = True
 # --- What it looks like
 html_theme = "furo"
 html_title = f"lrax {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 templates_path = ["_templates"]
+pygments_dark_style = "github-dark"
 html_copy_source = False
 
 

@@ -69,7 +69,8 @@ def test_the_scheduler_and_the_operator_of_the_page(tmp_path):
     run("tools/make_readme_figure.py")
     chosen = (
         "(InverseTime or Largest or falling and time or larger and two or every_argument or public_names"
-        " or shows_every_schedule or every_name or every_scheduler_is or test_readme and picture)"
+        " or shows_every_schedule or every_name or every_scheduler_is or test_readme and picture"
+        " or figures_schedules or test_site)"
         " and not as_optax"  # optimizers are not what is new
     )
     options = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "-k", chosen)

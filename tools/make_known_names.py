@@ -36,16 +36,18 @@ def listed(library: str, file: str) -> Iterator[str]:
 def imported(library: str, file: str, package: str = "") -> Iterator[str]:
     """What a package takes from its modules."""
     for node in parsed(library, file):
-        if isinstance(node, ast.ImportFrom) and (node.level or str(node.module).startswith(package)):
+        if isinstance(node, ast.ImportFrom) and (
+            node.level or str(node.module).startswith(package)
+        ):
             yield from (name.name for name in node.names)
 
 
 def defined(library: str, file: str, *ends: str) -> Iterator[str]:
     """Public functions and classes whose names have one of these in them."""
     for node in parsed(library, file):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name[0] != "_":
-            if any(end in node.name for end in ends):
-                yield node.name
+        public = isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name[0] != "_"
+        if public and any(end in node.name for end in ends):
+            yield node.name
 
 
 def values(library: str, file: str, name: str) -> Iterator[str]:
@@ -57,7 +59,10 @@ def values(library: str, file: str, name: str) -> Iterator[str]:
 
 def names() -> dict[str, list[str]]:
     return {
-        "torch": [*listed("torch", "optim/lr_scheduler.py"), *listed("torch", "optim/swa_utils.py")],
+        "torch": [
+            *listed("torch", "optim/lr_scheduler.py"),
+            *listed("torch", "optim/swa_utils.py"),
+        ],
         "optax": [
             *imported("optax", "schedules/__init__.py", "optax.schedules."),
             *defined("optax", "contrib/_reduce_on_plateau.py", "reduce_on_plateau"),

@@ -45,7 +45,9 @@ class Entries(SphinxDirective):
     heading = ""
 
     def run(self) -> list[nodes.Node]:
-        text = "\n".join(self.heading.format(name) + in_rest(self.rest(name)) for name in self.content)
+        text = "\n".join(
+            self.heading.format(name) + in_rest(self.rest(name)) for name in self.content
+        )
         return self.parse_text_to_nodes(text, allow_section_headings=bool(self.heading))
 
     def rest(self, path: str) -> str:
@@ -78,16 +80,14 @@ class Schedules(Entries):
 
 
 class Types(SphinxDirective):
-    """``{types} lrax._types Scalar Rates``: names of types in signatures, with what stands below them."""
+    """``{types} lrax._types``: the names of types in signatures, with what stands below them."""
 
     required_arguments = 1
-    optional_arguments = 1
-    final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
-        module, names = self.arguments
+        module = self.arguments[0]
         docs = ModuleAnalyzer.for_module(module).find_attr_docs()
-        found = {name: " ".join(docs["", name]) for name in names.split()}
+        found = {name: " ".join(lines) for (_, name), lines in docs.items() if name != name.upper()}
         text = "\n\n".join(f".. py:type:: {module}.{n}\n\n   {text}" for n, text in found.items())
         return self.parse_text_to_nodes(in_rest(text))
 
@@ -119,9 +119,7 @@ class Named(ast.NodeTransformer):
         return ast.Name("LRScheduler") if node.id == "S" else node
 
 
-def as_written(
-    _app: Sphinx, _what: str, _name: str, value: Any, *_: Any
-) -> tuple[str, str] | None:
+def as_written(_app: Sphinx, _what: str, _name: str, value: Any, *_: Any) -> tuple[str, str] | None:
     """The signature of the source, where a type has a name: ``RatesLike``, and not a line of alternatives."""
     try:
         source = inspect.getsource(value.__init__ if isinstance(value, type) else value)
@@ -141,9 +139,7 @@ def as_written(
     return f"({ast.unparse(arguments)})", returns and ast.unparse(returns)
 
 
-def sections(
-    app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]
-) -> None:
+def sections(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     """The sections of a docstring; a property has none, and its colon stands in a sentence."""
     if what in ("class", "function", "method"):
         lines[:] = NumpyDocstring(lines, app.config, app, what, name, value, options).lines()

@@ -6,7 +6,12 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 EXAMPLE = re.compile(r"\]\((?:\.\./)+examples/(\w+)\.py\)")
-PAGES = {"CHANGELOG.md": "changelog", "benchmarks/RESULTS.md": "speed", "README.md": "index"}
+PAGES = {
+    "README.md": "index",
+    "CHANGELOG.md": "changelog",
+    "CONTRIBUTING.md": "contributing",
+    "benchmarks/RESULTS.md": "speed",
+}
 FILE = re.compile(rf"\]\((?:\.\./)+({'|'.join(map(re.escape, PAGES))})\)")
 
 

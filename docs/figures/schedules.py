@@ -24,7 +24,7 @@ def overview() -> None:
     """All in one picture, each scaled to its largest learning rate."""
     columns = 3
     size = -(-len(RATES) // columns), columns
-    figure, axes = plt.subplots(*size, figsize=(6, 1.05 * size[0]), sharex=True)
+    _, axes = plt.subplots(*size, figsize=(6, 1.05 * size[0]), sharex=True)
     for panel in axes.flat:
         panel.axis("off")
     for panel, (name, rates) in zip(axes.flat, RATES.items(), strict=False):

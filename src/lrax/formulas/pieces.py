@@ -32,6 +32,13 @@ def ramp(
     Built up from the smaller of the two values, so nothing cancels; at the end a comparison picks
     `end` itself. A ramp of length 0 is at its end at once. A rise is the mirror in time of a fall.
     What is `left` of the length may be known to more digits than the difference of the two has.
+
+    >>> import lrax
+    >>> class Mine(lrax.Formula):
+    ...     def raw(self, t, base, x):
+    ...         return lrax.formulas.ramp(x, 0.0, base, t, 4)
+    >>> print(lrax.LRScheduler(1.0, formula=Mine())([0, 1, 4, 9]))
+    [0.   0.25 1.   1.  ]
     """
     running, some, falls = done < length, length > 0, start > end
     if running is False:  # and so no array or tracer
@@ -72,6 +79,14 @@ def powered(
 
     ``(6 + power) * 2**-53`` off, whichever is larger: nothing cancels. Where `kept` is 0 it is `end`
     itself, and no gradient sees the infinite slope that a root has there.
+
+    >>> import lrax
+    >>> class Mine(lrax.Formula):
+    ...     def raw(self, t, base, x):
+    ...         left = (8 - x.minimum(t, 8)) / 8
+    ...         return lrax.formulas.powered(x, base, 0.0, left, 1 - left, 2.0)
+    >>> print(lrax.LRScheduler(1.0, formula=Mine())([0, 4, 8, 9]))
+    [1.   0.25 0.   0.  ]
     """
     some = kept > 0
     known = kept if some is True else x.where(some, kept, 1.0)
@@ -88,6 +103,13 @@ def growth(x: Arithmetic, gamma: Value, exponent: Value) -> Value:
 
     A float64 power is accurate for every exponent up to 2**31 (in float32 0.9999999 ** 1e9 is 100 %
     off). Growth stops at e**600, far above any float32, since infinity would turn gradients to NaN.
+
+    >>> import lrax
+    >>> class Mine(lrax.Formula):
+    ...     def raw(self, t, base, x):
+    ...         return base * lrax.formulas.growth(x, 0.5, t)
+    >>> print(lrax.LRScheduler(1.0, formula=Mine())([0, 1, 2]))
+    [1.   0.5  0.25]
     """
     if isinstance(gamma, float) and gamma <= 1:
         if gamma == 1:
@@ -113,7 +135,15 @@ def scaled(x: Arithmetic, rate: Value, base: Value, own: Value) -> Value:
 
 
 def ratio(x: Arithmetic, base: Value, own: Value) -> Value:
-    """``base / own``, finite: how far a group's base learning rate scales a schedule; 1 where `own` is 0."""
+    """``base / own``, finite: how far a group's base learning rate scales a schedule; 1 where `own` is 0.
+
+    >>> import lrax
+    >>> class Mine(lrax.Formula):
+    ...     def raw(self, t, base, x):
+    ...         return 0.5 * lrax.formulas.ratio(x, base, 1.0)
+    >>> print(lrax.LRScheduler([1.0, 0.1], formula=Mine()).lr_at(0))
+    [0.5  0.05]
+    """
     if base is own:  # as mostly
         return 1.0
     if isinstance(own, float) and own > 0:

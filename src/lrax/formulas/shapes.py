@@ -22,6 +22,13 @@ def half_cosine(x: Arithmetic, up: Value) -> Value:
     """``(1 - cos(pi * up)) / 2``, at most 8 * 2**-53 off.
 
     As the square of a sine it keeps its relative accuracy down to 0, where ``1 - cos`` cancels.
+
+    >>> import lrax
+    >>> class Mine(lrax.Formula):
+    ...     def raw(self, t, base, x):
+    ...         return base * lrax.formulas.half_cosine(x, (8 - x.minimum(t, 8)) / 8)
+    >>> print(lrax.LRScheduler(1.0, formula=Mine())([0, 4, 8]))
+    [1.  0.5 0. ]
     """
     sine = x.quarter_sine(up)
     return sine * sine

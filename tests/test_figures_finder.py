@@ -12,7 +12,7 @@ from helpers import assert_close
 
 matplotlib.use("Agg")
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "figures"))
-import finder as figures  # noqa: E402 (from the path above)
+import finder as figures
 
 plt = figures.plt
 

@@ -11,7 +11,7 @@ from helpers import assert_close
 
 matplotlib.use("Agg")
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "figures"))
-import start  # noqa: E402 (from the path above)
+import start
 
 
 def formula(t):

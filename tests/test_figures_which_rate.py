@@ -15,7 +15,7 @@ from helpers import assert_close
 
 matplotlib.use("Agg")
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "figures"))
-import which_rate as figures  # noqa: E402 (from the path above)
+import which_rate as figures
 
 plt = figures.plt
 K = np.arange(24)

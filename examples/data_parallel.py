@@ -128,7 +128,7 @@ def draw(results):
     left.set(xlabel="step", ylabel="training loss")
     left.legend()
     right.invert_yaxis()
-    right.set(xlabel="weights and moments on each device, KiB")
+    right.set(xlabel="KiB of weights and moments on each")
 
 
 def parse_args():

@@ -96,7 +96,7 @@ for name, peak in peaks.items():
     print(f"{name:22} {peak:.1e}, loss {ends[name]:.3f}, validation accuracy {score:.1%}")
     axes.semilogy(losses, label=f"{name}: {peak:.1e}")
 axes.set(xlabel="step", ylabel="training loss")
-axes.legend()
+figure.legend(loc="outside upper center", ncols=2)
 plt.show()
 
 low, good, best, high = ends.values()

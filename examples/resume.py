@@ -190,8 +190,8 @@ def demonstrate(epochs):
     """Kill a training, go on with it, and compare it with one that is left alone."""
     with tempfile.TemporaryDirectory(prefix="lrax-resume-") as folder:
         killed = Path(folder, "killed")
-        this = train.__code__.co_filename  # __file__, which a gallery does not have
-        command = [sys.executable, this, "--out", killed, "--epochs", epochs]
+        here = demonstrate.__code__.co_filename  # sphinx-gallery has no __file__
+        command = [sys.executable, here, "--out", killed, "--epochs", epochs]
         child = subprocess.run([*map(str, command), "--kill-after", str(epochs // 2)], check=False)
         assert child.returncode == -signal.SIGKILL
         print(f"killed while it saved epoch {epochs // 2}")

@@ -1,0 +1,135 @@
+"""Character transformer: one run without an end, cooled down twice
+================================================================
+
+After its warmup the learning rate stays where it is, so the run needs no length. Whenever a finished network is
+wanted, the rate falls to 0 from a checkpoint on, along 1 - sqrt (https://arxiv.org/abs/2405.18392): warmup, stable,
+decay (WSD). Here one run is ended from two of its checkpoints. Nothing is compiled again.
+"""
+
+import importlib
+import inspect
+from collections import defaultdict
+
+import brainstate
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+import optax
+
+import lrax
+
+PEAK, WARMUP, BRANCHES = 2e-2, 50, {400: 480, 800: 960}
+CONTEXT, BATCH, WIDTH, HEADS = 32, 8, 48, 4
+
+# %%
+# The text is the source of some modules of Python's own library. The network learns to say which character comes
+# next, and is validated on a module that it has not seen.
+
+
+def read(*modules):
+    text = "\n".join(inspect.getsource(importlib.import_module(name)) for name in modules)
+    return np.frombuffer(text.encode("ascii", "replace"), np.uint8)
+
+
+train = read("argparse", "calendar", "configparser", "csv", "difflib", "random", "statistics")
+unseen = read("textwrap")[: 510 * (CONTEXT + 1)].reshape(510, CONTEXT + 1)[::3]
+
+# %%
+# Two blocks of attention and perceptron make some 70,000 weights. Three of the four heads prefer what is near (ALiBi).
+
+nn = brainstate.nn
+distance = np.abs(np.subtract.outer(np.arange(CONTEXT), np.arange(CONTEXT)))
+bias = np.multiply.outer(np.float32([-2.0, -0.7, -0.2, 0.0]), distance)[None]
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.qkv = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 3 * WIDTH)
+        self.up, self.down = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
+
+    def __call__(self, x):
+        heads = self.qkv(self.norm(x)).reshape(*x.shape[:2], 3, HEADS, -1)
+        q, k, v = (heads[:, :, i] for i in range(3))
+        x = x + jax.nn.dot_product_attention(q, k, v, bias, is_causal=True).reshape(x.shape)
+        return x + self.down(jax.nn.gelu(self.up(x)))
+
+
+brainstate.random.seed(0)
+model = nn.Sequential(nn.Embedding(128, WIDTH), Block(), Block(), nn.Linear(WIDTH, 128))
+params = model.states(brainstate.ParamState)
+
+# %%
+# The clock is stepped outside of the compiled function: ``optimizer.lr`` is the scheduler that is followed at the time.
+
+run = lrax.WarmupScheduler(base_lr=PEAK, warmup_epochs=WARMUP)
+optimizer = lrax.AdamW(lr=run, weight_decay=0.05, grad_clip_norm=1.0)
+optimizer.register_trainable_weights(params)
+compilations = []
+
+
+@lrax.jit
+def loss_fn(text):
+    logits, targets = model(text[:, :-1]), text[:, 1:]
+    return optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
+
+
+@lrax.jit
+def train_step(text):
+    compilations.append("train_step")  # runs while it is compiled, and never again
+    optimizer.step(brainstate.transform.grad(lambda: loss_fn(text), params)())
+
+
+# %%
+# A checkpoint is the weights and the state dict of the optimizer, with the scheduler in it; here it stays in memory.
+# ``lrax.jit`` reuses the memory of weights, but not of those that a checkpoint refers to.
+
+rates, losses = defaultdict(dict), defaultdict(dict)
+
+
+def train_until(end, name):
+    for t in range(optimizer.lr.last_epoch.value, end):
+        rates[name][t] = optimizer.current_lr  # what the update below uses
+        first = np.random.default_rng([0, t]).integers(len(train) - CONTEXT, size=BATCH)
+        train_step(train[first[:, None] + np.arange(CONTEXT + 1)])
+        optimizer.lr.step()
+        if (t + 1) % 40 == 0:
+            losses[name][t + 1] = float(loss_fn(unseen))
+
+
+checkpoints = {}
+for start in BRANCHES:
+    train_until(start, "the run")
+    weights = {path: state.value for path, state in params.items()}
+    checkpoints[start] = weights, optimizer.state_dict()
+train_until(960, "the run")
+
+# %%
+# Each branch goes on from its checkpoint along another scheduler, which begins at the epoch of the run.
+
+for start, (weights, saved) in checkpoints.items():
+    run.attach_optimizer(optimizer)
+    optimizer.load_state_dict(saved)  # the run is where it was then
+    for path, state in params.items():
+        state.value = weights[path]
+    end = BRANCHES[start]
+    run.with_cooldown(start, end - start, "1-sqrt").attach_optimizer(optimizer)
+    train_until(end, f"cooled down from {start}")
+
+# %%
+# At the same step each branch is below the run.
+
+figure, (top, bottom) = plt.subplots(2, sharex=True, figsize=(8, 5), layout="constrained")
+for name in rates:
+    top.plot(losses[name].keys(), losses[name].values(), label=name)
+    bottom.plot(rates[name].keys(), rates[name].values(), label=name)
+top.set(ylabel="validation loss", ylim=(None, 2.6))
+bottom.set(ylabel="learning rate", xlabel="update")
+top.legend(frameon=False)
+
+for start, end in BRANCHES.items():
+    stable, cooled = losses["the run"][end], losses[f"cooled down from {start}"][end]
+    print(f"loss at step {end}: {stable:.3f}, cooled down {cooled:.3f}")
+    assert cooled < stable - 0.02
+print(f"compilations: {len(compilations)}")
+assert len(compilations) == 1

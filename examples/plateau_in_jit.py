@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 
 import lrax
 
-EPOCHS, BATCH, TRAIN = 40, 32, 1408
+EPOCHS, BATCH, TRAIN = 30, 32, 1408
 LR, FACTOR, PATIENCE = 0.2, 0.5, 2
 
 # %%

@@ -26,17 +26,16 @@ CONTEXT, BATCH, WIDTH, HEADS = 32, 8, 48, 4
 # The text is the source of some modules of Python's own library. The network learns to say which character comes
 # next, and is validated on the last module, which it has not seen.
 
-MODULES = "argparse calendar configparser csv difflib random statistics textwrap".split()
+MODULES = "argparse", "calendar", "configparser", "csv", "difflib", "random", "textwrap"
 texts = [inspect.getsource(importlib.import_module(name)) for name in MODULES]
 *train, unseen = (np.frombuffer(text.encode("ascii", "replace"), np.uint8) for text in texts)
-train = np.concatenate(train)
-unseen = unseen[: 510 * (CONTEXT + 1)].reshape(510, CONTEXT + 1)[::3]
+train, unseen = np.concatenate(train), unseen[: 510 * (CONTEXT + 1)].reshape(510, -1)[::3]
 
 # %%
 # Two blocks of attention and perceptron. Three of the four heads prefer what is near (ALiBi).
 
 nn = brainstate.nn
-distance = np.abs(np.subtract.outer(np.arange(CONTEXT), np.arange(CONTEXT)))
+distance = np.abs(np.arange(CONTEXT)[:, None] - np.arange(CONTEXT))
 bias = np.multiply.outer(np.float32([-2.0, -0.7, -0.2, 0.0]), distance)[None]
 
 
@@ -98,7 +97,6 @@ for start, end in BRANCHES.items():
     saved, weights = optimizer.state_dict(), {path: s.value for path, s in params.items()}
     run.with_cooldown(start, end - start, "1-sqrt").attach_optimizer(optimizer)
     train_until(end, f"cooled down from {start}")
-
     run.attach_optimizer(optimizer)
     optimizer.load_state_dict(saved)
     for path, state in params.items():
@@ -115,7 +113,6 @@ for name in rates:
 bottom.set(ylabel="learning rate", xlabel="update")
 top.set(ylabel="validation loss", ylim=(None, 2.6))
 top.legend(frameon=False)
-
 for start, end in BRANCHES.items():
     stable, cooled = losses["the run"][end], losses[f"cooled down from {start}"][end]
     print(f"loss at step {end}: {stable:.3f}, cooled down {cooled:.3f}")

@@ -23,7 +23,7 @@ PEAK, WARMUP, STEPS, STOP, BATCH, TRAIN = 1e-2, 40, 400, 150, 64, 1408
 
 images, labels = load_digits(return_X_y=True)
 order = np.random.default_rng(0).permutation(len(images))
-images, labels = np.float32(images[order] / 16), labels[order]
+images, labels = (images[order] / 16).astype(np.float32), labels[order]
 
 
 class Network(nnx.Module):

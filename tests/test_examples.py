@@ -49,7 +49,7 @@ def examples(tmp_path_factory):
     """Runs examples side by side: each a name, options, and perhaps a number of devices."""
     # The imports take longer than the training: a server does them once, and forks.
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["sweep", "data_parallel", "train_digits", "branch_and_cooldown"])
+    server.set_forkserver_preload(["sweep", "data_parallel", "train_digits"])
 
     def finish(*runs):
         folder = tmp_path_factory.mktemp("printed")
@@ -118,19 +118,6 @@ def test_digits_interrupted_and_resumed_end_where_the_whole_run_ends(examples, t
     assert 0.8 * math.log(10) < losses[1, 0] < 1.5 * math.log(10)
     assert entropy < losses[1].min() < entropy + 0.02
     assert_close(rates[1], warmup_cosine(steps, 1e-2, 44, 660))
-
-
-def test_one_run_ended_from_two_checkpoints(examples):
-    (found,) = examples(("branch_and_cooldown.py", []))
-    assert found.pop("compilations") == "1"
-    losses = {}
-    for name, text in found.items():
-        loss, _, rate = re.fullmatch(r"loss (\S+), validation (\S+), at rate (\S+)", text).groups()
-        losses[name] = float(loss)
-        assert rate == ("0.000" if name.endswith("is cooled down") else "0.020")
-    assert len(losses) == 4
-    for start in ("step 300", "step 600"):
-        assert losses[f"{start} is cooled down"] < losses[f"{start} goes on"]
 
 
 def test_a_sweep_at_once_equals_its_trainings_one_by_one(examples, tmp_path):

@@ -111,7 +111,7 @@ for name in rates:
     top.plot(losses[name].keys(), losses[name].values(), label=name)
     bottom.plot(rates[name].keys(), rates[name].values(), label=name)
 bottom.set(ylabel="learning rate", xlabel="update")
-top.set(ylabel="validation loss", ylim=(None, 2.6))
+top.set(ylabel="validation loss", ylim=(1.9, 2.6))
 top.legend(frameon=False)
 for start, end in BRANCHES.items():
     stable, cooled = losses["the run"][end], losses[f"cooled down from {start}"][end]

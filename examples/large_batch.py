@@ -72,7 +72,7 @@ for (top, bottom), (name, (make_optimizer, lr, scale)) in zip(axes.T, RULES.item
         rates, losses = train(make_optimizer, rate, batch)
         label = f"batch {batch}, {rate:.3g}"
         top.semilogy(np.arange(1, EPOCHS + 1), losses, label=label)
-        dashed = "--" if final else "-"  # the first two are the same
+        dashed = "--" if len(final) == 1 else "-"  # it is the first line once more
         bottom.plot(np.arange(len(rates)) * EPOCHS / len(rates), rates, dashed, label=label)
         final.append(losses[-1])
         print(f"{name:5} {label:18} loss {losses[-1]:.3f}")

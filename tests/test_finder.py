@@ -173,6 +173,20 @@ def test_a_weight_that_the_loss_does_not_have():
 # --- Training functions -----------------------------------------------------------------------------
 
 
+def test_a_state_that_holds_a_tree():
+    net = brainstate.ParamState({"w": jnp.float32(1.0), "b": jnp.float32(2.0)})
+    optimizer = lrax.SGD(lr=0.1).register_trainable_weights(net)
+    loss = lambda x: net.value["w"] ** 2 + net.value["b"] ** 2 + 0 * x  # noqa: E731
+    found = lrax.find_lr(
+        loss, optimizer, [(jnp.zeros(()),)] * 8, start_lr=1e-3, end_lr=1e-1, steps=8
+    )
+    w, losses = np.array([1.0, 2.0]), []
+    for lr in np.geomspace(1e-3, 1e-1, 8):
+        losses.append(np.sum(w**2))
+        w = w * (1 - 2 * lr)
+    np.testing.assert_allclose(found.losses, losses, rtol=1e-5)
+
+
 def test_what_a_loss_function_may_return():
     plain = quadratic(lrax.Adam(lr=0.1), steps=30)
     for returns in (lambda loss: (loss, "aux"), lambda loss: {"accuracy": 0.5, "loss": loss}):

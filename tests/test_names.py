@@ -95,6 +95,8 @@ def test_a_keyword_of_a_class_of_the_users():
 NAMES = {
     "adamw": "It is called AdamW.",
     "StepLr": "It is called StepLR.",
+    "CosineScheduler": "Here that is CosineAnnealingLR, or WarmupCosineSchedule.",
+    "PlateauLRScheduler": "Here that is ReduceLROnPlateau.",
     "CosineAnealingLR": "Did you mean CosineAnnealingLR?",
     "SWALR": "Here that is SequentialLR",
     "AveragedModel": "Here that is AveragedWeights.",

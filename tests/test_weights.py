@@ -144,6 +144,18 @@ def test_gradients_come_by_name_or_nested_as_well(way):
     assert_trees_close(*values, rtol=0, floor=0)
 
 
+@pytest.mark.parametrize("key", ["a", "weights"])
+def test_gradients_of_one_state_by_name_or_bare(key):
+    """``grad(loss, optimizer.param_states)`` has the name that the optimizer has given, ``jax.grad`` none."""
+    for wrapped in (True, False):
+        state = brainstate.ParamState({key: jnp.ones(2), "b": jnp.zeros(2)})
+        optimizer = lrax.SGD(lr=0.1).register_trainable_weights(state)
+        grads = {key: jnp.full(2, 3.0), "b": jnp.full(2, -1.0)}
+        optimizer.step({"weights": grads} if wrapped else grads)
+        expected = {key: np.full(2, 0.7, np.float32), "b": np.full(2, 0.1, np.float32)}
+        assert_trees_close(state.value, expected)
+
+
 def test_no_gradients_at_all():
     optimizer = lrax.SGD().register_trainable_weights(Model().states(brainstate.ParamState))
     for grads in (None, {}):

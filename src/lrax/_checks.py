@@ -242,11 +242,8 @@ def group_count(**lists: Sequence[object]) -> int:
 
 def epoch(name: str, value: Unchecked) -> Number:
     """A whole epoch >= 0 for the clock."""
-    if (
-        not is_traced(value)
-        and isinstance(value, (float, np.floating))
-        and not float(value).is_integer()
-    ):
+    number = _scalar(name, "a whole number >= 0", value)
+    if isinstance(number, float) and not number.is_integer():
         remedy = "step() takes a whole epoch; scheduler(3.25) evaluates between epochs, and a metric is passed to ReduceLROnPlateau as step(metric=...)."
         raise _fail(ValueError, name, "a whole number >= 0", value, remedy)
     number = integer(name, value, high=2**31 - 1)

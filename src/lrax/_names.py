@@ -81,6 +81,13 @@ _ELSEWHERE = {
     "get_linear_schedule_with_warmup": "WSDSchedule, or get_scheduler('linear', ...)",
     "get_wsd_schedule": "WSDSchedule, or get_scheduler('warmup_stable_decay', ...)",
     "get_inverse_sqrt_schedule": "InverseSqrtLR, or get_scheduler('inverse_sqrt', ...)",
+    "CosineScheduler": "CosineAnnealingLR, or WarmupCosineSchedule",
+    "CosineLRScheduler": "CosineAnnealingLR, or CosineAnnealingWarmRestarts",
+    "StepLRScheduler": "StepLR, with warmup as .with_warmup(...)",
+    "MultiStepLRScheduler": "MultiStepLR, with warmup as .with_warmup(...)",
+    "PlateauLRScheduler": "ReduceLROnPlateau",
+    "PolyLRScheduler": "PolynomialLR",
+    "TanhLRScheduler": "WSDSchedule, with decay='tanh'",
     "Momentum": "SGD, with momentum=...",
     "MomentumNesterov": "SGD, with momentum=... and nesterov=True",
 }
@@ -88,8 +95,14 @@ _DIRECTIONS = {"rmsprop": "scale_by_rms", "adagrad": "scale_by_rss"}
 """optax's directions that are not called as the optimizer is."""
 
 
-def check_keywords(kind: Any, given: dict[str, Any]) -> None:
-    """Refuse a keyword that the constructor of `kind` does not have, and say which one is meant."""
+def check_keywords(kind: Any, given: dict[str, Any], args: tuple[Any, ...] = ()) -> None:
+    """Refuse a keyword that the constructor of `kind` does not have, or has already, and say what is meant."""
+    for name, value in zip(kind.parameters, args, strict=False):
+        if name in given:
+            first = "params" if hasattr(kind, "register_trainable_weights") else "optimizer"
+            raise TypeError(
+                f"{kind.__name__} takes {name} once, got {value!r:.80} and {name}={given[name]!r:.80}. {_NOT_NEEDED[first]}"
+            )
     for name in given:
         if name in kind.parameters:
             continue

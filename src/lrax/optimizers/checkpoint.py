@@ -121,9 +121,11 @@ def checked(
     moved = _moved({path: group for path, (_, group) in members.items()}, own.parts)
     different += moved
     if different and strict:
+        # Those of another class mostly are not, as strict=False would say.
+        fit = " if its moments are of the same kind" if different[0].startswith("class: ") else ""
         raise ValueError(
             f"state_dict must be of this optimizer, but differs: {'; '.join(different)}. Construct the optimizer with the "
-            "saved arguments, or pass strict=False to go on with these."
+            f"saved arguments, or pass strict=False to go on with these{fit}."
         )
     if strict:
         known = {k: v for k, v in state_dict.items() if k != "driven_momentum"}

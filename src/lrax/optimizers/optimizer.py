@@ -402,9 +402,14 @@ class OptaxOptimizer(ShowsRates):
         if not settable and (
             name in self.fixed or isinstance(getattr(type(self), name, None), property)
         ):
-            raise AttributeError(
-                f"{name} cannot be changed after construction: a compiled step would go on with the old value. "
+            remedy = (
                 "Set current_lr, attach another scheduler with add_scheduler(...), or construct a new optimizer."
+                if name == "lr"
+                else "Construct a new optimizer. A number that is to change follows a schedule from the start, as in "
+                "weight_decay=CosineAnnealingLR(0.1, T_max=100)."
+            )
+            raise AttributeError(
+                f"{name} cannot be changed after construction: a compiled step would go on with the old value. {remedy}"
             )
         if not settable and self.ours:
             raise AttributeError(

@@ -1,5 +1,6 @@
 """Weights by name, and their gradients."""
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -102,17 +103,18 @@ _ONE_DICT = (
 
 def gradient_of(grads: PyTree, name: str, weights: dict[str, Weight]) -> PyTree:
     """The gradient of a weight, out of those of all: in a tree like the registered one, by name, or in nested dicts."""
-    path = weights[name].path
-    for way in _ways(name, path):
-        try:
-            return functools.reduce(_entry, way, grads)
-        except (KeyError, IndexError, TypeError, AttributeError):
-            pass
+    weight = weights[name]
+    found = [*_found(grads, _ways(name, weight.path))]
+    structure = jax.tree.structure(weight.state.value)
+    fitting = [gradient for gradient in found if jax.tree.structure(gradient) == structure]
+    if found:
+        return (fitting or found)[0]
     leaves = jax.tree_util.tree_leaves_with_path(grads)
-    found = dict.fromkeys(_name(map(plain_key, keys[: len(path)])) for keys, _ in leaves)
+    depth = len(weight.path)
+    there = dict.fromkeys(_name(map(plain_key, keys[:depth])) for keys, _ in leaves)
     raise ValueError(
         f"grads must hold a gradient for every registered weight, but {name!r} is missing: "
-        f"registered are {some(weights)}; grads has {some(found) or 'nothing'}. {_ONE_DICT}"
+        f"registered are {some(weights)}; grads has {some(there) or 'nothing'}. {_ONE_DICT}"
     )
 
 
@@ -121,6 +123,12 @@ def _ways(name: str, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
     yield path
     yield (name,)
     yield _parts(path)
+
+
+def _found(grads: PyTree, ways: Iterable[tuple[Any, ...]]) -> Iterator[PyTree]:
+    for way in ways:
+        with contextlib.suppress(KeyError, IndexError, TypeError, AttributeError):
+            yield functools.reduce(_entry, way, grads)
 
 
 def _entry(tree: PyTree, key: Any) -> PyTree:

@@ -59,6 +59,11 @@ def checked(
     single("last_epoch", clock.value)
     found = unwrap(state_dict)
     check_version("state_dict", found)
+    if "lr_scheduler" in found:
+        raise ValueError(
+            "state_dict must be a scheduler's, got an optimizer's. Load it with optimizer.load_state_dict(...), "
+            "or its part, state_dict['lr_scheduler']."
+        )
     others = {key: value for key, value in found.items() if key not in OWN}
     different = differences(others, described(schedule, whole=False))
     if different and strict:

@@ -28,7 +28,7 @@ class Constructs(ShowsArguments):
         def __call__(cls, *args: Any, **kwargs: Any) -> Any:
             arguments = None
             if not cls.ours:
-                check_keywords(cls, kwargs)
+                check_keywords(cls, kwargs, args)
                 bound = _bound(cls, args, kwargs)
                 args, kwargs, arguments = bound.args[1:], bound.kwargs, _arguments(bound)
             scheduler = super().__call__(*args, **kwargs)

@@ -103,7 +103,7 @@ def refuse_foreign_trace(state: brainstate.State, what: str) -> None:
         lambda: (
             f"{what} changes States and was called under a plain jax transformation (jax.jit, jax.grad, "
             "jax.lax.scan, ...), which would run it once, while tracing, and never again. Use "
-            "brainstate.transform.jit / grad / for_loop / scan instead, or the pure scheduler(epoch)."
+            "lrax.jit or brainstate.transform.jit / grad / for_loop / scan instead, or the pure scheduler(epoch)."
         )
     )
 

@@ -15,7 +15,7 @@ class ShowsArguments(type(Node)):
     if not TYPE_CHECKING:
 
         def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-            check_keywords(cls, kwargs)
+            check_keywords(cls, kwargs, args)
             return super().__call__(*args, **kwargs)
 
         @property

@@ -27,7 +27,7 @@ order = np.random.default_rng(0).permutation(len(images))
 images, labels = jnp.asarray(images[order] / 16, jnp.float32), jnp.asarray(labels[order])
 
 # %%
-# Forward a spike is 0 or 1; backward its slope is that of x / (1 + 10 |x|).
+# Forward a spike is 0 or 1; backward its slope is that of ``x / (1 + 10 |x|)``.
 
 
 @jax.custom_jvp

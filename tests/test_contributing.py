@@ -82,6 +82,6 @@ def test_the_scheduler_and_the_operator_of_the_page(tmp_path):
         for path, text in texts.items()
         if re.search(r"^(import|from) registry", text, re.MULTILINE)
     ]
-    named = [f"tests/test_{subject}.py" for subject in ("docs", "command", "public_api")]
+    named = [f"tests/test_{subject}.py" for subject in ("docs", "command", "public_api", "site")]
     passed = run("-m", "pytest", *options, *draw, *named)
     assert int(re.search(r"(\d+) passed", passed)[1]) > 100

@@ -13,9 +13,16 @@ class Translator(MarkdownTranslator):
     """With what this site uses and the builder does not know."""
 
     def visit_image(self, node: nodes.image) -> None:
+        _, name = self.builder.env.images.get(node["uri"], (None, None))
+        self.add_image(node, name)
+
+    def visit_imgsgnode(self, node: nodes.Element) -> None:  # of sphinx-gallery
+        self.ensure_eol(2)
+        self.add_image(node, Path(node["uri"]).name)
+
+    def add_image(self, node: nodes.Element, name: str | None) -> None:
         here = self.builder.get_target_uri(self.builder.current_doc_name)
-        image = self.builder.images.get(node["uri"])
-        uri = relative_uri(here, f"_images/{image}") if image else node["uri"]
+        uri = relative_uri(here, f"_images/{name}") if name else node["uri"]
         self.add(f"![{node.get('alt', '')}]({uri})")
 
     def visit_abbreviation(self, node: nodes.abbreviation) -> None:  # of * and / in a signature
@@ -45,7 +52,6 @@ def write_twins(app: Sphinx, exception: Exception | None) -> None:
         return
     env, pages = app.env, sorted(app.env.found_docs)
     builder = Builder(app, env)
-    builder.images = app.builder.images
     builder.init()
     builder.prepare_writing(pages)
     app.builder = builder  # which says where links go

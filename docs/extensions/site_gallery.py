@@ -1,5 +1,6 @@
 """What sphinx-gallery calls before each example."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ STYLE = Path(__file__).parents[1] / "pictures.mplstyle"
 
 
 def in_our_style(_conf: dict[str, Any], _file: str) -> None:
-    """Have pictures read on white and on black."""
+    """Have pictures read on white and on black, and orbax say nothing of what went well."""
+    logging.getLogger("absl").setLevel(logging.ERROR)
     plt.rcdefaults()
     plt.style.use(STYLE)

@@ -11,12 +11,13 @@ that are printed at the end, and what follows from them, are in docs/choose.md.
 import argparse
 import dataclasses
 import hashlib
+import importlib
+import inspect
 import json
 import math
 import os
 import platform
 import sys
-import sysconfig
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -133,8 +134,7 @@ CONTEXT, WIDTH, HEADS = 32, 32, 2
 
 def characters(modules):
     """The sources of some modules, joined: 0 is a new line, and the rest are the printable ASCII characters."""
-    sources = [Path(sysconfig.get_path("stdlib"), f"{name}.py") for name in modules]
-    text = "".join(source.read_text(encoding="utf-8") for source in sources)
+    text = "".join(inspect.getsource(importlib.import_module(name)) for name in modules)
     codes = np.frombuffer(text.encode("ascii", "ignore"), np.uint8)
     return np.where(codes < 32, 0, codes - 31).astype(np.int32)
 

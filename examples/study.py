@@ -11,12 +11,13 @@ that are printed at the end, and what follows from them, are in docs/choose.md.
 import argparse
 import dataclasses
 import hashlib
+import importlib
+import inspect
 import json
 import math
 import os
 import platform
 import sys
-import sysconfig
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -133,8 +134,7 @@ CONTEXT, WIDTH, HEADS = 32, 32, 2
 
 def characters(modules):
     """The sources of some modules, joined: 0 is a new line, and the rest are the printable ASCII characters."""
-    sources = [Path(sysconfig.get_path("stdlib"), f"{name}.py") for name in modules]
-    text = "".join(source.read_text(encoding="utf-8") for source in sources)
+    text = "".join(inspect.getsource(importlib.import_module(name)) for name in modules)
     codes = np.frombuffer(text.encode("ascii", "ignore"), np.uint8)
     return np.where(codes < 32, 0, codes - 31).astype(np.int32)
 
@@ -192,14 +192,28 @@ def text():
 
 TASKS = {"digits": digits, "text": text}
 PLAN = {
-    "digits": {"peaks": [0.005 * 2**i for i in range(7)], "lengths": [300, 1000, 3000], "seeds": 8},
-    "text": {"peaks": [0.002 * 2**i for i in range(6)], "lengths": [200, 600, 1800], "seeds": 4},
+    "digits": {
+        "peaks": [0.005 * 2**i for i in range(7)],
+        "lengths": [300, 1000, 3000],
+        "seeds": 8,
+        "schedules": [*SCHEDULES],
+    },
+    "text": {
+        "peaks": [0.002 * 2**i for i in range(6)],
+        "lengths": [200, 600, 1800],
+        "seeds": 4,
+        "schedules": [*SCHEDULES],
+    },
 }
 QUICK = {
-    "digits": {"peaks": [0.05, 0.1], "lengths": [40], "seeds": 2},
-    "text": {"peaks": [0.01, 0.02], "lengths": [40], "seeds": 2},
+    "digits": {
+        "peaks": [0.05, 0.1],
+        "lengths": [40],
+        "seeds": 2,
+        "schedules": ["plateau", "linear"],
+    },
+    "text": {"peaks": [0.01, 0.02], "lengths": [40], "seeds": 2, "schedules": ["linear"]},
 }
-QUICK_SCHEDULES = ["plateau", "linear"]
 
 
 def program(task, name, steps):
@@ -260,7 +274,7 @@ def write(path, results):
     os.replace(new, path)
 
 
-def study(plan, names, path):
+def study(plan, path):
     """Run what is not in the file yet, the shortest first; what is in it then."""
     tasks = {name: TASKS[name]() for name in plan}
     hashes = {name: hashlib.sha256(task.data).hexdigest()[:16] for name, task in tasks.items()}
@@ -273,7 +287,12 @@ def study(plan, names, path):
                 f"{path} is from other settings or other data: move it away, or give another --out"
             )
     done = {(run["task"], run["steps"], run["schedule"]) for run in results["runs"]}
-    todo = [(t, steps, name) for t in plan for steps in plan[t]["lengths"] for name in names]
+    todo = [
+        (key, steps, name)
+        for key in plan
+        for steps in plan[key]["lengths"]
+        for name in plan[key]["schedules"]
+    ]
     with tqdm(total=len(todo), initial=len(done), unit="program") as bar:
         for key, steps, name in todo:
             if (key, steps, name) in done:
@@ -317,7 +336,7 @@ def tables(results):
         lengths = [f"{steps} updates" for steps in settings["lengths"]]
         print("\n| " + " | ".join([task, *lengths, "half the peak", "twice the peak"]) + " |")
         print("|---" * (len(lengths) + 3) + "|")
-        for name in dict.fromkeys(run["schedule"] for run in runs):
+        for name in settings["schedules"]:
             print(row(name, [run for run in runs if run["schedule"] == name], settings["peaks"]))
     wall, processor = (
         sum(run[key] for run in results["runs"]) for key in ("seconds", "processor seconds")
@@ -327,11 +346,10 @@ def tables(results):
 
 def main():
     parser = argparse.ArgumentParser(description="Compare eleven schedules on two tasks.")
-    parser.add_argument("--quick", action="store_true", help="two schedules, hardly trained")
+    parser.add_argument("--quick", action="store_true", help="three programs, hardly trained")
     parser.add_argument("--out", type=Path, default=Path("study.json"), metavar="FILE")
     args = parser.parse_args()
-    plan = (QUICK, QUICK_SCHEDULES) if args.quick else (PLAN, list(SCHEDULES))
-    tables(study(*plan, args.out))
+    tables(study(QUICK if args.quick else PLAN, args.out))
 
 
 if __name__ == "__main__":

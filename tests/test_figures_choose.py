@@ -70,4 +70,6 @@ def test_wrong_peak(drawn):
             points = means(task, schedule)
             last = [points[settings["lengths"][-1], peak][0] for peak in settings["peaks"]]
             assert list(line.get_xdata()) == settings["peaks"]
-            assert list(line.get_ydata()) == pytest.approx([y / min(last) for y in last])
+            assert list(line.get_ydata()) == pytest.approx(
+                [100 * (y - min(last)) / min(last) for y in last], rel=1e-9, abs=1e-9
+            )

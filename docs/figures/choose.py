@@ -5,6 +5,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 FOLDER = Path(globals().get("__file__", "choose.py")).parent
 """The plot directive runs this in its folder, without a __file__."""
@@ -43,18 +44,20 @@ def panels() -> tuple:
     results = json.loads((FOLDER.parent / "data" / "study.json").read_text(encoding="utf-8"))
     figure, axes = plt.subplots(1, 2, figsize=(7, 4.4))
     for panel, task in zip(axes, results["settings"], strict=True):
-        panel.set(title=task, xscale="log", yscale="log")
+        panel.set(title=task, xscale="log")
     return results, figure, axes
 
 
-def finish(figure, axes, xlabel: str, ylabel: str) -> None:
+def finish(figure: Figure, axes: np.ndarray, xlabel: str, ylabel: str) -> None:
     for panel in axes:
         panel.set_xlabel(xlabel)
         panel.minorticks_off()
     axes[0].set_ylabel(ylabel)
-    figure.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8
-    )
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=4, fontsize=8)
+
+
+TICKS = {"digits": [0.05, 0.07, 0.1, 0.14, 0.2], "text": [2.1, 2.2, 2.3, 2.4, 2.5, 2.6, 2.7]}
 
 
 def loss_over_budget() -> None:
@@ -64,26 +67,27 @@ def loss_over_budget() -> None:
         lengths = np.array(settings["lengths"])
         for i, (schedule, (color, style)) in enumerate(STYLES.items()):
             mean, deviation = best(losses(results, task, schedule))
-            shift = 1.015 ** (i - 5)  # side by side, so that no bar hides another
-            panel.errorbar(
-                lengths * shift, mean, deviation,
-                fmt=style, color=color, label=schedule, markersize=4, linewidth=1, elinewidth=1,
-            )  # fmt: skip
+            x = lengths * 1.015 ** (i - 5)  # side by side, so that no bar hides another
+            look = {"fmt": style, "color": color, "markersize": 4, "linewidth": 1, "elinewidth": 1}
+            panel.errorbar(x, mean, deviation, label=schedule, **look)
+        panel.set_yscale("log")
+        panel.set_yticks(TICKS[task], [f"{tick:g}" for tick in TICKS[task]])
         panel.set_xticks(lengths, [str(n) for n in lengths])
     finish(figure, axes, "updates in all", "validation loss of the best peak")
 
 
+HIGHEST = {"digits": 150, "text": 10}
+
+
 def wrong_peak() -> None:
-    """The loss of every peak over that of the best, at the longest training."""
+    """How much higher the loss of each peak is than that of the best, in percent, at the longest training."""
     results, figure, axes = panels()
     for panel, (task, settings) in zip(axes, results["settings"].items(), strict=True):
         for schedule, (color, style) in STYLES.items():
             mean = losses(results, task, schedule)[-1].mean(axis=1)
-            panel.plot(
-                settings["peaks"], mean / mean.min(),
-                style, color=color, label=schedule, markersize=4, linewidth=1,
-            )  # fmt: skip
-        panel.set_xticks(
-            settings["peaks"], [f"{peak:g}" for peak in settings["peaks"]], rotation=60
-        )
-    finish(figure, axes, "peak learning rate", "loss / loss of the best peak")
+            look = {"color": color, "markersize": 4, "linewidth": 1}
+            higher = 100 * (mean / mean.min() - 1)
+            panel.plot(settings["peaks"], higher, style, label=schedule, **look)
+        panel.set_ylim(-HIGHEST[task] / 30, HIGHEST[task])
+        panel.set_xticks(settings["peaks"], [f"{x:g}" for x in settings["peaks"]], rotation=60)
+    finish(figure, axes, "peak learning rate", "loss above that of the best peak, %")

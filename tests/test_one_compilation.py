@@ -29,17 +29,21 @@ def test_one_compilation(place):
     assert not any(found.values()), found
 
 
-@pytest.mark.slow
+X64 = {"JAX_ENABLE_X64": "1"}
+DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+
+
 @pytest.mark.parametrize(
     "variables, places",
     [
-        ({"JAX_ENABLE_X64": "1"}, ["wherever", "in float64"]),
-        (
-            {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
-            ["on a mesh", "on a mesh, by rows", "on an explicit mesh, by rows"],
+        pytest.param(X64, ["in float64"], marks=pytest.mark.slow),
+        pytest.param(
+            DEVICES, ["on a mesh", "on an explicit mesh, by rows"], marks=pytest.mark.slow
         ),
+        pytest.param(X64, ["wherever", "in float64"], marks=pytest.mark.weekly),
+        pytest.param(DEVICES, ["on a mesh, by rows"], marks=pytest.mark.weekly),
     ],
-    ids=["float64", "eight devices"],
+    ids=["float64", "eight devices", "float32 and float64", "eight devices, by rows"],
 )
 def test_one_compilation_in_another_process(variables, places):
     run = subprocess.run(

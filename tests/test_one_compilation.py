@@ -22,6 +22,15 @@ from registry import FEW_KINDS
 SCRIPT = pathlib.Path(__file__).with_name("one_compile.py")
 
 
+def test_what_was_compiled_before_counts_again():
+    """In these tests XLA's programs are kept, see conftest.py; what is counted is that they are asked for."""
+    x = jax.block_until_ready(jnp.ones(3))
+    for _ in range(2):
+        with compiled_programs() as compiled:
+            jax.jit(lambda x: 2 * x + 1)(x)
+        assert len(compiled) == 1
+
+
 @pytest.mark.parametrize("place", slow_but(["wherever", "on one device"], "wherever"))
 def test_one_compilation(place):
     found = offenders(place)

@@ -25,6 +25,16 @@ def weekly_but(values, *others):
     return [v if v in others else pytest.param(v, marks=pytest.mark.weekly) for v in values]
 
 
+def in_three(values, quick, slow):
+    """Those that are ``quick`` as they are, those that are ``slow`` behind that marker, all others ``weekly``."""
+    return [
+        v
+        if v in quick
+        else pytest.param(v, marks=pytest.mark.slow if v in slow else pytest.mark.weekly)
+        for v in values
+    ]
+
+
 def free_port():
     with socket.socket() as free:
         free.bind(("localhost", 0))

@@ -76,29 +76,47 @@ def assert_in_place(found, rows):
     assert counted["rows"] == {"w": rows, "b": rows // 2}
 
 
+KINDS = [
+    f"{weights}, {jit}" for weights in ("replicated", "sharded") for jit in ("lrax", "brainstate")
+]
+
+
+@pytest.fixture(scope="module")
+def one():
+    """The training on one device, with which all others are compared."""
+    (found,) = finish(start(1, "replicated, lrax"))
+    return found["replicated, lrax"]
+
+
 @pytest.mark.slow
-def test_eight_devices():
-    (found,) = finish(start(8))
-    (one,) = finish(start(1))
-    assert len(found) == 4
+def test_eight_devices(one):
+    (found,) = finish(start(8, "; ".join(KINDS)))
+    assert [*found] == KINDS
     for kind, run in found.items():
         assert run["devices"] == 8, kind
         assert run["losses"][-1] < run["losses"][0]
         assert_in_place(run, rows=2 if "sharded" in kind else 16)
         assert run["given away"] == ("lrax" in kind)
-        assert_same_training(run, one["replicated, lrax"])
+        assert_same_training(run, one)
 
 
-@pytest.mark.slow
-def test_two_processes():
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        pytest.param(("replicated, brainstate", "sharded, lrax"), marks=pytest.mark.slow),
+        pytest.param(KINDS, marks=pytest.mark.weekly),
+    ],
+    ids=["each of both", "each with each"],
+)
+def test_two_processes(kinds, one):
     port = free_port()
-    first, second = finish(*(start(2, port, process, 2) for process in range(2)))
-    (one,) = finish(start(1))
-    assert len(first) == 4
+    both = (start(2, "; ".join(kinds), port, process, 2) for process in range(2))
+    first, second = finish(*both)
+    assert [*first] == [*kinds]
     for kind, run in first.items():
         assert (run["devices"], run["local devices"]) == (4, 2), kind
         assert_in_place(run, rows=4 if "sharded" in kind else 16)
-        assert_same_training(run, one["replicated, lrax"])
+        assert_same_training(run, one)
     assert first == second
 
 

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 import lrax
-from helpers import assert_trees_equal, slow_but
+from helpers import assert_trees_equal, in_three
 from ready import weight
 
 nn = brainstate.nn
@@ -98,7 +98,9 @@ def trained(make, steps=3):
 CASES = [(name, whole) for name in OPTIMIZERS for whole in (False, True)]
 
 
-@pytest.mark.parametrize("case", slow_but(CASES, ("SGD", True), ("AdamW", False)))
+@pytest.mark.parametrize(
+    "case", in_three(CASES, [("SGD", True), ("AdamW", False)], [("lion", True)])
+)
 def test_training_goes_on_as_without(case):
     name, whole = case
     losses, contents, saved = [], [], []

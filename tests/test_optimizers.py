@@ -427,12 +427,13 @@ def test_a_gradient_of_whole_numbers(label, clip, jit):
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype, gradient", [(jnp.float16, 1000.0), (jnp.bfloat16, 1.0)])
 def test_the_norm_of_small_types_is_a_float32(dtype, gradient):
-    states = {str(i): brainstate.ParamState(jnp.zeros((), dtype)) for i in range(1000)}
+    """In bfloat16 a sum of ones ends at 256; in float16 there is no square of 1000."""
+    states = {str(i): brainstate.ParamState(jnp.zeros((), dtype)) for i in range(300)}
     optimizer = lrax.SGD(lr=1.0, clip_norm=10.0).register_trainable_weights(states)
     optimizer.step(dict.fromkeys(states, jnp.asarray(gradient, dtype)))
     found = np.array([state.value for state in states.values()], np.float64)
     assert states["0"].value.dtype == dtype
-    np.testing.assert_allclose(found, -10 / np.sqrt(1000), rtol=4e-3)
+    np.testing.assert_allclose(found, -10 / np.sqrt(300), rtol=4e-3)
 
 
 def test_weights_of_whole_numbers_are_refused():

@@ -14,6 +14,7 @@ import pytest
 
 import exact
 import modes
+from helpers import in_three
 
 ROOT = Path(__file__).parents[1]
 TOOL = ROOT / "tools" / "prove.py"
@@ -181,8 +182,7 @@ def test_it_shows_how_far_it_is_without_tqdm(run, monkeypatch, capsys):
     assert capsys.readouterr().err == "10.00%, 0 minutes left\n"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", in_three([signal.SIGINT, signal.SIGTERM], [], [signal.SIGTERM]))
 def test_stopped_with_two_processes(tmp_path, stop):
     progress = tmp_path / "prove.json"
     few = ["--epochs", "4096", "--chunks", "300", "--processes", "2", "--progress", str(progress)]

@@ -1,8 +1,9 @@
 """Resuming is exact: a training that stops anywhere and goes on from a checkpoint ends in the same bits.
 
-Every scheduler with every optimizer at once: all of them are trained by one compiled step.
+Many schedulers and optimizers at once: all of them are trained by one compiled step.
 """
 
+import itertools
 import json
 import pickle
 import random
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 import lrax
-from helpers import METRICS, compiled_programs, slow_but, takes_metric
+from helpers import METRICS, compiled_programs, takes_metric, weekly_but
 from registry import SCHEDULERS
 from saved import contents, set_weights
 
@@ -33,6 +34,17 @@ TWO_GROUPS = [kind for kind in SCHEDULERS if "two groups" in kind]
 WITH_METRIC = [kind for kind in SCHEDULERS if takes_metric(SCHEDULERS[kind]())]
 
 
+EACH_WITH_EACH = [*itertools.product(SCHEDULERS, OPTIMIZERS)]
+JITS = {"lrax": lrax.jit, "brainstate": brainstate.transform.jit}
+
+
+def each_of_both(shift):
+    """Every scheduler with one optimizer, and that with every third scheduler; by another shift with another one."""
+    return [
+        *zip(SCHEDULERS, itertools.islice(itertools.cycle(OPTIMIZERS), shift, None), strict=False)
+    ]
+
+
 def gradient(states):
     return brainstate.transform.grad(
         lambda: sum(jnp.sum((state.value**2 - 1.5) ** 2) for state in states.values()), states
@@ -40,20 +52,19 @@ def gradient(states):
 
 
 class Trainings:
-    """One training for each scheduler and optimizer, with weights of its own."""
+    """One training for each of these schedulers and optimizers, with weights of its own."""
 
-    def __init__(self, kinds=SCHEDULERS, optimizers=OPTIMIZERS):
+    def __init__(self, pairs):
         self.weights, self.optimizers = {}, {}
-        for kind in kinds:
-            for name in optimizers:
-                states = {"w": brainstate.ParamState(jnp.asarray(START))}
-                optimizer = OPTIMIZERS[name](SCHEDULERS[kind]())
-                optimizer.register_trainable_weights(states)
-                if kind in TWO_GROUPS:
-                    states["v"] = brainstate.ParamState(jnp.asarray(START))
-                    optimizer.add_param_group({"v": states["v"]})
-                self.weights[kind, name] = states
-                self.optimizers[kind, name] = optimizer
+        for kind, name in pairs:
+            states = {"w": brainstate.ParamState(jnp.asarray(START))}
+            optimizer = OPTIMIZERS[name](SCHEDULERS[kind]())
+            optimizer.register_trainable_weights(states)
+            if kind in TWO_GROUPS:
+                states["v"] = brainstate.ParamState(jnp.asarray(START))
+                optimizer.add_param_group({"v": states["v"]})
+            self.weights[kind, name] = states
+            self.optimizers[kind, name] = optimizer
         self.states = {
             key: dict(brainstate.graph.states(optimizer))
             for key, optimizer in self.optimizers.items()
@@ -107,10 +118,22 @@ def assert_same(actual, expected):
         assert np.asarray(leaf).tobytes() == np.asarray(value).tobytes(), path
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("jit", [lrax.jit, brainstate.transform.jit], ids=["lrax", "brainstate"])
-def test_compiled_trainings_are_resumed(jit):
-    straight, resumed = Trainings(), Trainings()
+@pytest.mark.parametrize(
+    "pairs, jit",
+    [
+        pytest.param(each_of_both(0), "lrax", marks=pytest.mark.slow),
+        pytest.param(each_of_both(1), "brainstate", marks=pytest.mark.slow),
+        *(pytest.param(EACH_WITH_EACH, jit, marks=pytest.mark.weekly) for jit in JITS),
+    ],
+    ids=[
+        "each of both-lrax",
+        "each of both-brainstate",
+        "each with each-lrax",
+        "each with each-brainstate",
+    ],
+)
+def test_compiled_trainings_are_resumed(pairs, jit):
+    straight, resumed, jit = Trainings(pairs), Trainings(pairs), JITS[jit]
     step = jit(straight.step)
     checkpoints, wanted = {}, {}
     for epoch in range(LAST + 1):
@@ -136,11 +159,11 @@ def test_compiled_trainings_are_resumed(jit):
     assert not compiled
 
 
-@pytest.mark.parametrize("name", slow_but(OPTIMIZERS, "AdamW"))
+@pytest.mark.parametrize("name", weekly_but(OPTIMIZERS, "AdamW"))
 def test_eager_trainings_are_resumed(name):
     """One optimizer is handed from scheduler to scheduler, since each would be compiled for."""
-    one = Trainings(["StepLR"], [name])
-    two = Trainings(["rates of two groups"], [name])
+    one = Trainings([("StepLR", name)])
+    two = Trainings([("rates of two groups", name)])
     for kind, make in SCHEDULERS.items():
         trainings = two if kind in TWO_GROUPS else one
         ((key, optimizer),) = trainings.optimizers.items()
@@ -189,7 +212,7 @@ def test_a_clock_at_the_end_of_time_is_resumed(kind):
 @pytest.mark.slow
 def test_the_trainings_move():
     """What is compared above must not be standing still."""
-    trainings = Trainings(optimizers=["SGD"])
+    trainings = Trainings([(kind, "SGD") for kind in SCHEDULERS])
     before = trainings.contents()
     trainings.load(trainings.save())
     assert_same(trainings.contents(), before)

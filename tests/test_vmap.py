@@ -1,5 +1,7 @@
 """Many trainings at once: built inside a mapped function, or mapped over their States; each equals the one by itself."""
 
+import itertools
+
 import brainstate
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ from helpers import (
     assert_same_bits,
     assert_trees_close,
     compiled_programs,
+    in_three,
     slow_but,
     values_of,
 )
@@ -26,7 +29,6 @@ Y = jnp.asarray(np.tanh(X @ RNG.normal(size=(6, 3)) + RNG.normal(size=3)), jnp.f
 LR = np.float32([1e-4, 3e-4, 1.1e-3, 3e-3, 0.01, 0.03])
 WARMUP = np.int32([0, 1, 7, 10, 25, 40])
 MAPS = {"brainstate.transform.vmap": transform.vmap, "jax.vmap": jax.vmap}
-maps = pytest.mark.parametrize("mapped", slow_but(MAPS.values(), transform.vmap), ids=MAPS)
 
 # How a learning rate and a length make a schedule.
 SCHEDULES = {
@@ -95,9 +97,17 @@ def assert_runs_equal(found, expected):
         assert_close(found[2][name], values, floor=1e-6)
 
 
-@maps
-@pytest.mark.parametrize("schedule", slow_but(SCHEDULES, "warmup cosine"))
-def test_a_sweep_equals_its_runs(schedule, mapped):
+@pytest.mark.parametrize(
+    "case",
+    in_three(
+        [*itertools.product(SCHEDULES, MAPS)],
+        [("warmup cosine", "brainstate.transform.vmap")],
+        [*zip(SCHEDULES, itertools.cycle(MAPS), strict=False), ("warmup cosine", "jax.vmap")],
+    ),
+    ids=" by ".join,
+)
+def test_a_sweep_equals_its_runs(case):
+    schedule, mapped = case[0], MAPS[case[1]]
     train = training(schedule)
     swept = mapped(train)(jnp.asarray(LR), jnp.asarray(WARMUP))
     assert swept[0].shape == swept[1].shape == (len(LR), STEPS)

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-FOLDER = Path(globals().get("__file__", "choose.py")).parent
+FOLDER = Path(globals().get("__file__", "choose.py")).resolve().parent
 """The plot directive runs this in its folder, without a __file__."""
 
 STYLES = {

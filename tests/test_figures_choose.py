@@ -1,8 +1,8 @@
 """The pictures of docs/choose.md show what docs/data/study.json holds."""
 
+import contextlib
 import json
 import math
-import runpy
 import statistics
 from pathlib import Path
 
@@ -15,8 +15,10 @@ RESULTS = json.loads((DOCS / "data" / "study.json").read_text(encoding="utf-8"))
 
 @pytest.fixture
 def drawn():
-    """{task: panel} of a picture."""
-    functions = runpy.run_path(str(DOCS / "figures" / "choose.py"))
+    """{task: panel} of a picture, made as the plot directive makes it: in its folder, without a __file__."""
+    functions = {}
+    with contextlib.chdir(DOCS / "figures"):
+        exec(Path("choose.py").read_text(encoding="utf-8"), functions)
     with plt.rc_context({"backend": "agg", **plt.rcParamsDefault}):
         yield (
             lambda name: functions[name]() or {panel.get_title(): panel for panel in plt.gcf().axes}

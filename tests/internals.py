@@ -36,4 +36,6 @@ main = lrax.preview.command.main
 
 scheduler_of = lrax.preview.expression.scheduler_of
 examples = lrax.preview.examples.examples
+EXPRESSIONS = lrax.preview.examples.EXPRESSIONS
+LENGTH = lrax.preview.examples.LENGTH
 """What is typed there, and what ``lrax list`` shows."""

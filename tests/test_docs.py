@@ -16,7 +16,8 @@ import lrax
 ROOT = Path(__file__).parents[1]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-"""Those in docs/coming_from are run by test_coming_from.py."""
+PAGES.remove(ROOT / "docs" / "contributing.md")
+"""That one is run by test_contributing.py, and those in docs/coming_from by test_coming_from.py."""
 WITH_OTHERS = ROOT / "docs" / "with_others.md"
 GUESTS = ("flax", "equinox", "keras")
 MODULES = sorted(Path(lrax.__file__).parent.rglob("*.py"))

@@ -11,8 +11,7 @@ import pytest
 import exact
 import registry
 from helpers import assert_close
-from lrax.preview.examples import EXPRESSIONS, LENGTH
-from lrax.preview.expression import scheduler_of
+from internals import EXPRESSIONS, LENGTH, scheduler_of
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

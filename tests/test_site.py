@@ -1,29 +1,17 @@
 """The site: an entry for every public name, and every name that people know from elsewhere."""
 
 import inspect
-import json
 import re
 from pathlib import Path
 
 import pytest
 
 import lrax
-from lrax import formulas, interop
-from lrax.schedulers import catalogue
+from public_names import KNOWN, PUBLIC
 
-ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
+DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [page for page in DOCS.rglob("*.md") if page.parent.name != "gallery"]
 LISTS = re.compile(r"^```\{(entries|schedules)\}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-KNOWN = json.loads((ROOT / "tests/data/known_names.json").read_text(encoding="utf-8"))
-
-PUBLIC = {f"lrax.{name}": getattr(lrax, name) for name in lrax.__all__}
-for module in (formulas, interop):
-    PUBLIC |= {
-        f"{module.__name__}.{name}": value
-        for name, value in vars(module).items()
-        if callable(value) and name[0] != "_" and value not in PUBLIC.values()
-    }
 RETURNED = ["lrax.finder.result.RangeTest", "lrax.preview.checkup.Finding", "lrax.states.view.View"]
 
 OF_OTHERS = ["lrax.interop.from_torch", "lrax.interop.to_braintools"]
@@ -42,7 +30,7 @@ def test_every_public_name_has_an_entry():
 
 
 def test_every_schedule_has_a_picture():
-    public = [name for name in catalogue.CLASSES if name != "LRScheduler"]
+    public = [name for name in lrax.schedulers.catalogue.CLASSES if name != "LRScheduler"]
     assert sorted(listed("schedules")) == sorted(public)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from test_site import KNOWN, PUBLIC
+from public_names import KNOWN, PUBLIC
 
 SITE = Path(__file__).parents[1] / "build" / "site"
 pytestmark = pytest.mark.skipif(not SITE.exists(), reason="the site is not built")

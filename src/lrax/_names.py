@@ -97,7 +97,9 @@ _DIRECTIONS = {"rmsprop": "scale_by_rms", "adagrad": "scale_by_rss"}
 
 def check_keywords(kind: Any, given: dict[str, Any], args: tuple[Any, ...] = ()) -> None:
     """Refuse a keyword that the constructor of `kind` does not have, or has already, and say what is meant."""
-    for name, value in zip(kind.parameters, args, strict=False):
+    parameters = inspect.signature(kind.__init__).parameters.values() if args and given else ()
+    by_place = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD][1:]
+    for name, value in zip(by_place, args, strict=False):
         if name in given:
             first = "params" if hasattr(kind, "register_trainable_weights") else "optimizer"
             raise TypeError(

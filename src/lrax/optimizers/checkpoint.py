@@ -120,14 +120,8 @@ def checked(
         members = _fitting(members, opt_state, own)
     moved = _moved({path: group for path, (_, group) in members.items()}, own.parts)
     different += moved
-    if different and strict:
-        # Those of another class mostly are not, as strict=False would say.
-        fit = " if its moments are of the same kind" if different[0].startswith("class: ") else ""
-        raise ValueError(
-            f"state_dict must be of this optimizer, but differs: {'; '.join(different)}. Construct the optimizer with the "
-            f"saved arguments, or pass strict=False to go on with these{fit}."
-        )
     if strict:
+        _refuse(different)
         known = {k: v for k, v in state_dict.items() if k != "driven_momentum"}
         check_keys("state_dict", known, (*KEYS, *_more_keys(own, learning)))
     rates = _rates(state_dict["lr"], None if moved else groups)
@@ -253,6 +247,16 @@ def _members(opt_state: Unchecked) -> tuple[dict[str, Any], dict[str, tuple[int,
     if not isinstance(shared, dict):
         check_keys("opt_state.parts", shared, ())
     return {"weights": weights, "parts": shared}, members
+
+
+def _refuse(different: Sequence[str]) -> None:
+    if different:
+        # Those of another class mostly are not, as strict=False would say.
+        fit = " if its moments are of the same kind" if different[0].startswith("class: ") else ""
+        raise ValueError(
+            f"state_dict must be of this optimizer, but differs: {'; '.join(different)}. Construct the optimizer with the "
+            f"saved arguments, or pass strict=False to go on with these{fit}."
+        )
 
 
 _DECIDE_MOMENTS = ("momentum", "amsgrad")

@@ -46,7 +46,7 @@ class _Product(Remembering):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         products = self.products
-        if (t == self.until) is True:  # as after a step, on the host
+        if (t == self.until) is True and len(products) > 0:  # as after a step, on the host
             return base * products[self.group]
         if isinstance(products, tuple):
             product = products[self.group] if products else 1.0

@@ -8,6 +8,7 @@ import optax
 
 from .. import _checks
 from .._checks import is_known
+from .._names import other_names
 from .._transfers import fetched
 from .._types import Leaf, PyTree, Scalar, StateDict
 from ..schedulers.linear import constant
@@ -412,8 +413,9 @@ class OptaxOptimizer(ShowsRates):
                 f"{name} cannot be changed after construction: a compiled step would go on with the old value. {remedy}"
             )
         if not settable and self.ours:
+            meant = "It is called current_lr here." if name in other_names("lr") else ""
             raise AttributeError(
-                f"{name!r} of {type(self).__name__} cannot be set. Attributes of your own belong in a subclass."
+                f"{name!r} of {type(self).__name__} cannot be set. {meant or 'Attributes of your own belong in a subclass.'}"
             )
         object.__setattr__(self, name, value)
 

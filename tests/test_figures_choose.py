@@ -1,6 +1,5 @@
 """The pictures of docs/choose.md show what docs/data/study.json holds."""
 
-import contextlib
 import json
 import math
 import statistics
@@ -9,16 +8,16 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
+from drawn import figures_of
+
 DOCS = Path(__file__).parents[1] / "docs"
 RESULTS = json.loads((DOCS / "data" / "study.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
 def drawn():
-    """{task: panel} of a picture, made as the plot directive makes it: in its folder, without a __file__."""
-    functions = {}
-    with contextlib.chdir(DOCS / "figures"):
-        exec(Path("choose.py").read_text(encoding="utf-8"), functions)
+    """{task: panel} of a picture."""
+    functions = vars(figures_of("choose"))
     with plt.rc_context({"backend": "agg", **plt.rcParamsDefault}):
         yield (
             lambda name: functions[name]() or {panel.get_title(): panel for panel in plt.gcf().axes}

@@ -1,19 +1,13 @@
 """The pictures of finder.md, beside trainings by hand with optax alone."""
 
-import sys
-from pathlib import Path
-
 import jax
-import matplotlib
 import numpy as np
 import optax
 
+from drawn import figures_of
 from helpers import assert_close
 
-matplotlib.use("Agg")
-sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "figures"))
-import finder as figures
-
+figures = figures_of("finder")
 plt = figures.plt
 
 

@@ -1,23 +1,18 @@
 """The pictures of the schedules on the site: their lines beside the formulas in 50-digit arithmetic."""
 
 import inspect
-import runpy
-from pathlib import Path
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import exact
 import registry
+from drawn import figures_of
 from helpers import assert_close
 from internals import EXPRESSIONS, LENGTH, scheduler_of
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
-FOLDER = Path(__file__).parents[1] / "docs" / "figures"
-FIGURES = runpy.run_path(str(FOLDER / "schedules.py"))
+FIGURES = vars(figures_of("schedules"))
 EPOCHS = np.arange(LENGTH + 1)
 LOSSES = np.maximum(1 - EPOCHS / 12, 0.3)
 CONFIGS = [scheduler_of(text).config for text in EXPRESSIONS]
@@ -92,7 +87,7 @@ def test_the_overview_shows_all():
 
 
 def test_the_picture_of_the_first_page():
-    runpy.run_path(str(FOLDER / "index.py"))["wsd"]()
+    figures_of("index").wsd()
     (line,) = plt.gca().lines
     t = line.get_xdata()
     np.testing.assert_array_equal(t, np.arange(1001))

@@ -1,17 +1,12 @@
 """The picture of start.md, beside its formula."""
 
 import math
-import sys
-from pathlib import Path
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 
+from drawn import figures_of
 from helpers import assert_close
-
-matplotlib.use("Agg")
-sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "figures"))
-import start
 
 
 def formula(t):
@@ -19,9 +14,9 @@ def formula(t):
 
 
 def test_schedule():
-    start.schedule()
-    (line,) = matplotlib.pyplot.gca().lines
+    figures_of("start").schedule()
+    (line,) = plt.gca().lines
     t, rates = line.get_xydata().T
-    matplotlib.pyplot.close("all")
+    plt.close("all")
     np.testing.assert_array_equal(t, np.arange(801))
     assert_close(rates, [formula(k) for k in t])

@@ -1,22 +1,17 @@
 """The pictures of which_rate.md, beside the rates that an optimizer really used: how far weights moved by a gradient of 1."""
 
 import math
-import sys
-from pathlib import Path
 
 import brainstate
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 import pytest
 
 import lrax
+from drawn import figures_of
 from helpers import assert_close
 
-matplotlib.use("Agg")
-sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "figures"))
-import which_rate as figures
-
+figures = figures_of("which_rate")
 plt = figures.plt
 K = np.arange(24)
 

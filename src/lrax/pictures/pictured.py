@@ -92,11 +92,9 @@ def plot(
     ax = axes_of(ax, curves)
     draw(ax, curves, log, per_epoch)
     if len(found) == 1:
-        ax.set_title(
-            textwrap.fill(textwrap.shorten(repr(found[0]), 180, placeholder=" ..."), 96),
-            fontsize=8,
-            loc="left",
-        )
+        text = textwrap.shorten(repr(found[0]), 180, placeholder=" ...")
+        points = ax.bbox.width / ax.figure.dpi * 72
+        ax.set_title(textwrap.fill(text, max(int(points / 4.6), 20)), fontsize=8, loc="left")
     return ax
 
 

@@ -75,6 +75,27 @@ def test_groups_are_lines():
         np.testing.assert_allclose(y, base * 0.9**x, rtol=1e-6)
 
 
+def test_groups_of_an_optimizer_are_lines():
+    schedule = lrax.CosineAnnealingLR(0.1, T_max=100, eta_min=0.01)
+    optimizer = lrax.SGD(
+        lr=schedule,
+        groups={"b": {"lr_scale": 0.5}, "c": {"lr": 0.04}, "d": {"lr": lrax.StepLR(0.2, 30, 0.5)}},
+    )
+    weights = {name: brainstate.ParamState(jnp.ones(2)) for name in "abcd"}
+    optimizer.register_trainable_weights(weights)
+    ax = schedule.plot(steps=100)
+    assert [line.get_label() for line in ax.lines] == [f"group {i}" for i in range(4)]
+    t = range(101)
+    expected = [
+        [cosine(k, 0.01, 0.1, 100) for k in t],
+        [0.5 * cosine(k, 0.01, 0.1, 100) for k in t],
+        [cosine(k, 0.01, 0.04, 100) for k in t],
+        [0.2 * 0.5 ** (k // 30) for k in t],
+    ]
+    for line, rates in zip(ax.lines, expected, strict=True):
+        assert_close(data(line)[1], rates)
+
+
 def test_phases_are_shaded_and_named():
     assert shaded(scheduler().plot()) == [
         (0, WARMUP, "warmup"),

@@ -6,7 +6,6 @@ from typing import Any
 from brainstate.graph import Node
 
 from .._types import Epochs, Rates, Scalar
-from ..formulas.evaluate import evaluate
 from ..formulas.formula import Formula
 from ..formulas.schedule import Member
 from ..schedulers.learning import Learning
@@ -41,17 +40,15 @@ class Following(Node):
     def follower(self) -> Follower:
         return self.scheduler.publishing.of(self.published)
 
-    def at(self, epoch: Epochs, groups: int) -> Rates:
-        """The learning rates of so many groups at a checked epoch."""
+    def at(self, epoch: Epochs) -> Rates:
+        """The learning rates of the groups at a checked epoch."""
         self.scheduler.refuse_memory()
-        formulas, bases, scales = self.follower.asked(self.scheduler.formulas)
-        formulas = formulas[:groups]
-        if any(formula.learners() for formula in formulas):
+        theirs = self.scheduler.formulas
+        if self.follower.learns(theirs):
             raise TypeError(
                 "lr_at(epoch) needs schedules of the epoch, but that of a group depends on what it was before. Read get_last_lr() instead."
             )
-        scales = scales and scales[:groups]
-        return evaluate(formulas, bases[:groups], epoch, type(self.scheduler), None, scales)
+        return self.follower.rates_at(epoch, theirs, type(self.scheduler))
 
     def used(self, index: int, group: Group) -> dict[str, Any]:
         """What is used of the hyper-parameters of a group: its learning rate, numbers, and what is published."""

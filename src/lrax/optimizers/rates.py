@@ -69,7 +69,7 @@ class ShowsRates(GuardedNode):
     def lr_at(self, epoch: Epochs) -> Rates:
         """What each group gets at `epoch`: float32, shape ``epoch.shape + (groups,)``."""
         self._refuse_complete("lr_at()")
-        return self._following.at(_checks.epochs(epoch), len(self._groups))
+        return self._following.at(_checks.epochs(epoch))
 
     def lr_apply(self, apply_fn: Callable[[Scalar], Scalar]) -> None:
         """Map `apply_fn` over the learning rates of all groups; it lasts until the scheduler's next ``step()``."""

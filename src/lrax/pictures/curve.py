@@ -23,6 +23,7 @@ class Drawn(Protocol):
     boundaries: Any
     total_steps: Any
     publishing: Any
+    formulas: Any
 
     @property
     def schedule(self) -> Schedule: ...
@@ -63,12 +64,20 @@ class Curve:
 def curve(scheduler: Drawn, steps: int, label: str = "", whole: bool = False) -> Curve:
     """The learning rate and whatever else is published: at as many epochs as a picture can show, or at all."""
     epochs = np.arange(steps + 1) if whole else telling_epochs(scheduler, steps)
-    rates = scheduler.lr_at(epochs)
+    rates = _rates(scheduler, epochs)
     values = [
         (formula.name, evaluate((formula,), (base,), epochs, type(scheduler))[:, 0])
         for formula, base in _hyper(scheduler)
     ]
     return Curve(label, epochs, rates, tuple(values), tuple(_phases(scheduler, steps)))
+
+
+def _rates(scheduler: Drawn, epochs: np.ndarray) -> Rates:
+    """Of the groups of the optimizer that shows them, where each of them is known; else of the scheduler's own."""
+    first = scheduler.publishing.first
+    if first.learns(scheduler.formulas):
+        return scheduler.lr_at(epochs)
+    return first.rates_at(epochs, scheduler.formulas, type(scheduler))
 
 
 def telling_epochs(scheduler: Drawn, steps: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from .._checks import is_traced, non_negative
 from .._transfers import meant
 from .._types import Number, Rates, Scalar, Value
 from ..formulas.arithmetic import LARGEST, SMALLEST
-from ..formulas.evaluate import evaluate_host, is_concrete
+from ..formulas.evaluate import evaluate, evaluate_host, is_concrete
 from ..formulas.formula import Formula
 from ..formulas.schedule import spread
 from .internals import TypedState, has_hooks, refuse_foreign_trace, tracing
@@ -268,6 +268,18 @@ class Follower(NamedTuple):
         if scales is not None:
             scales = (*spread(scales, groups), *(1.0,) * more)
         return self.plan.formulas(theirs, groups), self.bases, scales
+
+    def rates_at(self, epoch: Value, theirs: tuple[Formula, ...], kind: type) -> Rates:
+        """The learning rates of its groups at an epoch, where none of them learns."""
+        groups = self.published.groups
+        formulas, bases, scales = self.asked(theirs)
+        return evaluate(
+            formulas[:groups], bases[:groups], epoch, kind, None, scales and scales[:groups]
+        )
+
+    def learns(self, theirs: tuple[Formula, ...]) -> bool:
+        """Whether a group's learning rate depends on what it was before."""
+        return any(f.learners() for f in self.asked(theirs)[0][: self.published.groups])
 
     def at(self, now: int, theirs: tuple[Formula, ...], kind: type) -> np.ndarray:
         """All that it has published at an epoch, where the plan is plain."""

@@ -271,11 +271,8 @@ class Follower(NamedTuple):
 
     def rates_at(self, epoch: Value, theirs: tuple[Formula, ...], kind: type) -> Rates:
         """The learning rates of its groups at an epoch, where none of them learns."""
-        groups = self.published.groups
         formulas, bases, scales = self.asked(theirs)
-        return evaluate(
-            formulas[:groups], bases[:groups], epoch, kind, None, scales and scales[:groups]
-        )
+        return evaluate(formulas, bases[: self.published.groups], epoch, kind, None, scales)
 
     def learns(self, theirs: tuple[Formula, ...]) -> bool:
         """Whether a group's learning rate depends on what it was before."""

@@ -53,6 +53,7 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "a loss as an epoch": (lambda: lrax.StepLR().step(jnp.float32(0.5)), "0.5", "step(metric=...)"),
     "weights first, as in torch": (lambda: lrax.AdamW({"w": weight(3)}, lr=1e-3), "AdamW", "lr", "0.001", "register_trainable_weights"),
     "an optimizer first, as in torch": (lambda: lrax.StepLR(optimizer(), base_lr=0.1), "StepLR", "base_lr", "SGD(lr=StepLR("),
+    "a rate twice": (lambda: lrax.StepLR(0.1, base_lr=1.0), "base_lr", "0.1", "1.0", "Leave one"),
     "a rate by another name": (lambda: setattr(optimizer(), "learning_rate", 0.1), "learning_rate", "current_lr"),
     "a number that is fixed": (lambda: setattr(optimizer(), "momentum", 0.5), "momentum", "compiled", "CosineAnnealingLR("),
     "an optimizer's state": (lambda: lrax.StepLR().load_state_dict(optimizer().state_dict()), "optimizer's", "state_dict['lr_scheduler']"),

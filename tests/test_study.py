@@ -284,7 +284,7 @@ def test_what_the_page_says_without_numbers():
         for name in ("one-cycle", "linear"):
             limit = 0.08 if task == "digits" else 0.023
             assert at(task, n, name) / min(at(task, n, other) for other in names) - 1 < limit
-        # "the plateau was behind every fall to 0"
+        # "on average the plateau was behind every fall to 0"
         assert at(task, n, "plateau") > max(at(task, n, name) for name in ENDING)
         # the cooldowns
         (linear, s1, _), (root, s2, _) = (

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import numbers
 from collections.abc import Iterable
 from typing import Any
 
@@ -102,8 +103,10 @@ def check_keywords(kind: Any, given: dict[str, Any], args: tuple[Any, ...] = ())
     for name, value in zip(by_place, args, strict=False):
         if name in given:
             first = "params" if hasattr(kind, "register_trainable_weights") else "optimizer"
+            fits = isinstance(value, numbers.Number) or callable(value)
+            remedy = "Leave one of them out." if fits else _NOT_NEEDED[first]
             raise TypeError(
-                f"{kind.__name__} takes {name} once, got {value!r:.80} and {name}={given[name]!r:.80}. {_NOT_NEEDED[first]}"
+                f"{kind.__name__} takes {name} once, got {value!r:.80} and {name}={given[name]!r:.80}. {remedy}"
             )
     for name in given:
         if name in kind.parameters:

@@ -68,7 +68,7 @@ def label_ends(panel: Axes, ends: dict[str, float], x: float) -> None:
             color=color,
             fontsize=9,
             va="center",
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6},
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "relpos": (0, 0.5)},
         )
 
 

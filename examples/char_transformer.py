@@ -106,7 +106,7 @@ train_until(960, "the run")
 # %%
 # At the same step each branch is below the run.
 
-figure, (top, bottom) = plt.subplots(2, sharex=True, figsize=(8, 5), layout="constrained")
+figure, (top, bottom) = plt.subplots(2, sharex=True, figsize=(6, 5), layout="constrained")
 for name in rates:
     top.plot(losses[name].keys(), losses[name].values(), label=name)
     bottom.plot(rates[name].keys(), rates[name].values(), label=name)

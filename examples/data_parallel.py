@@ -121,14 +121,14 @@ class Training:
 
 def draw(results):
     """The losses, which lie on each other, and the memory that each device needs."""
-    _, (left, right) = plt.subplots(1, 2, figsize=(8, 3.5), layout="constrained")
+    _, (top, bottom) = plt.subplots(2, figsize=(6, 5.5), layout="constrained")
     for i, (name, training) in enumerate(results.items()):
-        left.semilogy(training.losses, linewidth=6 - 2 * i, label=name)
-        right.barh(name, training.memory() / 1024, color=f"C{i}")
-    left.set(xlabel="step", ylabel="training loss")
-    left.legend()
-    right.invert_yaxis()
-    right.set(xlabel="KiB of weights and moments on each")
+        top.semilogy(training.losses, linewidth=6 - 2 * i, label=name)
+        bottom.barh(name, training.memory() / 1024, color=f"C{i}")
+    top.set(xlabel="step", ylabel="training loss")
+    top.legend()
+    bottom.invert_yaxis()
+    bottom.set(xlabel="KiB of weights and moments on each")
 
 
 def parse_args():

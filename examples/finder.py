@@ -87,7 +87,7 @@ peaks = {
     "steepest": steepest,
     "20 times the steepest": 20 * steepest,
 }
-figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
 ends = {}
 for name, peak in peaks.items():
     losses = train(peak)

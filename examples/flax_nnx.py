@@ -81,7 +81,7 @@ same = jax.tree.map(np.array_equal, nnx.state(whole), nnx.state(resumed))
 assert all(jax.tree.leaves(same))
 assert before + after == losses
 
-figure, (top, bottom) = plt.subplots(2, sharex=True, figsize=(8, 5), layout="constrained")
+figure, (top, bottom) = plt.subplots(2, sharex=True, figsize=(6, 5), layout="constrained")
 top.plot(np.arange(STOP), before, label="before the stop")
 top.plot(np.arange(STOP, STEPS), after, label="after it")
 top.set(ylabel="loss")

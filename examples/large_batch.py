@@ -65,7 +65,7 @@ def train(make_optimizer, lr, batch):
 # A batch of 128 is trained with the rate of the batch of 16, and with that of the rule.
 
 RULES = {"SGD": (lrax.SGD, 0.05, FACTOR), "Adam": (lrax.Adam, 3e-3, FACTOR**0.5)}
-figure, axes = plt.subplots(2, 2, sharex=True, figsize=(9, 5.5), layout="constrained")
+figure, axes = plt.subplots(2, 2, sharex=True, figsize=(6, 5.5), layout="constrained")
 for (top, bottom), (name, (make_optimizer, lr, scale)) in zip(axes.T, RULES.items(), strict=True):
     final = []
     for batch, rate in (SMALL, lr), (FACTOR * SMALL, lr), (FACTOR * SMALL, lr * scale):

@@ -97,12 +97,12 @@ assert moved == sorted(moved)
 assert accuracy() > 0.8
 
 steps = np.arange(STEPS + 1)
-figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.5), layout="constrained")
+figure, (top, bottom) = plt.subplots(2, figsize=(6, 6), layout="constrained")
 for name, rates in zip(decays, optimizer.lr_at(steps).T, strict=True):
     if name in ("layer 2", "layer 4", "layer 6"):  # biases have the same
-        left.plot(steps, rates, label=name)
-left.set(xlabel="step", ylabel="learning rate")
-left.legend()
-right.bar([f"layer {i}" for i in before], moved, color=["C7", "C0", "C1", "C2"])
-right.set(ylabel="change of the weights, relative")
+        top.plot(steps, rates, label=name)
+top.set(xlabel="step", ylabel="learning rate")
+top.legend(framealpha=1)
+bottom.bar([f"layer {i}" for i in before], moved, color=["C7", "C0", "C1", "C2"])
+bottom.set(ylabel="change of the weights, relative")
 plt.show()

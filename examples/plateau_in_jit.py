@@ -71,7 +71,7 @@ rates, losses = map(np.asarray, train(np.reshape(shuffled, (EPOCHS, -1, BATCH)))
 # %%
 # The rate is halved after the third epoch in a row that was no better than the best so far.
 
-figure, (top, bottom) = plt.subplots(2, sharex=True, figsize=(8, 5), layout="constrained")
+figure, (top, bottom) = plt.subplots(2, sharex=True, figsize=(6, 5), layout="constrained")
 top.plot(losses, "o-", markersize=3)
 top.set(ylabel="validation loss")
 bottom.step(np.arange(EPOCHS), rates, where="post")

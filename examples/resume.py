@@ -200,7 +200,7 @@ def demonstrate(epochs):
         alone, _ = train(Path(folder, "alone"), epochs)
     assert checksum(resumed.state) == checksum(alone.state)
 
-    _, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    _, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     steps, first = np.arange(len(alone.losses)), begun * (TRAIN // BATCH)
     axes.semilogy(steps, alone.losses, color="0.75", linewidth=5, label="left alone")
     axes.semilogy(steps[:first], resumed.losses[:first], label="before it was killed")

@@ -80,7 +80,7 @@ said = [chances(i) for i in range(CYCLES)]
 single = [float(jnp.mean(jnp.argmax(each, axis=1) == y_val)) for each in said]
 ensemble = float(jnp.mean(jnp.argmax(sum(said), axis=1) == y_val))
 
-figure, (top, middle, bottom) = plt.subplots(3, figsize=(8, 7), layout="constrained")
+figure, (top, middle, bottom) = plt.subplots(3, figsize=(6, 7), layout="constrained")
 top.plot(losses, linewidth=0.6)
 top.set(ylabel="loss of a batch", ylim=(0, 1.5))
 middle.plot(rates)

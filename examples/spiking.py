@@ -97,11 +97,13 @@ accuracy = float(jnp.mean(jnp.argmax(logits, axis=1) == labels[TRAIN:]))
 # %%
 # Above, the spikes for one image; below, the training.
 
-figure, (top, middle, bottom) = plt.subplots(3, figsize=(8, 7), layout="constrained")
+figure, (top, middle, bottom) = plt.subplots(
+    3, figsize=(6, 8), height_ratios=(2, 1, 1), layout="constrained"
+)
 time, neuron = np.nonzero(spikes[:, 0])
-top.plot(time, neuron, "|")
+top.plot(time, neuron, "s", markersize=3)
 top.set(xlabel="time", ylabel="neuron", xticks=range(0, TIMES, 5))
-middle.plot(losses, linewidth=0.8)
+middle.plot(losses, linewidth=1.2)
 middle.set(ylabel="loss", xlabel="update")
 bottom.plot(rates)
 bottom.set(ylabel="learning rate", xlabel="update")

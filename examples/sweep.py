@@ -94,7 +94,7 @@ def timed(name, train, *args):
 
 def draw(losses, warmups, best, path):
     """The loss over the learning rate, with a line for each length of the warmup."""
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
     colors = plt.colormaps["turbo"](np.linspace(0.1, 0.9, len(warmups)))
     for line, warmup, color in zip(losses.T, warmups, colors, strict=True):
         axes.loglog(LEARNING_RATES, line, "o-", markersize=4, color=color, label=str(warmup))

@@ -69,7 +69,7 @@ def checksum(tree):
 
 def draw(losses, scheduler, total_steps, path):
     """Loss and learning rate over the steps; the scheduler itself is the function to plot."""
-    figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(7, 5), layout="constrained")
+    figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(6, 5), layout="constrained")
     top.plot(losses, linewidth=0.8)
     top.set(ylabel="training loss")
     bottom.plot(scheduler(np.arange(total_steps)), color="C1")

@@ -74,3 +74,16 @@ def test_wrong_peak(drawn):
             assert list(line.get_ydata()) == pytest.approx(
                 [100 * (y - min(last)) / min(last) for y in last], rel=1e-9, abs=1e-9
             )
+
+
+def test_labels_stand_in_the_order_of_the_ends(drawn):
+    for task, panel in drawn("loss_over_budget").items():
+        last = RESULTS["settings"][task]["lengths"][-1]
+        ends = {
+            schedule: min(v for (n, _), v in means(task, schedule).items() if n == last)
+            for schedule in SCHEDULES
+        }
+        labels = sorted(panel.texts, key=lambda label: label.xyann[1])
+        assert [label.get_text() for label in labels] == sorted(SCHEDULES, key=ends.__getitem__)
+        for label in labels:
+            assert label.xy[1] == pytest.approx(ends[label.get_text()][0], rel=1e-9)

@@ -8,7 +8,8 @@ import pytest
 
 from public_names import KNOWN, PUBLIC
 
-SITE = Path(__file__).parents[1] / "build" / "site"
+ROOT = Path(__file__).parents[1]
+EXAMPLES, SITE = ROOT / "examples", ROOT / "build" / "site"
 pytestmark = pytest.mark.skipif(not SITE.exists(), reason="the site is not built")
 PAGES = [page for page in SITE.rglob("*.html") if page.name not in ("genindex.html", "search.html")]
 
@@ -37,6 +38,20 @@ def test_nothing_is_read_from_the_network():
     for page in PAGES:
         for found in tag.findall(page.read_text(encoding="utf-8")):
             assert not re.search(r'(?:src|href|data)="(?:https?:)?//', found), (page, found)
+
+
+def test_the_gallery_in_markdown_has_the_code_and_what_it_printed():
+    twins = [twin for twin in (SITE / "gallery").glob("*.md") if twin.stem != "index"]
+    assert len(twins) == 12
+    for twin in twins:
+        text = twin.read_text(encoding="utf-8")
+        blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+        code = (EXAMPLES / f"{twin.stem}.py").read_text(encoding="utf-8").split('"""', 2)[2]
+        written = [line for line in code.splitlines() if line.strip() and line[0] != "#"]
+        shown = [line for block in blocks for line in block.splitlines()]
+        assert [line for line in shown if line.strip() and line[0] != "#"] == written, twin
+        assert ("print(" in code) <= ("```none" in text), twin
+        assert "<!--" not in text
 
 
 def test_every_page_has_a_twin_in_markdown():

@@ -38,7 +38,18 @@ class Translator(MarkdownTranslator):
     def visit_toctree(self, _: nodes.Node) -> None:  # a hidden one
         raise nodes.SkipNode
 
-    visit_code_links_block = visit_toctree  # of sphinx-gallery
+    visit_comment = visit_toctree  # sphinx-gallery's, of where it has a block from
+
+    def visit_literal_block(self, node: nodes.Element) -> None:
+        if node.get("language") == "Python":  # as sphinx-gallery spells it
+            node["language"] = "python"
+        super().visit_literal_block(node)
+
+    def visit_code_links_block(self, node: nodes.Element) -> None:  # code of sphinx-gallery
+        self.visit_literal_block(nodes.literal_block(language="python"))
+        self.add(node.astext())
+        self.depart_literal_block(node)
+        raise nodes.SkipNode
 
 
 class Builder(MarkdownBuilder):

@@ -145,12 +145,20 @@ def sections(app: Sphinx, what: str, name: str, value: Any, options: Any, lines:
         lines[:] = NumpyDocstring(lines, app.config, app, what, name, value, options).lines()
 
 
+def mark_short_cells(_app: Sphinx, doctree: nodes.document) -> None:
+    """Numbers and names, which site.css keeps in one line."""
+    for entry in doctree.findall(nodes.entry):
+        if len(entry.astext()) <= 24:
+            entry["classes"].append("short")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("plot-in-rest", PlotDirective)
     app.add_directive("plot", Picture, override=True)
     app.add_directive("entries", Entries)
     app.add_directive("schedules", Schedules)
     app.add_directive("types", Types)
+    app.connect("doctree-read", mark_short_cells)
     app.connect("autodoc-process-signature", as_written)
     app.connect("autodoc-process-docstring", sections)
     return {"parallel_read_safe": True}

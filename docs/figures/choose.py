@@ -5,7 +5,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 FOLDER = Path(globals().get("__file__", "choose.py")).resolve().parent
 """The plot directive runs this in its folder, without a __file__."""
@@ -42,19 +42,34 @@ def best(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def panels() -> tuple:
     results = json.loads((FOLDER.parent / "data" / "study.json").read_text(encoding="utf-8"))
-    figure, axes = plt.subplots(1, 2, figsize=(7, 4.4))
+    figure, axes = plt.subplots(2, figsize=(4.6, 7.5))
     for panel, task in zip(axes, results["settings"], strict=True):
         panel.set(title=task, xscale="log")
     return results, figure, axes
 
 
-def finish(figure: Figure, axes: np.ndarray, xlabel: str, ylabel: str) -> None:
+def finish(axes: np.ndarray, xlabel: str, ylabel: str) -> None:
     for panel in axes:
-        panel.set_xlabel(xlabel)
+        panel.set_ylabel(ylabel)
         panel.minorticks_off()
-    axes[0].set_ylabel(ylabel)
-    handles = axes[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=4, fontsize=8)
+    axes[-1].set_xlabel(xlabel)
+
+
+def label_ends(panel: Axes, ends: dict[str, float], x: float) -> None:
+    """Names to the right of the lines, in the order of their ends."""
+    names = sorted(ends, key=lambda name: ends[name])
+    for i, name in enumerate(names):
+        color = STYLES[name][0]
+        panel.annotate(
+            name,
+            xy=(x, ends[name]),
+            xytext=(1.13, i / (len(names) - 1)),
+            textcoords="axes fraction",
+            color=color,
+            fontsize=9,
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "relpos": (0, 0.5)},
+        )
 
 
 TICKS = {"digits": [0.05, 0.07, 0.1, 0.14, 0.2], "text": [2.1, 2.2, 2.3, 2.4, 2.5, 2.6, 2.7]}
@@ -62,18 +77,21 @@ TICKS = {"digits": [0.05, 0.07, 0.1, 0.14, 0.2], "text": [2.1, 2.2, 2.3, 2.4, 2.
 
 def loss_over_budget() -> None:
     """The validation loss at the end, of the best peak, over the length of the training; bars of one deviation."""
-    results, figure, axes = panels()
+    results, _, axes = panels()
     for panel, (task, settings) in zip(axes, results["settings"].items(), strict=True):
         lengths = np.array(settings["lengths"])
+        ends = {}
         for i, (schedule, (color, style)) in enumerate(STYLES.items()):
             mean, deviation = best(losses(results, task, schedule))
             x = lengths * 1.015 ** (i - 5)  # side by side, so that no bar hides another
             look = {"fmt": style, "color": color, "markersize": 4, "linewidth": 1, "elinewidth": 1}
             panel.errorbar(x, mean, deviation, label=schedule, **look)
+            ends[schedule] = mean[-1]
+        label_ends(panel, ends, lengths[-1] * 1.08)
         panel.set_yscale("log")
         panel.set_yticks(TICKS[task], [f"{tick:g}" for tick in TICKS[task]])
         panel.set_xticks(lengths, [str(n) for n in lengths])
-    finish(figure, axes, "updates in all", "validation loss of the best peak")
+    finish(axes, "updates in all", "validation loss, best peak")
 
 
 HIGHEST = {"digits": 150, "text": 10}
@@ -90,4 +108,6 @@ def wrong_peak() -> None:
             panel.plot(settings["peaks"], higher, style, label=schedule, **look)
         panel.set_ylim(-HIGHEST[task] / 30, HIGHEST[task])
         panel.set_xticks(settings["peaks"], [f"{x:g}" for x in settings["peaks"]], rotation=60)
-    finish(figure, axes, "peak learning rate", "loss above that of the best peak, %")
+    finish(axes, "peak learning rate", "above the best peak, %")
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=2, fontsize=9)

@@ -115,7 +115,9 @@ def _called(node: ast.expr) -> Callable[..., Any]:
 
 def _function(name: str) -> Callable[..., Any]:
     if name in ("SGD", "Adam", "AdamW", "OptaxOptimizer"):
-        raise ValueError(f"{name!r} is an optimizer, and what is drawn is a schedule: 'lrax list' shows all.")
+        raise ValueError(
+            f"{name!r} is an optimizer, and what is drawn is a schedule: 'lrax list' shows all."
+        )
     if name not in FUNCTIONS:
         hint = remedy(name, FUNCTIONS) or "'lrax list' shows all schedules of lrax."
         raise ValueError(f"{name!r} is not understood. {hint}")

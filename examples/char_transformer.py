@@ -90,7 +90,7 @@ def train_until(end, name):
 
 # %%
 # A checkpoint is the weights and the state dict of the optimizer, with the scheduler in it; here it stays in memory.
-# ``lrax.jit`` reuses the memory of weights, but not of those that a checkpoint refers to.
+# ``lrax.jit`` reuses the memory of weights; those that the checkpoint refers to it copies before.
 
 for start, end in BRANCHES.items():
     train_until(start, "the run")

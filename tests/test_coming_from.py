@@ -25,7 +25,7 @@ from helpers import last_lr, looped, stepped
 PAGES = Path(__file__).parents[1] / "docs" / "coming_from"
 DATA = Path(__file__).parent / "data" / "coming_from"
 LIBRARIES = sorted(path.stem for path in DATA.glob("*.json"))
-OVERVIEWS = {"index", "capabilities"}
+OVERVIEWS = {"index", "capabilities", "braintools"}
 
 RTOL = 2e-6
 """Some of them compute in float32, too, and are still as near as that."""

@@ -241,7 +241,7 @@ def test_without_matplotlib():
     )
     assert run.stdout == "True\n"
     assert run.stderr.strip().endswith(
-        "ImportError: plot() needs matplotlib, which is not installed. Install it with pip install 'lrax[plot]'."
+        "ImportError: plot() needs matplotlib, which is not installed. Install it with pip install matplotlib."
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 EXAMPLE = re.compile(r"\]\((?:\.\./)+examples/(\w+)\.py\)")
+GALLERY = re.compile(r"\]\((?:\.\./)+examples/\)")
 PAGES = {
     "README.md": "index",
     "CHANGELOG.md": "changelog",
@@ -21,6 +22,7 @@ def to_pages(app: Sphinx, _name: str, source: list[str]) -> None:
         return f"](/gallery/{found[1]}.rst)" if there else found[0]
 
     source[0] = EXAMPLE.sub(shown, source[0])
+    source[0] = GALLERY.sub("](/gallery/index.rst)", source[0])
     source[0] = FILE.sub(lambda found: f"](/{PAGES[found[1]]}.md)", source[0])
 
 

@@ -252,7 +252,11 @@ def _members(opt_state: Unchecked) -> tuple[dict[str, Any], dict[str, tuple[int,
 def _refuse(different: Sequence[str]) -> None:
     if different:
         # Those of another class mostly are not, as strict=False would say.
-        fit = " if its moments are of the same kind" if different[0].startswith("class: ") else ""
+        fit = (
+            " if its optax state has the same structure"
+            if different[0].startswith("class: ")
+            else ""
+        )
         raise ValueError(
             f"state_dict must be of this optimizer, but differs: {'; '.join(different)}. Construct the optimizer with the "
             f"saved arguments, or pass strict=False to go on with these{fit}."

@@ -36,7 +36,7 @@ def pyplot() -> Any:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
-            "plot() needs matplotlib, which is not installed. Install it with pip install 'lrax[plot]'."
+            "plot() needs matplotlib, which is not installed. Install it with pip install matplotlib."
         ) from error
     return plt
 

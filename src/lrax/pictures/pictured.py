@@ -72,7 +72,7 @@ def plot(
     TypeError, ValueError
         If an argument is not as described above, or a scheduler has no learning rate at a given step.
     ImportError
-        If there is no matplotlib, which comes with ``lrax[plot]``.
+        If there is no matplotlib.
 
     Examples
     --------

@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--steps", type=int, metavar="N", help="length of the run; without, that of the schedule")
     add("--compare", action="append", default=[], metavar="EXPR", help="draw this one, too")
     add("--log", action="store_true", help="powers of ten upwards")
-    add("--png", metavar="FILE", help="save a picture (needs matplotlib: lrax[plot])")
+    add("--png", metavar="FILE", help="save a picture (needs matplotlib)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
         "--csv", action="store_true", help="print every step as comma-separated values"

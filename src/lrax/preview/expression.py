@@ -30,6 +30,9 @@ _OPERATORS = {
 }
 
 
+_NO_FUNCTIONS = "An expression has no functions: draw LambdaLR in Python, with scheduler.plot()."
+
+
 def scheduler_of(text: str) -> LRScheduler:
     """The scheduler that an expression describes: ``"0.5 * StepLR(0.1, step_size=30).delay(5)"``.
 
@@ -64,6 +67,8 @@ def _value(node: ast.expr) -> Any:
         return _OPERATORS[type(node.op)](_operand(node.left), _operand(node.right))
     if isinstance(node, ast.Call):
         return _call(node)
+    if isinstance(node, ast.Lambda) or (isinstance(node, ast.Constant) and node.value is ...):
+        _refuse(node, _NO_FUNCTIONS)
     if isinstance(node, ast.Name):
         _function(node.id)
         _refuse(node, f"It is called: {node.id}(...).")
@@ -109,6 +114,10 @@ def _called(node: ast.expr) -> Callable[..., Any]:
 
 
 def _function(name: str) -> Callable[..., Any]:
+    if name in ("SGD", "Adam", "AdamW", "OptaxOptimizer"):
+        raise ValueError(
+            f"{name!r} is an optimizer, and what is drawn is a schedule: 'lrax list' shows all."
+        )
     if name not in FUNCTIONS:
         hint = remedy(name, FUNCTIONS) or "'lrax list' shows all schedules of lrax."
         raise ValueError(f"{name!r} is not understood. {hint}")

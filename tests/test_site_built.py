@@ -62,5 +62,8 @@ def test_every_page_has_a_twin_in_markdown():
         assert f'href="{"../" * (len(page.relative_to(SITE).parts) - 1)}' in page.read_text()
         assert f'{twin.name}" title="This page as Markdown"' in page.read_text(encoding="utf-8")
         assert f"({twin.relative_to(SITE).as_posix()})" in listed
-        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", twin.read_text(encoding="utf-8")):
+        text = re.sub(
+            r"^```.*?^```$", "", twin.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+        )
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
             assert (twin.parent / link).exists(), f"{twin}: {link}"

@@ -65,7 +65,7 @@ def train(make_optimizer, lr, batch):
 # A batch of 128 is trained with the rate of the batch of 16, and with that of the rule.
 
 RULES = {"SGD": (lrax.SGD, 0.05, FACTOR), "Adam": (lrax.Adam, 3e-3, FACTOR**0.5)}
-figure, axes = plt.subplots(2, 2, sharex=True, figsize=(6, 5.5), layout="constrained")
+figure, axes = plt.subplots(2, 2, sharex=True, figsize=(6, 6.5), layout="constrained")
 for (top, bottom), (name, (make_optimizer, lr, scale)) in zip(axes.T, RULES.items(), strict=True):
     final = []
     for batch, rate in (SMALL, lr), (FACTOR * SMALL, lr), (FACTOR * SMALL, lr * scale):
@@ -78,7 +78,7 @@ for (top, bottom), (name, (make_optimizer, lr, scale)) in zip(axes.T, RULES.item
         print(f"{name:5} {label:18} loss {losses[-1]:.3f}")
     top.set(title=name, ylabel="loss on all images")
     bottom.set(xlabel="epoch", ylabel="learning rate")
-    top.legend(frameon=False)
+    bottom.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), frameon=False)
 
     small, same, scaled = final
     assert scaled < 2 * small  # about as far,

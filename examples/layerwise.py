@@ -102,7 +102,7 @@ for name, rates in zip(decays, optimizer.lr_at(steps).T, strict=True):
     if name in ("layer 2", "layer 4", "layer 6"):  # biases have the same
         top.plot(steps, rates, label=name)
 top.set(xlabel="step", ylabel="learning rate")
-top.legend(framealpha=1)
+figure.legend(loc="outside upper center", ncols=3)
 bottom.bar([f"layer {i}" for i in before], moved, color=["C7", "C0", "C1", "C2"])
 bottom.set(ylabel="change of the weights, relative")
 plt.show()

@@ -37,6 +37,9 @@ WRONG = {  # a schedule, the run and what is found: of which name, with which nu
     "a little up after a warmup": (joined(lrax.WarmupScheduler(0.1, 100), lrax.CosineAnnealingLR(0.13, 900)), (1000,), "jump", ["0.13"]),
     "up after a steep warmup": (lrax.SequentialLR([lrax.WarmupScheduler(0.1, 4), lrax.CosineAnnealingLR(0.165, 900)], [4]), (904,), "jump", ["step 4", "0.075", "0.165"]),
     "down from what is low": (joined(lrax.PiecewiseConstantSchedule(boundaries=[50], values=[1.0, 0.2]), lrax.PolynomialLR(0.02, 900)), (1000,), "jump", ["0.2", "0.02"]),
+    "up from one decay to another": (lrax.SequentialLR([lrax.PolynomialLR(0.1, 500), lrax.PolynomialLR(10.0, 500)], [500]), (1000,), "jump", ["step 500", "10"]),
+    "up from an exponential": (joined(lrax.ExponentialLR(0.1, 0.99), lrax.CosineAnnealingLR(0.3, 900)), (1000,), "jump", ["step 100", "0.3"]),
+    "short cycle": (lrax.OneCycleLR(0.1, total_steps=333), (1000,), "ends_early", ["step 332", "stretch(3.012)"]),
     "long warmup": (lrax.WarmupScheduler(1e-3, 2000), (1000,), "warmup", ["2000 steps", "1000 steps", "0.0004995"]),
     "short cosine": (lrax.CosineAnnealingLR(0.1, 50, eta_min=1e-4), (10_000,), "ends_early", ["step 50", "9950 of 10000", "0.0001", "stretch(200)"]),
     "short cosine above its end": (lrax.CosineAnnealingLR(0.1, 5000, eta_min=0.05), (10_000,), "ends_early", ["0.05"]),
@@ -145,6 +148,27 @@ def test_steps_that_half_precision_rounds_away(dtype, digits):
     assert found(half * 0.6, 0.01 * weight) == []
 
 
+@pytest.mark.parametrize("bare", [False, True])
+def test_half_precision_by_groups(bare):
+    """Weights of 0.02 take steps from 2e-5 on, and none of 2e-6."""
+    kernel = {"kernel": jnp.full((8, 8), 0.02, jnp.bfloat16), "none": jnp.zeros(0, jnp.bfloat16)}
+
+    def found(rate, options):
+        optimizer = lrax.AdamW(
+            lr=lrax.CosineAnnealingLR(rate, T_max=100), groups={"kernel": options}
+        )
+        state = brainstate.ParamState(kernel)
+        optimizer.register_trainable_weights(state if bare else {"base": {"deep": state}})
+        return [finding.name for finding in lrax.check(optimizer, 100)]
+
+    assert found(2e-6, {"weight_decay": 0.0}) == ["half_precision"]
+    assert found(2e-6, {"frozen": True}) == []
+    assert found(2e-6, {"lr": 1e-2}) == []
+    assert found(2e-6, {"lr_scale": 1000.0}) == []
+    assert found(1e-2, {"lr_scale": 1e-4}) == ["half_precision"]
+    assert found(2e-6, {"lr": lrax.ReduceLROnPlateau(1e-2)}) == []
+
+
 # --- The pages -----------------------------------------------------------------------------------
 
 BLOCK = re.compile(
@@ -197,4 +221,6 @@ def test_no_false_alarm_on_a_page(page):
             wasted = any(values[0] == values[1] == 0 for values in known)
             assert found == (["zero"] if wasted else []), (where, run, found)
         seen += 1
-    assert seen or page.stem in ("index", "capabilities", "faq"), "no scheduler on this page"
+    assert seen or page.stem in ("index", "capabilities", "faq", "braintools"), (
+        "no scheduler on this page"
+    )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -76,15 +77,14 @@ def check(
     """
     steps = _optional("total_steps", total_steps)
     per_epoch = _optional("steps_per_epoch", steps_per_epoch)
-    weights: list[Any] = []
+    optimizer = None
     if isinstance(scheduler, OptaxOptimizer):
-        weights = [state.value for state in scheduler.param_states.values()]
-        scheduler = scheduler.lr
+        optimizer, scheduler = scheduler, scheduler.lr
     if not isinstance(scheduler, LRScheduler):
         raise TypeError(f"scheduler must be an lrax scheduler or optimizer, got {scheduler!r:.80}.")
     if scheduler.learning is not None:
         return []
-    run = _Run(scheduler, steps, per_epoch, jax.tree.leaves(weights))
+    run = _Run(scheduler, steps, per_epoch, optimizer)
     return [finding for rule in _RULES if (finding := rule(run)) is not None]
 
 
@@ -96,11 +96,15 @@ class _Run:
     """A schedule in a run of so many steps."""
 
     def __init__(
-        self, scheduler: LRScheduler, steps: int | None, per_epoch: int | None, weights: list[Any]
+        self,
+        scheduler: LRScheduler,
+        steps: int | None,
+        per_epoch: int | None,
+        optimizer: OptaxOptimizer | None,
     ) -> None:
         self.scheduler, self.per_epoch, self.known = scheduler, per_epoch, steps is not None
         self.steps = steps or scheduler.total_steps or length([scheduler], None)
-        self.weights = weights
+        self.optimizer = optimizer
         self.end, self.boundaries = scheduler.total_steps, scheduler.boundaries
         self.t = telling_epochs(scheduler, self.steps - 1)
         self.rates = self.at(self.t)
@@ -157,14 +161,16 @@ def _is_jump(run: _Run, b: int, before: float, after: float) -> bool:
     if abs(after - before) <= least:
         return False
     was, becomes = run.phase(b - 1), run.phase(b)
-    if was == becomes or becomes in _RISES:
+    if becomes in _RISES:
         return False
     if was in _RISES:
         return True
     if after > before:
-        known = run.rates[run.t < b]
-        return after > 1.001 * known.max() and slope > 0
-    return later != after
+        known = run.rates[run.t < b].max()
+        if was == becomes:  # up to the base learning rate is the end of a warmup in steps
+            known = max(known, float(np.sum(run.scheduler.base_lrs)))
+        return after > 1.001 * known and slope > 0
+    return later != after and was != becomes
 
 
 def _warmup(run: _Run) -> Finding | None:
@@ -184,6 +190,8 @@ def _ends_early(run: _Run) -> Finding | None:
     end = run.end
     if not end or end >= 0.9 * run.steps or _epochs(run):
         return None
+    if run.at(end - 1) == run.at(end):  # OneCycleLR is down one step before
+        end -= 1
     long_before, before, final = run.at([end - 2, end - 1, end])
     if before <= final or (long_before == before and final < 0.99 * before):
         return None  # a rise, or the last of some stairs
@@ -283,19 +291,36 @@ def _peak(run: _Run) -> Finding | None:
 
 def _half_precision(run: _Run) -> Finding | None:
     """A step of Adam is about as large as the learning rate; what it changes must not be too large beside it."""
-    for weight in run.weights:
-        if weight.dtype not in _HALF:
+    for peak, weight in _trained(run):
+        if weight.dtype not in _HALF or not weight.size:
             continue
         sizes = np.abs(np.asarray(weight, np.float32))
         half_a_digit = float(jnp.finfo(weight.dtype).eps) / 4 * float(np.median(sizes))
-        if run.peak < half_a_digit:
+        if peak < half_a_digit:
             return Finding(
                 "half_precision",
-                f"a step as large as the highest learning rate, {run.peak:.4g}, is less than half a digit of most weights of {weight.dtype}, "
+                f"a step as large as the highest learning rate, {peak:.4g}, is less than half a digit of most weights of {weight.dtype}, "
                 "and rounded away.",
                 "Keep the weights in float32 and cast them where they are used, or raise the learning rate.",
             )
     return None
+
+
+def _trained(run: _Run) -> Iterator[tuple[float, Any]]:
+    """The leaves that the optimizer trains, each with the highest learning rate of its group."""
+    if run.optimizer is None:
+        return
+    try:
+        peaks = run.optimizer.lr_at(run.t).max(0)
+    except TypeError:  # the learning rate of a group depends on what it was before
+        return
+    for peak, group in zip(peaks.tolist(), run.optimizer.param_groups, strict=True):
+        for name, state in group["params"].items():
+            for keys, leaf in jax.tree_util.tree_leaves_with_path(state.value):
+                path = f"{name}.{jax.tree_util.keystr(keys, simple=True, separator='.')}"
+                # A single State that was registered bare has no name in the paths.
+                if {path.rstrip("."), path.removeprefix("weights.")} & {*group["leaves"]}:
+                    yield peak, leaf
 
 
 _RULES = (

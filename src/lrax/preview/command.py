@@ -41,6 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except RecursionError:
+        print(
+            "lrax: the expression is too deep to be drawn: write fewer operators and methods.",
+            file=sys.stderr,
+        )
+        return 2
     except (TypeError, ValueError, ArithmeticError, ImportError, OSError) as error:
         print(f"lrax: {error}", file=sys.stderr)
         return 2

@@ -93,6 +93,8 @@ def _call(node: ast.Call) -> Any:
     for keyword in node.keywords:
         if keyword.arg is None:
             _refuse(node, "Write the arguments one by one.")
+        if keyword.arg in named:
+            _refuse(node, f"It has {keyword.arg} twice.")
         named[keyword.arg] = _value(keyword.value)
     return called(*values, **named)
 

@@ -201,6 +201,21 @@ def test_several_in_one_picture():
     assert not ax.patches
 
 
+def test_labels_can_be_told_apart():
+    short, long = (0.5 * lrax.WSDSchedule(1e-3, warmup_steps=n, total_steps=100) for n in (10, 20))
+    step = lrax.StepLR(0.1, 30)
+    names = [line.get_label() for line in lrax.plot([short, long, step, step]).lines]
+    assert len({*names}) == 4
+    assert [name[-1] for name in names] == ["1", "2", "1", "2"]
+
+
+def test_two_pictures_over_each_other():
+    _, ax = plt.subplots()
+    for step_size in (30, 40):
+        lrax.StepLR(0.1, step_size).plot(ax=ax)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["StepLR", "StepLR"]
+
+
 LENGTHS = {  # of what has no steps given: up to where
     "its end": (lambda: lrax.CosineAnnealingLR(0.1, T_max=70), 70),
     "a while after a warmup": (lambda: lrax.WarmupScheduler(0.1, 30), 120),

@@ -3,6 +3,7 @@
 import inspect
 import pydoc
 import re
+import typing
 from pathlib import Path
 
 import brainstate
@@ -50,6 +51,7 @@ def test_signatures_have_types():
         if not isinstance(function, type):
             assert signature.return_annotation is not signature.empty, name
             assert not re.search(r"\bAny\b", str(signature).rpartition("->")[2]), name
+            assert "return" in typing.get_type_hints(function), name
 
 
 def test_the_map_of_the_library_has_every_name():

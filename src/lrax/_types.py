@@ -52,7 +52,10 @@ TorchScheduler: TypeAlias = Any
 BraintoolsScheduler: TypeAlias = Any
 """A scheduler of braintools."""
 
-if not TYPE_CHECKING:  # a signature has the name, and not a line of alternatives
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes as Axes
+else:  # matplotlib may be missing, and a signature has the name, and not a line of alternatives
+    Axes = NewType("Axes", Any)
     Scalar = NewType("Scalar", Scalar)
     RatesLike = NewType("RatesLike", RatesLike)
     Epochs = NewType("Epochs", Epochs)

@@ -1,14 +1,11 @@
 """What a range test has found."""
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._types import Axes
 from ..pictures.figure import pyplot
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,7 +29,7 @@ class RangeTest:
         """The valley: the middle of the longest descent."""
         return self.suggestions["valley"]
 
-    def plot(self) -> "Axes":
+    def plot(self) -> Axes:
         """Draw the losses over the learning rates, suggestions marked, in a new figure; its axes."""
         _, axes = pyplot().subplots()
         axes.plot(self.lrs, self.losses, color="0.75", label="loss")

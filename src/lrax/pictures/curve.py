@@ -135,14 +135,21 @@ def _half_lives(scheduler: Drawn) -> int:
 
 
 def labels(schedulers: Iterable[Drawn]) -> list[str]:
-    """A short name for each of several: the class, and the arguments in which those of a class differ."""
+    """A short name for each of several: the class, and the arguments in which those of a class differ.
+
+    What is still the same, as it is shortened or of equal schedules, is numbered.
+    """
     kinds: dict[str, list[dict[str, Any]]] = {}
     found = []
     for scheduler in schedulers:
         name, arguments = scheduler.schedule.kind.__name__, scheduler.schedule.arguments()
         kinds.setdefault(name, []).append(arguments)
         found.append((name, arguments))
-    return [_label(name, arguments, kinds[name]) for name, arguments in found]
+    shown = [_label(name, arguments, kinds[name]) for name, arguments in found]
+    return [
+        f"{label} {shown[: i + 1].count(label)}" if shown.count(label) > 1 else label
+        for i, label in enumerate(shown)
+    ]
 
 
 def _label(name: str, arguments: dict[str, Any], alike: list[dict[str, Any]]) -> str:

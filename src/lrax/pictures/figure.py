@@ -62,7 +62,7 @@ def draw(ax: "Axes", curves: Sequence[Curve], log: bool, steps_per_epoch: int | 
         many = each.rates.shape[1] > 1
         for group, rates in enumerate(each.rates.T):
             name = f"group {group}" if many else ""
-            label = name if alone else f"{each.label} {name}".strip()
+            label = name if alone and many else f"{each.label} {name}".strip()
             color = f"C{group}" if alone else f"C{i}"
             style = "-" if alone else _STYLES[group % len(_STYLES)]
             ax.plot(each.epochs, rates, style, color=color, label=label)

@@ -2,16 +2,13 @@
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import _checks
-from .._types import Unchecked
+from .._types import Axes, Unchecked
 from . import notebook
 from .curve import curve, labels, length
 from .figure import axes_of, checked_per_epoch, draw
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 class Pictured:
@@ -20,11 +17,11 @@ class Pictured:
     def plot(
         self,
         steps: int | None = None,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         *,
         log: bool = False,
         steps_per_epoch: int | None = None,
-    ) -> "Axes":
+    ) -> Axes:
         """Draw the learning rate from step 0 to `steps` with matplotlib, and return the axes.
 
         Phases are shaded and named. Below stands what else follows the clock: a cycled momentum, and
@@ -47,11 +44,11 @@ class Pictured:
 def plot(
     schedulers: Sequence[Pictured],
     steps: int | None = None,
-    ax: "Axes | None" = None,
+    ax: Axes | None = None,
     *,
     log: bool = False,
     steps_per_epoch: int | None = None,
-) -> "Axes":
+) -> Axes:
     """Draw the learning rates of several schedulers into one picture, and return the axes.
 
     Parameters

@@ -173,6 +173,12 @@ def test_a_weight_that_the_loss_does_not_have():
 # --- Training functions -----------------------------------------------------------------------------
 
 
+def test_a_loss_that_is_a_number():
+    optimizer = lrax.SGD(lr=0.1).register_trainable_weights({"w": weight(3)})
+    found = lrax.find_lr(lambda x: 3.0, optimizer, [(jnp.zeros(3),)] * 5, steps=5)
+    np.testing.assert_array_equal(found.losses, [3.0] * 5)
+
+
 def test_a_state_that_holds_a_tree():
     net = brainstate.ParamState({"w": jnp.float32(1.0), "b": jnp.float32(2.0)})
     optimizer = lrax.SGD(lr=0.1).register_trainable_weights(net)

@@ -51,7 +51,7 @@ class Rule:
         """The curve with one more loss."""
         at, beta = curve.count // self.every, np.float32(self.smoothing)
         ended = (curve.count + 1) % self.every == 0
-        total = curve.total + loss.astype(np.float32) / np.float32(self.every)
+        total = curve.total + jnp.asarray(loss, np.float32) / np.float32(self.every)
         average = beta * curve.average + (1 - beta) * total
         weight = beta * curve.weight + (1 - beta)
         smoothed = average / weight

@@ -110,7 +110,7 @@ def members(cls: type) -> Iterator[str]:
 
 
 class Named(ast.NodeTransformer):
-    """Types as a reader knows them: ``"Axes"`` is imported for a type checker only, and S is what operators make."""
+    """Types as a reader knows them: one in quotes is a name, too, and S is what operators make."""
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
         return ast.Name(node.value) if isinstance(node.value, str) else node

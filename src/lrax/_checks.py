@@ -149,7 +149,9 @@ def share(name: str, value: Unchecked) -> Number:
     return number
 
 
-def integer(name: str, value: Unchecked, *, low: int = 0, high: int = 2**53) -> Number:
+def integer(
+    name: str, value: Unchecked, *, low: int = 0, high: int = 2**53, remedy: str = ""
+) -> Number:
     """A whole number in ``[low, high]``; ``1000.0`` is one, ``3.25`` is not."""
     requirement = f"a whole number >= {low}"
     number = _scalar(name, requirement, value)
@@ -157,7 +159,8 @@ def integer(name: str, value: Unchecked, *, low: int = 0, high: int = 2**53) -> 
         return number
     if isinstance(number, float):
         if not number.is_integer():
-            remedy = "Round it first, for example with int()." if math.isfinite(number) else ""
+            rounding = "Round it first, for example with int()." if math.isfinite(number) else ""
+            remedy = remedy or rounding
             raise _fail(ValueError, name, requirement, value, remedy)
         number = int(number)
     if number > high:
@@ -242,11 +245,8 @@ def group_count(**lists: Sequence[object]) -> int:
 
 def epoch(name: str, value: Unchecked) -> Number:
     """A whole epoch >= 0 for the clock."""
-    number = _scalar(name, "a whole number >= 0", value)
-    if isinstance(number, float) and not number.is_integer():
-        remedy = "step() takes a whole epoch; scheduler(3.25) evaluates between epochs, and a metric is passed to ReduceLROnPlateau as step(metric=...)."
-        raise _fail(ValueError, name, "a whole number >= 0", value, remedy)
-    number = integer(name, value, high=2**31 - 1)
+    remedy = "step() takes a whole epoch; scheduler(3.25) evaluates between epochs, and a metric is passed to ReduceLROnPlateau as step(metric=...)."
+    number = integer(name, value, high=2**31 - 1, remedy=remedy)
     if is_traced(number) and number.dtype.kind not in "iu":
         raise _fail(TypeError, name, "a whole number >= 0", value, "Cast a traced epoch to int32.")
     return number

@@ -103,7 +103,19 @@ _DIRECTIONS = {"rmsprop": "scale_by_rms", "adagrad": "scale_by_rss"}
 
 def check_keywords(kind: Any, given: dict[str, Any], args: tuple[Any, ...] = ()) -> None:
     """Refuse a keyword that the constructor of `kind` does not have, or has already, and say what is meant."""
-    parameters = inspect.signature(kind.__init__).parameters.values() if args and given else ()
+    if not given.keys().isdisjoint(kind.parameters[: len(args)]):
+        _refuse_twice(kind, given, args)
+    for name in given:
+        if name in kind.parameters:
+            continue
+        parameters = inspect.signature(kind.__init__).parameters.values()
+        if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+            return
+        raise unknown_keyword(kind, name, given[name])
+
+
+def _refuse_twice(kind: Any, given: dict[str, Any], args: tuple[Any, ...]) -> None:
+    parameters = inspect.signature(kind.__init__).parameters.values()
     by_place = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD][1:]
     for name, value in zip(by_place, args, strict=False):
         if name in given:
@@ -113,13 +125,6 @@ def check_keywords(kind: Any, given: dict[str, Any], args: tuple[Any, ...] = ())
             raise TypeError(
                 f"{kind.__name__} takes {name} once, got {value!r:.80} and {name}={given[name]!r:.80}. {remedy}"
             )
-    for name in given:
-        if name in kind.parameters:
-            continue
-        parameters = inspect.signature(kind.__init__).parameters.values()
-        if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
-            return
-        raise unknown_keyword(kind, name, given[name])
 
 
 def other_names(argument: str) -> list[str]:

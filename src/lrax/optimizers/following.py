@@ -43,12 +43,12 @@ class Following(Node):
     def at(self, epoch: Epochs) -> Rates:
         """The learning rates of the groups at a checked epoch."""
         self.scheduler.refuse_memory()
-        theirs = self.scheduler.formulas
-        if self.follower.learns(theirs):
+        found = self.follower.rates_at(epoch, self.scheduler.formulas, type(self.scheduler))
+        if found is None:
             raise TypeError(
                 "lr_at(epoch) needs schedules of the epoch, but that of a group depends on what it was before. Read get_last_lr() instead."
             )
-        return self.follower.rates_at(epoch, theirs, type(self.scheduler))
+        return found
 
     def used(self, index: int, group: Group) -> dict[str, Any]:
         """What is used of the hyper-parameters of a group: its learning rate, numbers, and what is published."""

@@ -74,10 +74,8 @@ def curve(scheduler: Drawn, steps: int, label: str = "", whole: bool = False) ->
 
 def _rates(scheduler: Drawn, epochs: np.ndarray) -> Rates:
     """Of the groups of the optimizer that shows them, where each of them is known; else of the scheduler's own."""
-    first = scheduler.publishing.first
-    if first.learns(scheduler.formulas):
-        return scheduler.lr_at(epochs)
-    return first.rates_at(epochs, scheduler.formulas, type(scheduler))
+    found = scheduler.publishing.first.rates_at(epochs, scheduler.formulas, type(scheduler))
+    return scheduler.lr_at(epochs) if found is None else found
 
 
 def telling_epochs(scheduler: Drawn, steps: int) -> np.ndarray:

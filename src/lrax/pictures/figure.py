@@ -2,16 +2,13 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import _checks
-from .._types import Unchecked
+from .._types import Axes, Unchecked
 from .curve import Curve, Phase
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _COLORS = {
     "warmup": "#f2a65a",
@@ -41,7 +38,7 @@ def pyplot() -> Any:
     return plt
 
 
-def axes_of(ax: Unchecked, curves: Sequence[Curve]) -> "Axes":
+def axes_of(ax: Unchecked, curves: Sequence[Curve]) -> Axes:
     """The axes to draw into: those given, or new ones."""
     plt = pyplot()
     if ax is None:
@@ -54,7 +51,7 @@ def axes_of(ax: Unchecked, curves: Sequence[Curve]) -> "Axes":
     return ax
 
 
-def draw(ax: "Axes", curves: Sequence[Curve], log: bool, steps_per_epoch: int | None) -> None:
+def draw(ax: Axes, curves: Sequence[Curve], log: bool, steps_per_epoch: int | None) -> None:
     """The learning rates of some schedules, and below them what else follows their clocks."""
     panels = _panels(ax, curves)
     alone = len(curves) == 1
@@ -83,7 +80,7 @@ def draw(ax: "Axes", curves: Sequence[Curve], log: bool, steps_per_epoch: int | 
         ax.legend(frameon=False)
 
 
-def _panels(ax: "Axes", curves: Sequence[Curve]) -> dict[str, Any]:
+def _panels(ax: Axes, curves: Sequence[Curve]) -> dict[str, Any]:
     """Axes below, for each hyper-parameter; the steps are written at the lowest."""
     names, figure = _hyper(curves), ax.figure
     ax.set_ylabel("learning rate")
@@ -114,7 +111,7 @@ def _hyper(curves: Sequence[Curve]) -> list[str]:
     return list(dict.fromkeys(name for each in curves for name, _ in each.hyper))
 
 
-def _shade(ax: "Axes", phases: Sequence[Phase], named: bool) -> None:
+def _shade(ax: Axes, phases: Sequence[Phase], named: bool) -> None:
     """A colour and, at the top, a name for each; those of one name in a row have it once."""
     rows = [list(row) for _, row in itertools.groupby(phases, lambda phase: phase.name)]
     if len(rows) > _MOST:
@@ -133,7 +130,7 @@ def _shade(ax: "Axes", phases: Sequence[Phase], named: bool) -> None:
             ax.text((start + end) / 2, 0.97, name, transform=ends, rotation=turn, **style)
 
 
-def _scale(ax: "Axes", curves: Sequence[Curve], log: bool) -> None:
+def _scale(ax: Axes, curves: Sequence[Curve], log: bool) -> None:
     """Room above the curve for the names; on a log scale a learning rate of 0 is not drawn."""
     rates = np.concatenate([each.rates.ravel() for each in curves])
     positive, top = rates[rates > 0], float(rates.max())
@@ -147,7 +144,7 @@ def _scale(ax: "Axes", curves: Sequence[Curve], log: bool) -> None:
         ax.set_ylim(0, 1.2 * top)
 
 
-def _epochs_on_top(ax: "Axes", steps_per_epoch: int | None) -> None:
+def _epochs_on_top(ax: Axes, steps_per_epoch: int | None) -> None:
     if steps_per_epoch is not None:
         both = lambda t: t / steps_per_epoch, lambda t: t * steps_per_epoch
         ax.secondary_xaxis("top", functions=both).set_xlabel("epoch")

@@ -5,13 +5,14 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
 from .._types import Unchecked
+from ..optimizers.arrangement import leaves_of
 from ..optimizers.optimizer import OptaxOptimizer
+from ..optimizers.weights import named_weights
 from ..pictures.curve import length, telling_epochs
 from ..schedulers.scheduler import LRScheduler
 
@@ -315,12 +316,10 @@ def _trained(run: _Run) -> Iterator[tuple[float, Any]]:
     except TypeError:  # the learning rate of a group depends on what it was before
         return
     for peak, group in zip(peaks.tolist(), run.optimizer.param_groups, strict=True):
-        for name, state in group["params"].items():
-            for keys, leaf in jax.tree_util.tree_leaves_with_path(state.value):
-                path = f"{name}.{jax.tree_util.keystr(keys, simple=True, separator='.')}"
-                # A single State that was registered bare has no name in the paths.
-                if {path.rstrip("."), path.removeprefix("weights.")} & {*group["leaves"]}:
-                    yield peak, leaf
+        for path, leaf in leaves_of(named_weights(group["params"], {})).items():
+            # A single State that was registered bare has no name in the paths.
+            if {path, path.removeprefix("weights.")} & {*group["leaves"]}:
+                yield peak, leaf
 
 
 _RULES = (

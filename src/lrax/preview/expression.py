@@ -5,6 +5,7 @@ import operator
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from .. import optimizers
 from .._names import remedy
 from ..interop.hugging_face import get_scheduler
 from ..schedulers import catalogue
@@ -116,7 +117,8 @@ def _called(node: ast.expr) -> Callable[..., Any]:
 
 
 def _function(name: str) -> Callable[..., Any]:
-    if name in ("SGD", "Adam", "AdamW", "OptaxOptimizer"):
+    kind = getattr(optimizers, name, None)
+    if isinstance(kind, type) and issubclass(kind, optimizers.OptaxOptimizer):
         raise ValueError(
             f"{name!r} is an optimizer, and what is drawn is a schedule: 'lrax list' shows all."
         )

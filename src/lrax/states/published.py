@@ -269,14 +269,13 @@ class Follower(NamedTuple):
             scales = (*spread(scales, groups), *(1.0,) * more)
         return self.plan.formulas(theirs, groups), self.bases, scales
 
-    def rates_at(self, epoch: Value, theirs: tuple[Formula, ...], kind: type) -> Rates:
-        """The learning rates of its groups at an epoch, where none of them learns."""
+    def rates_at(self, epoch: Value, theirs: tuple[Formula, ...], kind: type) -> Rates | None:
+        """The learning rates of its groups at an epoch; None if one of them depends on what it was before."""
         formulas, bases, scales = self.asked(theirs)
-        return evaluate(formulas, bases[: self.published.groups], epoch, kind, None, scales)
-
-    def learns(self, theirs: tuple[Formula, ...]) -> bool:
-        """Whether a group's learning rate depends on what it was before."""
-        return any(f.learners() for f in self.asked(theirs)[0][: self.published.groups])
+        groups = self.published.groups
+        if any(formula.learners() for formula in formulas[:groups]):
+            return None
+        return evaluate(formulas, bases[:groups], epoch, kind, None, scales)
 
     def at(self, now: int, theirs: tuple[Formula, ...], kind: type) -> np.ndarray:
         """All that it has published at an epoch, where the plan is plain."""

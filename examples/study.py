@@ -1,6 +1,6 @@
 """Eleven schedules, each with many peak rates, lengths and seeds, on two tasks: which of them is best, and how much it matters.
 
-    python examples/study.py             # some twenty minutes on two cores; after a kill the same command goes on
+    python examples/study.py             # eleven minutes on two cores; after a kill the same command goes on
     python examples/study.py --quick     # the same program with next to no training, in half a minute
 
 Each (task, length, schedule) is one program: the training is written for one peak and one seed, and `vmap` maps it

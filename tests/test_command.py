@@ -240,7 +240,28 @@ def test_several_are_letters(capsys):
     assert rows[0].startswith("aaaa")
     where = [(68 - row.index("b"), i) for i, row in enumerate(rows) if "b" in row]
     np.testing.assert_allclose([x / 68 for x, _ in where], [i / 11 for _, i in where], atol=0.12)
-    assert ["0", "0.1", "0", "end", "|", "warmup"] in [line.split() for line in text.splitlines()]
+    lines = [line.split() for line in text.splitlines()]
+    assert ["step", "a", "b"] in lines
+    assert ["0", "0.1", "0", "end", "|", "warmup"] in lines
+
+
+def test_more_than_there_are_small_letters(capsys):
+    more = [word for i in range(29) for word in ("--compare", f"ConstantLR({0.1 * (i + 2)}, 1, 0)")]
+    text = output(capsys, "ConstantLR(0.1, 1, 0)", *more, "--steps", "100")
+    top = next(line for line in text.splitlines() if "│" in line)
+    assert set(top[12:]) == {"D"}, "the thirtieth is the highest"
+
+
+@pytest.mark.parametrize("width", [24, 30, 45])
+def test_a_narrow_terminal(width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    long = ["OneCycleLR(0.1, 100)", "CosineAnnealingWarmRestarts(0.1, 10)", "MultiStepLR(0.1, [9])"]
+    alone = output(capsys, long[0]).splitlines()
+    assert max(map(len, alone)) <= max(width, len("step  learning rate  warmup"))
+    text = output(capsys, long[0], "--compare", long[1], "--compare", long[2], "--steps", "100")
+    drawn, _, boundaries = text.partition("step  ")
+    assert max(map(len, drawn.splitlines())) == width
+    assert boundaries.split()[:3] == ["a", "b", "c"]
 
 
 def test_png(tmp_path, capsys):

@@ -89,8 +89,8 @@ def test_picture():
 
 def test_the_first_program_is_short():
     program = re.search(r"^```python\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)[1]
-    assert len(re.findall(r"^[^\n]", program, flags=re.MULTILINE)) <= 22
-    for part in ("seed(0)", "lrax.jit", "groups=", "weight_decay=decay"):
+    assert len(re.findall(r"^[^\n]", program, flags=re.MULTILINE)) <= 15
+    for part in ("seed(0)", "lrax.jit", "groups=", "weight_decay=10 * scheduler"):
         assert part in program
     assert "  #> " in program, "what it prints is compared by test_docs.py"
 

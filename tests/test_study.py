@@ -262,7 +262,7 @@ def on_peaks():
     yield f"trains {trained} small networks"
     minutes = [sum(r[x] for r in KEPT["runs"]) / 60 for x in ("seconds", "processor seconds")]
     yield f"took {minutes[0]:.0f} minutes on two cores"
-    yield f"of which {minutes[1]:.0f} minutes were processor time"
+    yield f"({minutes[1]:.0f} minutes of processor time)"
 
 
 @pytest.mark.parametrize("told", [on_the_end, on_short_trainings_and_shapes, on_peaks])

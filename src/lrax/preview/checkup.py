@@ -18,6 +18,9 @@ from ..schedulers.scheduler import LRScheduler
 
 _RISES = ("warmup", "rise")
 
+_EPOCHS = 100
+"""In a run of unknown length: numbers up to this one may be meant in epochs, if an epoch has as many steps."""
+
 _HALF = (np.dtype(np.float16), np.dtype(jnp.bfloat16))
 
 
@@ -247,7 +250,10 @@ def _rises(run: _Run) -> Finding | None:
 def _epochs(run: _Run) -> Finding | None:
     if run.per_epoch is None or run.per_epoch == 1:
         return None
-    what = _too_soon(run, 1.5 * run.steps / run.per_epoch, run.per_epoch)
+    few = 1.5 * run.steps / run.per_epoch if run.known else _EPOCHS
+    if run.per_epoch < _EPOCHS and not run.known:
+        few = 0
+    what = _too_soon(run, few, run.per_epoch)
     if what is None:
         return None
     return Finding(
@@ -265,8 +271,10 @@ def _too_soon(run: _Run, few: float, per_epoch: int) -> str | None:
         falls = run.at(run.end) < run.peak
         return f"the schedule is over at step {run.end}" if early and falls else None
     inside = [b for b in run.boundaries if b < run.steps]
-    gone = run.last < 1e-9 * run.peak
-    if inside and inside[0] <= few and (gone or len(inside) >= 100):
+    gone = run.known and run.last < 1e-9 * run.peak
+    in_an_epoch = [b for b in inside if b < per_epoch and run.phase(b - 1) not in _RISES]
+    busy = len(in_an_epoch) >= 3 or len(inside) >= 100
+    if inside and inside[0] <= few and (gone or busy):
         return f"the schedule changes at step {inside[0]} already, and again and again"
     if gone and not inside:
         return f"at step {run.steps} the learning rate has come down to {run.last:.4g}"

@@ -19,7 +19,7 @@ from ..schedulers.scheduler import LRScheduler
 from .checkup import check
 from .examples import examples
 from .expression import scheduler_of
-from .terminal import drawing, sparkline, table
+from .terminal import drawing, marks, sparkline, table
 
 _EPILOG = """\
 examples:
@@ -97,17 +97,17 @@ def _print_text(
     schedulers: Sequence[LRScheduler], curves: Sequence[Curve], options: argparse.Namespace
 ) -> None:
     names = [name for name, _ in _columns(curves)]
-    several = len(names) > 1
-    width = max(shutil.get_terminal_size((80, 24)).columns, 40)
+    width = max(shutil.get_terminal_size((80, 24)).columns, 24)
+    heads = ["learning rate"]
     if len(schedulers) == 1:
         print(textwrap.fill(repr(schedulers[0]), width), end="\n\n")
-    if several:
-        marks = "abcdefghijklmnopqrstuvwxyz"
-        for mark, name in zip(marks, names, strict=False):
-            print(f"{mark}  {name}")
+    if len(names) > 1:
+        heads = marks(len(names))
+        for mark, name in zip(heads, names, strict=True):
+            print(textwrap.fill(f"{mark}  {name}", width, subsequent_indent="   "))
         print()
     print(drawing(curves, width, options.log, _unicode()), end="\n\n")
-    print(_boundaries(schedulers, curves, names))
+    print(_boundaries(schedulers, curves, heads))
     findings = [
         f"! {drawn.label}: {finding}" if len(curves) > 1 else f"! {finding}"
         for scheduler, drawn in zip(schedulers, curves, strict=True)
@@ -120,12 +120,12 @@ def _print_text(
 
 
 def _boundaries(
-    schedulers: Sequence[LRScheduler], curves: Sequence[Curve], names: Sequence[str]
+    schedulers: Sequence[LRScheduler], curves: Sequence[Curve], heads: Sequence[str]
 ) -> str:
     """A table of the learning rates where something begins, and at the end."""
     steps = curves[0].steps
     at = {0, steps, *(b for s in schedulers for b in s.boundaries if b <= steps)}
-    rows = [["step", *(["learning rate"] if len(names) == 1 else names), ""]]
+    rows = [["step", *heads, ""]]
     for epoch in sorted(at):
         rates = np.concatenate([s.lr_at(epoch) for s in schedulers])
         then = [s.phase_at(epoch) for s in schedulers]

@@ -1,6 +1,7 @@
 """Curves and tables as text."""
 
 import itertools
+import string
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,6 @@ from ..pictures.curve import Curve, Phase
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 _HEIGHT = 12
-_MARKS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def sparkline(rates: np.ndarray, unicode: bool) -> str:
@@ -73,9 +73,14 @@ def _area(heights: np.ndarray, unicode: bool) -> list[str]:
     ]
 
 
+def marks(lines: int) -> list[str]:
+    """A letter for each of several lines."""
+    return list(itertools.islice(itertools.cycle(string.ascii_letters), lines))
+
+
 def _letters(heights: Sequence[np.ndarray]) -> list[str]:
     rows = [[" "] * len(heights[0]) for _ in range(_HEIGHT)]
-    for mark, line in zip(_MARKS, heights, strict=False):
+    for mark, line in zip(marks(len(heights)), heights, strict=True):
         for column, height in enumerate(line):
             rows[_HEIGHT - 1 - round(height * (_HEIGHT - 1))][column] = mark
     return ["".join(row) for row in rows]

@@ -77,7 +77,8 @@ def test_an_interrupt_at_any_instruction_loses_nothing(make, donate, alone):
 
     increase = lrax.jit(increase, donate=donate)
     increase()
-    count, at = 1, 0
+    assert not interrupted(increase, 0)  # Python 3.12 does not count in the first call that is traced
+    count, at = 2, 0
     while True:
         at += 1
         stopped = interrupted(increase, at)

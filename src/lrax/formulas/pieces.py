@@ -40,7 +40,8 @@ def ramp(
     >>> print(lrax.LRScheduler(1.0, formula=Mine())([0, 1, 4, 9]))
     [0.   0.25 1.   1.  ]
     """
-    running, some, falls = done < length, length > 0, start > end
+    running = done < length if left is None else left > 0
+    some, falls = length > 0, start > end
     if running is False:  # and so no array or tracer
         return end
     left = length - done if left is None else left

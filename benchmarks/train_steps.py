@@ -20,6 +20,7 @@ from two_ways import (
     optax_parts,
     state_step,
     states_of,
+    with_rate,
     with_states,
 )
 
@@ -31,10 +32,11 @@ except ImportError:
     braintools = None
 
 WHERE = ("inside", "outside")
+SMALL = ("AdamW", "SGD")
 
 
 def small_models(seed: int) -> Iterator[Measurement]:
-    for model, optimizer in itertools.product([*MODELS, *drawn(seed)], OPTIMIZERS):
+    for model, optimizer in itertools.product([*MODELS, *drawn(seed)], SMALL):
         yield beside_by_hand(model, optimizer, bound=1.05, extra=10e-6)
 
 
@@ -52,11 +54,17 @@ def beside_by_hand(
     seconds: float = 0.4,
     calls: int | None = None,
 ) -> Measurement:
-    """Steps in a row, and steps whose losses are waited for one by one."""
-    steps = {"by hand": by_hand(model, optimizer)}
+    """Steps in a row, and steps whose losses are waited for one by one.
+
+    Beside a scheduler that is stepped outside stands a step that is handed its learning rate.
+    """
+    steps = {
+        ("by hand", "inside"): by_hand(model, optimizer),
+        ("by hand", "outside"): with_rate(model, optimizer),
+    }
     for where in WHERE:
         parts = lrax_parts(model, optimizer)
-        steps[where] = with_states(model, parts, inside=where == "inside")
+        steps["lrax", where] = with_states(model, parts, inside=where == "inside")
     check_that_they_agree(steps)
 
     def waiting(step: Step) -> Step:
@@ -70,7 +78,7 @@ def beside_by_hand(
         ):
             found = interleaved(functions, seconds=seconds, turn=1e-2, calls=calls, block=True)
             for where in WHERE:
-                times = found[where], found["by hand"]
+                times = found["lrax", where], found["by hand", where]
                 how = f"{way}, scheduler stepped {where}"
                 rows.append(Row(f"step of {model}, {optimizer}", *times, PEER, bound, extra, how))
         return rows

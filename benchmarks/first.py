@@ -10,13 +10,13 @@ import jax
 from models import MANY_STATES, mlp
 from report import Measurement, Row
 from timing import interleaved
-from two_ways import OPTIMIZERS, PEER, Step, by_hand, lrax_parts, with_states
+from two_ways import PEER, SMALL, Step, by_hand, lrax_parts, with_states
 
 
 def first_steps(seed: int) -> Iterator[Measurement]:
     """Tracing, compiling and running one step, with nothing in jax's caches, in processor time."""
     for model, optimizer, bound, rounds in (
-        *((mlp("MLP, 20 layers", 20, 64), optimizer, 1.1, 5) for optimizer in OPTIMIZERS),
+        *((mlp("MLP, 20 layers", 20, 64), optimizer, 1.1, 5) for optimizer in SMALL),
         (MANY_STATES, "AdamW", 1.2, 2),
     ):
         makers = {

@@ -11,6 +11,7 @@ from timing import interleaved
 from two_ways import (
     OPTIMIZERS,
     PEER,
+    SMALL,
     Step,
     by_hand,
     check_that_they_agree,
@@ -32,7 +33,6 @@ except ImportError:
     braintools = None
 
 WHERE = ("inside", "outside")
-SMALL = ("AdamW", "SGD")
 
 
 def small_models(seed: int) -> Iterator[Measurement]:

@@ -40,6 +40,9 @@ OPTIMIZERS = {
     ),
 }
 
+SMALL = ("AdamW", "SGD")
+"""Those that train every model."""
+
 
 def optax_schedule(peak: float) -> optax.Schedule:
     return optax.warmup_cosine_decay_schedule(0.0, peak, WARMUP, TOTAL)
@@ -147,9 +150,10 @@ def with_states(
 
 
 def check_that_they_agree(steps: dict[str, Step], number: int = 20) -> None:
-    """The same losses after some steps, which have changed them."""
+    """The same losses after some steps, which have changed them; a GPU multiplies with fewer digits."""
+    close = 1e-4 if jax.default_backend() == "cpu" else 1e-2
     losses = np.array([[float(step()) for _ in range(number)] for step in steps.values()])
-    np.testing.assert_allclose(losses, losses[:1].repeat(len(losses), 0), rtol=1e-4)
+    np.testing.assert_allclose(losses, losses[:1].repeat(len(losses), 0), rtol=close)
     assert (abs(losses[:, -1] / losses[:, 0] - 1) > 1e-3).all(), losses
 
 

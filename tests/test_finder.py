@@ -461,13 +461,20 @@ def test_smoothing(beta):
         ([0.5, 0.0, 0.1, 1, 1, 1, 1], 4.0, 3),
         ([4, 2, 1, np.nan, 1, 1, 1], 4.0, 3),
         ([4, 2, 1, np.inf, 1, 1, 1], 4.0, 3),
-        ([4, -np.inf, 1, 1, 1, 1, 1], 4.0, 1),
+        ([4, 3, 2, -np.inf, 1, 1, 1], 4.0, 3),
     ],
 )
 def test_where_it_stops(values, diverge, tried):
     found = curve(values, diverge=diverge)
     np.testing.assert_array_equal(found.losses, np.float32(values[:tried]))
     assert len(found.lrs) == len(found.smoothed) == tried
+
+
+@pytest.mark.parametrize("values", [[4, np.inf, 1, 1], [4, -np.inf, 1, 1], [4, 99, 1, 1]])
+def test_a_first_learning_rate_that_is_too_large_suggests_nothing(values):
+    with pytest.raises(ValueError, match=r"^start_lr must be .* got 1e-07: .* Pass a smaller one"):
+        curve(values, diverge=4.0)
+    assert len(curve([4, 99], diverge=4.0).lrs) == 2, "there are no others to try"
 
 
 def test_it_diverges_for_good():
@@ -528,7 +535,7 @@ def test_suggestions(name):
 
 
 def test_one_loss():
-    found = curve([2.0, np.nan, 1.0], start_lr=1e-3)
+    found = curve([2.0, np.nan], start_lr=1e-3)
     assert found.suggestions == pytest.approx(
         {"valley": 1e-3, "steepest": 1e-3, "minimum / 10": 1e-4}
     )

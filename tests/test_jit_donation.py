@@ -443,3 +443,33 @@ def test_peak_memory_of_a_step():
     }  # fmt: skip
     assert peak[True] <= state + parameters + 256 * 1024  # gradients, and activations of 8 rows
     assert peak[False] >= 2 * state
+
+
+def test_off_the_cpu_clocks_and_rates_are_given_away_as_well(monkeypatch):
+    """A GPU replays what it has recorded as long as all arrays stay where they are."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    weight = brainstate.ParamState(jnp.ones((3, 2)))
+    scheduler = lrax.ExponentialLR(0.1, gamma=0.5)
+    optimizer = lrax.SGD(lr=scheduler).register_trainable_weights({"weight": weight})
+
+    @lrax.jit
+    def step(count):
+        optimizer.step({"weight": weight.value})
+        scheduler.step()
+        return count + scheduler.last_epoch.value
+
+    def places():
+        arrays = weight.value, scheduler.last_epoch.value
+        return [array.unsafe_buffer_pointer() for array in arrays]
+
+    assert [step(jnp.int32(0)), step(jnp.int32(0))] == [1, 2]
+    first = places()
+    assert [step(jnp.int32(0)), step(jnp.int32(0))] == [3, 4]
+    assert places() == first
+    held = scheduler.last_epoch.value
+    assert step(held) == 9
+    assert (held, scheduler.last_epoch.value) == (4, 5)
+    scheduler.step()
+    assert step(scheduler.last_epoch.value) == 13
+    lrs = np.float64([0.1 * 0.5**t for t in (0, 1, 2, 3, 4, 6)])
+    np.testing.assert_allclose(weight.value, np.full((3, 2), np.prod(1 - lrs)), rtol=1e-6)

@@ -77,7 +77,7 @@ def test_an_interrupt_at_any_instruction_loses_nothing(make, donate, alone):
 
     increase = lrax.jit(increase, donate=donate)
     increase()
-    assert not interrupted(increase, 0)  # Python 3.12 does not count in the first call that is traced
+    assert not interrupted(increase, 0)  # in the first such call Python 3.12 counts nothing
     count, at = 2, 0
     while True:
         at += 1

@@ -71,7 +71,8 @@ def find_lr(
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described above, or the first loss is not finite.
+        If an argument is not as described above, the first loss is not finite, or the first update
+        makes it diverge.
 
     Examples
     --------
@@ -110,6 +111,11 @@ def find_lr(
     tried = int(np.argmin(np.isfinite(np.append(losses, np.nan))))
     if not tried:
         raise ValueError(f"loss_fn must return a finite loss at the first batch, got {losses[0]}.")
+    if fetched(walk.curve.count) // rule.every == 2 < len(lrs):
+        raise ValueError(
+            f"start_lr must be a learning rate at which a training goes on, got {start_lr!r}: the loss has diverged with the "
+            "first update. Pass a smaller one."
+        )
     found = lrs[:tried], losses[:tried], smoothed[:tried]
     return RangeTest(*found, suggestions(found[0], found[2], rule.steps))
 

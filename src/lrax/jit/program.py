@@ -5,6 +5,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import brainstate
 import jax
 import jax.numpy as jnp
 
@@ -62,8 +63,7 @@ def _leaves(traced: Trace, donate: bool) -> list[list[_Leaf]]:
         after, new_structure = jax.tree.flatten(traced.after[i] if traced.written[i] else None)
         if new_structure != structure:
             after = [None] * len(leaves)
-        # What is small and logged is not lent: XLA would have to copy it first.
-        lendable = donate and REACHES_VALUES and not isinstance(traced.states[i], TypedState)
+        lendable = donate and _may_be_lent(traced.states[i])
         found.append([])
         for leaf, becomes in zip(leaves, after, strict=True):
             place = next(places)
@@ -73,6 +73,16 @@ def _leaves(traced: Trace, donate: bool) -> list[list[_Leaf]]:
             lent = lendable and fits and not passes and not is_key(leaf)
             found[-1].append(_Leaf(place, kind(leaf), becomes, passes, lent))
     return found
+
+
+def _may_be_lent(state: brainstate.State) -> bool:
+    """Whether the memory of what a State holds may be given to its next value.
+
+    What is small and often looked at is not worth the copy that keeps it. But a GPU starts many kernels at
+    once, as they were recorded, only while all arrays are where they were: there each one is lent.
+    """
+    small = isinstance(state, TypedState)
+    return REACHES_VALUES and not (small and jax.default_backend() == "cpu")
 
 
 class Program:
@@ -106,11 +116,16 @@ class Program:
         self._kept = _pick(n for n, leaf in enumerate(leaves) if not leaf.lent)
         self._places = [leaf.place for leaf in (*self._lent(leaves), *self._kept(leaves))]
         self._shapes = [kind(leaf) for leaf in jax.tree.leaves([s.value for s in traced.states])]
-        kinds = {leaf.kind for leaf in leaves if leaf.lent}
-        lending = [n for n, i in enumerate(order) if any(leaf.lent for leaf in leaves_of[i])]
-        self._lending = [self._bundle.cells[n] for n in lending]
-        arguments = jax.tree.leaves((args, kwargs))
-        self._lender = Lender(self._bundle.states, kinds, arguments) if kinds else None
+        lent_by = {
+            n: {leaf.kind for leaf in leaves_of[i] if leaf.lent} for n, i in enumerate(order)
+        }
+        self._lending = [self._bundle.cells[n] for n, kinds in lent_by.items() if kinds]
+        small = {n for n, state in enumerate(self._bundle.states) if isinstance(state, TypedState)}
+        large = set().union(*(kinds for n, kinds in lent_by.items() if n not in small))
+        self._lender = None
+        if kinds := set().union(*lent_by.values()):
+            arguments = jax.tree.leaves((args, kwargs))
+            self._lender = Lender(self._bundle.states, kinds, large, arguments)
 
         # What comes out: leaves that are other ones afterwards. Those that pass stay where they are.
         passed = {leaf.becomes: n for n, leaf in enumerate(leaves) if leaf.passes}
@@ -139,14 +154,14 @@ class Program:
             except ValueError:
                 raise Stale from None
             lent, kept = pick_lent(leaves), pick_kept(leaves)
-            done: list[tuple[PyTree, list[Leaf]]] = []  # where an interrupt finds it
+            done: list[tuple[list[Leaf], PyTree]] = []  # where an interrupt finds it
             try:
                 if lender:
                     for cell in lending:  # what is referred to now, someone else holds
                         cell[VALUE] = IN_USE
                     lent = lender.own(leaves, lent, kept, (args, kwargs))
                 done.extend(map(run, (lent,), (kept,), (args,), (kwargs,)))
-                last = then(done[0][1] + leaves)
+                last = then(done[0][0] + leaves)
                 if lender:
                     lender.last = last
                 values = unflatten(last)
@@ -159,20 +174,20 @@ class Program:
             except BaseException as error:
                 self._recover(error, done, lent, leaves)
                 raise
-            return done[0][0]
+            return done[0][1]
 
         return call
 
     def _recover(
         self,
         error: BaseException,
-        done: list[tuple[PyTree, list[Leaf]]],
+        done: list[tuple[list[Leaf], PyTree]],
         lent: Leaves,
         leaves: list[Leaf],
     ) -> None:
         """Have the States hold what the call has made of them, or what they held before."""
         if done:
-            last = self._then(done[0][1] + leaves)
+            last = self._then(done[0][0] + leaves)
             self._bundle.poke(self._after.unflatten(last)[: len(self._written)])
         elif self._lender:
             self._bundle.give_back(self._held(leaves))
@@ -205,7 +220,9 @@ class Program:
         leaves = given(self._before.flatten_up_to(self._values()))
         return self._run.lower(self._lent(leaves), self._kept(leaves), args, kwargs)
 
-    def _flat(self, lent: Leaves, kept: Leaves, args: PyTree, kwargs: PyTree) -> PyTree:
+    def _flat(
+        self, lent: Leaves, kept: Leaves, args: PyTree, kwargs: PyTree
+    ) -> tuple[list[Leaf], PyTree]:
         """The program itself, in which the leaves are in the order of the jaxpr again."""
         arguments, structure = jax.tree.flatten((args, kwargs))
         call = configuration(), structure, *map(jax.typeof, arguments)
@@ -218,7 +235,10 @@ class Program:
         if not flat or [*map(kind, leaves)] != self._shapes:
             raise Stale
         outs = self._trace.run(arguments, leaves)
-        return jax.tree.map(outs.__getitem__, self._trace.results), [outs[b] for b in self._changed]
+        changed = [
+            outs[b] for b in self._changed
+        ]  # first: jax gives what is lent to what comes first
+        return changed, jax.tree.map(outs.__getitem__, self._trace.results)
 
 
 def _places_afterwards(

@@ -35,13 +35,16 @@ class Lender:
         self,
         states: Sequence[brainstate.State],
         kinds: set[Kind],
+        large: set[Kind],
         arguments: list[Leaf],
     ) -> None:
         self.last: Leaves = ()
         """What the States held after its last call."""
 
         self._kinds = kinds
-        self._arguments_alike = bool(self._alike(arguments))
+        self._large = large
+        """Those of what is not a number of ours: an argument may have its memory, and jax says no if it has that of a number."""
+        self._arguments_alike = bool(_alike(arguments, large))
         self._known: list[weakref.ref[jax.Array]] = []
         """The arguments of the last call, which have memory of their own."""
 
@@ -60,7 +63,7 @@ class Lender:
         Nothing but the first two arguments refers to a leaf that it does.
         """
         last, self.last = self.last or (None,) * len(leaves), ()
-        come = self._alike(itertools.compress(leaves, map(operator.is_not, leaves, last)))
+        come = _alike(itertools.compress(leaves, map(operator.is_not, leaves, last)), self._kinds)
         del last  # or it would count
         if come:
             made = {id(leaf) for other in self._others for leaf in other.last}
@@ -76,7 +79,7 @@ class Lender:
             return lent
 
         is_held = [count > _ALONE for count in map(sys.getrefcount, lent)]
-        given = self._alike(jax.tree.leaves(arguments))
+        given = _alike(jax.tree.leaves(arguments), self._large)
         near = [*kept, *given]
         if not strange.isdisjoint(map(id, lent)):
             shapes = {shape for shape, _ in self._kinds}
@@ -84,20 +87,20 @@ class Lender:
         self._known = [*map(weakref.ref, given)]
         return _exclusive(lent, is_held, near)
 
-    def _alike(self, leaves: Iterable[Leaf]) -> list[Leaf]:
-        """Arrays that may have the memory of what is lent: they are of its kind."""
-        kinds = self._kinds
-        return [
-            leaf
-            for leaf in leaves
-            if isinstance(leaf, jax.Array) and (leaf.aval.shape, leaf.aval.dtype) in kinds
-        ]
-
     def _knows(self, arguments: PyTree) -> bool:
         """Whether the arguments that may have such memory are those of the last call."""
-        given = self._alike(jax.tree.leaves(arguments))
+        given = _alike(jax.tree.leaves(arguments), self._large)
         known = [known() for known in self._known]
         return len(given) == len(known) and all(map(operator.is_, given, known))
+
+
+def _alike(leaves: Iterable[Leaf], kinds: set[Kind]) -> list[Leaf]:
+    """Arrays that may have the memory of what is lent: they are of its kind."""
+    return [
+        leaf
+        for leaf in leaves
+        if isinstance(leaf, jax.Array) and (leaf.aval.shape, leaf.aval.dtype) in kinds
+    ]
 
 
 def kind(leaf: Leaf) -> Kind:

@@ -59,6 +59,12 @@ WRONG = {  # a schedule, the run and what is found: of which name, with which nu
     "longer restarts in epochs": (lrax.CosineAnnealingWarmRestarts(0.1, 10, T_mult=2), (10_000, 100), "epochs", ["step 10", "stretch(100)"]),
     "steps in epochs, length unknown": (lrax.StepLR(0.1, 30), (None, 100), "epochs", ["step 30", "stretch(100)"]),
     "restarts in epochs, length unknown": (lrax.CosineAnnealingWarmRestarts(0.1, 10, T_mult=2), (None, 100), "epochs", ["step 10"]),
+    "down from a constant into a long cosine": (lrax.SequentialLR([HOLD, lrax.CosineAnnealingLR(1e-4, 80_000)], [1000]), (81_000,), "jump", ["step 1000", "0.001", "0.0001"]),
+    "up from a constant into a long cosine": (lrax.SequentialLR([HOLD, lrax.CosineAnnealingLR(1e-2, 80_000)], [1000]), (81_000,), "jump", ["step 1000", "0.001", "0.01"]),
+    "a jump of one group of two": (joined(lrax.ConstantLR([1.0, 0.001], 1.0, 0), lrax.PolynomialLR([1.0, 0.01], 900)), (1000,), "jump", ["step 100", "0.01"]),
+    "jumps that cancel": (joined(lrax.ConstantLR([0.1, 0.01], 1.0, 0), lrax.PolynomialLR([0.01, 0.1], 900)), (1000,), "jump", ["step 100"]),
+    "stairs to nothing": (lrax.StepLR(0.1, 30), (90_000,), "ends_early", ["90000 steps"]),
+    "falls to nothing": (lrax.ExponentialLR(0.1, 0.95), (90_000,), "ends_early", ["90000 steps"]),
     "exponential in epochs": (lrax.ExponentialLR(0.1, 0.95), (90_000, 1000), "epochs", ["come down to 0"]),
     "half a cycle": (lrax.CyclicLR(1e-3, 1e-2, step_size_up=2000), (1000,), "peak", ["0.01", "1000 steps", "0.005495"]),
     "stairs up": (lrax.PiecewiseConstantSchedule(boundaries=[10, 2000], values=[0.1, 0.2, 0.4]), (1000,), "peak", ["0.4", "0.2"]),
@@ -107,6 +113,15 @@ RIGHT = {  # a schedule and its run, in which nothing is wrong
     "trapezoid": (lrax.WSDSchedule(1e-3, 100, 90_000, 9000), (90_000, 1000)),
     "one update at 0": (lrax.WarmupScheduler(1e-3, 100), (90_000, 1000)),
     "steps of epochs": (lrax.StepLR(0.1, 30), (90, 1)),
+    "a stair for each epoch": (lrax.StepLR(0.1, 98, gamma=0.97), (19_600, 98)),
+    "a restart for each epoch": (lrax.CosineAnnealingWarmRestarts(0.1, 98), (19_600, 98)),
+    "a cycle of two epochs": (lrax.CyclicLR(1e-3, 0.1, step_size_up=98), (19_600, 98)),
+    "a line to 0": (lrax.LambdaLR(0.1, lambda t: max(0.0, 1 - t / 85_500)), (90_000, 1000)),
+    "a line to 0 at the end": (
+        lrax.LambdaLR(0.1, lambda t: max(0.0, 1 - t / 89_999)),
+        (90_000, 1000),
+    ),
+    "slow, and long": (lrax.ExponentialLR(0.1, 0.9999), (100_000,)),
     "cycles within epochs": (lrax.CyclicLR(1e-3, 1e-2, step_size_up=2000), (None, 10_000)),
     "restarts in batches": (lrax.CosineAnnealingWarmRestarts(0.1, 1000, T_mult=2), (90_000, 1000)),
     "exponential, length unknown": (lrax.ExponentialLR(0.1, 0.9999), (None, 1000)),
@@ -173,6 +188,17 @@ def test_half_precision_by_groups(bare):
     assert found(2e-6, {"lr_scale": 1000.0}) == []
     assert found(1e-2, {"lr_scale": 1e-4}) == ["half_precision"]
     assert found(2e-6, {"lr": lrax.ReduceLROnPlateau(1e-2)}) == []
+
+
+def test_half_precision_of_some_is_no_matter():
+    weights = {
+        "kernel": jnp.full((64, 64), 0.02, jnp.bfloat16),
+        "scale": jnp.ones(64, jnp.bfloat16),
+    }
+    optimizer = lrax.AdamW(lr=lrax.CosineAnnealingLR(1e-3, T_max=100))
+    assert lrax.check(optimizer, 100) == [], "it has no weights yet"
+    states = {name: brainstate.ParamState(value) for name, value in weights.items()}
+    assert lrax.check(optimizer.register_trainable_weights(states), 100) == []
 
 
 # --- The pages -----------------------------------------------------------------------------------

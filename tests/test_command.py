@@ -231,6 +231,14 @@ def test_boundaries_of_a_thousand(capsys):
     assert steps[-501:] == [str(t) for t in range(0, 1001, 2)]
 
 
+def test_the_rest_of_many_boundaries(capsys):
+    lines = output(capsys, "StepLR(0.1, 30)", "--steps", "90000").splitlines()
+    end = next(i for i, line in enumerate(lines) if line.split()[:1] == ["90000"])
+    assert lines[end - 1].split(maxsplit=1) == ["...", "after the first 1000 boundaries"]
+    assert lines[end - 2].split()[0] == "30000"
+    assert "..." not in output(capsys, "StepLR(0.1, 30)", "--steps", "30000")
+
+
 def test_several_are_letters(capsys):
     text = output(
         capsys, "ConstantLR(0.1, 1, 0)", "--compare", "LinearLR(0.1, 0, 1, 100)", "--steps", "100"
@@ -272,6 +280,18 @@ def test_png(tmp_path, capsys):
     assert pixels.std() > 0.05
     assert main([WSD, "--png", str(tmp_path / "no such folder" / "x.png")]) == 2
     assert "No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--json"], ["--steps", "9"], ["--compare", "StepLR(0.1)"]])
+def test_list_has_no_options(option, capsys):
+    assert main(["list", *option]) == 2
+    assert "list takes no options" in capsys.readouterr().err
+
+
+def test_a_picture_is_the_file_that_was_named(tmp_path, capsys):
+    output(capsys, WSD, "--png", str(tmp_path / "picture"))
+    assert (tmp_path / "picture").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert main([WSD, "--png", ""]) == 2
 
 
 def test_list_shows_every_schedule(capsys):

@@ -385,7 +385,7 @@ def test_no_more_is_taken_than_used():
 
     optimizer = lrax.SGD(lr=0.1).register_trainable_weights({"w": (w := weight())})
     iterator = endless()
-    found = lrax.find_lr(lambda v: v + 0 * w.value, optimizer, iterator)
+    found = lrax.find_lr(lambda v: v + 0 * w.value, optimizer, iterator, steps=29)
     assert len(found.losses) == 2
     assert taken == [0, 1, 2]
     assert next(iterator) == (1.0,)
@@ -470,11 +470,16 @@ def test_where_it_stops(values, diverge, tried):
     assert len(found.lrs) == len(found.smoothed) == tried
 
 
-@pytest.mark.parametrize("values", [[4, np.inf, 1, 1], [4, -np.inf, 1, 1], [4, 99, 1, 1]])
-def test_a_first_learning_rate_that_is_too_large_suggests_nothing(values):
-    with pytest.raises(ValueError, match=r"^start_lr must be .* got 1e-07: .* Pass a smaller one"):
-        curve(values, diverge=4.0)
-    assert len(curve([4, 99], diverge=4.0).lrs) == 2, "there are no others to try"
+@pytest.mark.parametrize(
+    "values", [[4, np.inf], [4, -np.inf], [4, 99], [4, 3, np.nan], [4] * 9 + [17]]
+)
+def test_what_diverges_within_the_first_tenth_suggests_nothing(values):
+    last = len(values)
+    with pytest.raises(
+        ValueError, match=rf"nothing to suggest: .* number {last} of 100\. Pass a smaller"
+    ):
+        curve([*values, *[1.0] * (100 - last)], diverge=4.0)
+    assert len(curve([4.0] * 10 + [17.0] + [1.0] * 89, diverge=4.0).lrs) == 11
 
 
 def test_it_diverges_for_good():

@@ -41,12 +41,12 @@ def test_picture():
         plt.close(axes.figure)
 
 
-def picture_of(*losses, steps=100):
+def picture_of(*losses):
     """The axes of a range test whose losses are these."""
     optimizer = lrax.SGD(lr=0.1).register_trainable_weights({"w": (w := weight())})
     batches = [(loss,) for loss in losses]
     loss_fn = lambda v: v + 0 * w.value  # noqa: E731
-    axes = lrax.find_lr(loss_fn, optimizer, batches, smoothing=0.0, steps=steps).plot()
+    axes = lrax.find_lr(loss_fn, optimizer, batches, smoothing=0.0, steps=len(losses)).plot()
     axes.figure.canvas.draw()
     plt.close(axes.figure)
     return axes
@@ -58,7 +58,7 @@ def test_what_has_diverged_does_not_hide_the_rest():
 
 
 def test_picture_of_one_loss():
-    assert len(picture_of(2.0, np.nan, steps=2).get_lines()) == 5
+    assert len(picture_of(2.0, np.nan).get_lines()) == 5
 
 
 def test_text():

@@ -71,8 +71,8 @@ def find_lr(
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described above, the first loss is not finite, or the first update
-        makes it diverge.
+        If an argument is not as described above, the first loss is not finite, or the loss diverges
+        within the first tenth of the learning rates.
 
     Examples
     --------
@@ -111,10 +111,11 @@ def find_lr(
     tried = int(np.argmin(np.isfinite(np.append(losses, np.nan))))
     if not tried:
         raise ValueError(f"loss_fn must return a finite loss at the first batch, got {losses[0]}.")
-    if fetched(walk.curve.count) // rule.every == 2 < len(lrs):
+    ended = fetched(walk.curve.count) // rule.every
+    if ended <= len(lrs) // 10:  # of which no suggestion is made
         raise ValueError(
-            f"start_lr must be a learning rate at which a training goes on, got {start_lr!r}: the loss has diverged with the "
-            "first update. Pass a smaller one."
+            f"There is nothing to suggest: the loss had diverged at learning rate {lrs[ended - 1]:.2g}, number {ended} of {len(lrs)}. "
+            "Pass a smaller start_lr; or if batches differ as much, more smoothing or a larger diverge."
         )
     found = lrs[:tried], losses[:tried], smoothed[:tried]
     return RangeTest(*found, suggestions(found[0], found[2], rule.steps))

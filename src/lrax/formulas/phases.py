@@ -14,7 +14,7 @@ from .ranges import settled
 from .schedule import Member
 
 _LAST_EPOCH = 2**31 - 1
-_MOST = 1000
+MOST = 1000
 """Of the boundaries of a schedule that goes on for ever."""
 
 Piece = tuple[Formula, Number]
@@ -90,7 +90,7 @@ def boundaries_of(piece: Piece, kind: type) -> tuple[int, ...]:
     formula, base = piece
     end = end_of(piece, kind)
     found = _whole(formula.changes(base), _LAST_EPOCH if end is None else end)
-    return tuple(itertools.islice(found, _MOST))
+    return tuple(itertools.islice(found, MOST))
 
 
 def _whole(epochs: Iterator[Number], last: int) -> Iterator[int]:

@@ -116,16 +116,11 @@ class Program:
         self._kept = _pick(n for n, leaf in enumerate(leaves) if not leaf.lent)
         self._places = [leaf.place for leaf in (*self._lent(leaves), *self._kept(leaves))]
         self._shapes = [kind(leaf) for leaf in jax.tree.leaves([s.value for s in traced.states])]
-        lent_by = {
-            n: {leaf.kind for leaf in leaves_of[i] if leaf.lent} for n, i in enumerate(order)
-        }
-        self._lending = [self._bundle.cells[n] for n, kinds in lent_by.items() if kinds]
-        small = {n for n, state in enumerate(self._bundle.states) if isinstance(state, TypedState)}
-        large = set().union(*(kinds for n, kinds in lent_by.items() if n not in small))
-        self._lender = None
-        if kinds := set().union(*lent_by.values()):
-            arguments = jax.tree.leaves((args, kwargs))
-            self._lender = Lender(self._bundle.states, kinds, large, arguments)
+        self._lender: Lender | None = None
+        self._lending: list[dict[str, Any]] = []
+        lent_by = [{leaf.kind for leaf in leaves_of[i] if leaf.lent} for i in order]
+        if any(lent_by):
+            self._lend(lent_by, jax.tree.leaves((args, kwargs)))
 
         # What comes out: leaves that are other ones afterwards. Those that pass stay where they are.
         passed = {leaf.becomes: n for n, leaf in enumerate(leaves) if leaf.passes}
@@ -136,6 +131,15 @@ class Program:
         self._then = self._then_arrays if passed else self._pick_afterwards
         self._run = jax.jit(self._flat, donate_argnums=(0,))
         self.call = self._caller()
+
+    def _lend(self, lent_by: list[set[Kind]], arguments: list[Leaf]) -> None:
+        """What each State lends, beside arguments of the same kinds."""
+        states = self._bundle.states
+        pairs = [*zip(states, self._bundle.cells, lent_by, strict=True)]
+        self._lending = [cell for _, cell, kinds in pairs if kinds]
+        large = [kinds for state, _, kinds in pairs if not isinstance(state, TypedState)]
+        kinds = set().union(*lent_by), set().union(*large)
+        self._lender = Lender(states, *kinds, arguments)
 
     def _caller(self) -> Callable[..., PyTree]:
         """What a call does, with all that it needs at hand: as attributes they would take a small step a tenth longer."""

@@ -1,7 +1,6 @@
 """The check-up: what is probably not meant in a schedule, for a run of a known length."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,7 +58,8 @@ def check(
         Entries with a ``name``, what was ``found`` and the ``remedy``:
 
         - ``zero``: more than the first update has learning rate 0;
-        - ``jump``: at a boundary it jumps, and not from one constant to another or back up;
+        - ``jump``: at a boundary it jumps, and not from one constant to another, back up to where it
+          was, or down within a decay;
         - ``warmup``: the warmup is longer than the run;
         - ``ends_early``, ``ends_late``: the decay ends long before the run or after it;
         - ``rises``: it rises again after its end;
@@ -88,16 +88,23 @@ def check(
         raise TypeError(f"scheduler must be an lrax scheduler or optimizer, got {scheduler!r:.80}.")
     if scheduler.learning is not None:
         return []
-    run = _Run(scheduler, steps, per_epoch, optimizer)
-    return [finding for rule in _RULES if (finding := rule(run)) is not None]
+    runs = [_Run(scheduler, steps, per_epoch, optimizer, group) for group in _telling(scheduler)]
+    found = (next(filter(None, map(rule, runs)), None) for rule in _RULES)
+    return [finding for finding in found if finding is not None]
 
 
 def _optional(name: str, value: Unchecked) -> int | None:
     return None if value is None else _checks.integer(name, value, low=1)
 
 
+def _telling(scheduler: LRScheduler) -> list[int]:
+    """The groups that are looked at: a frozen one has no say, and those of one formula are alike."""
+    moving = [group for group, base in enumerate(scheduler.base_lrs) if base != 0] or [0]
+    return moving if len(scheduler.formulas) > 1 else moving[:1]
+
+
 class _Run:
-    """A schedule in a run of so many steps."""
+    """A group of a schedule in a run of so many steps."""
 
     def __init__(
         self,
@@ -105,7 +112,9 @@ class _Run:
         steps: int | None,
         per_epoch: int | None,
         optimizer: OptaxOptimizer | None,
+        group: int,
     ) -> None:
+        self.base, self.group = float(scheduler.base_lrs[group]), group
         self.scheduler, self.per_epoch, self.known = scheduler, per_epoch, steps is not None
         self.steps = steps or scheduler.total_steps or length([scheduler], None)
         self.optimizer = optimizer
@@ -116,22 +125,18 @@ class _Run:
         self.last = float(self.rates[-1])
 
     def at(self, epochs: Any) -> np.ndarray:
-        return _of_all(self.scheduler.lr_at(np.maximum(np.asarray(epochs, np.int64), 0)))
+        rates = self.scheduler.lr_at(np.maximum(np.asarray(epochs, np.int64), 0))
+        return np.float64(rates[..., self.group])
 
     def phase(self, epoch: int) -> str:
         return self.scheduler.phase_at(epoch)
-
-
-def _of_all(rates: np.ndarray) -> np.ndarray:
-    """One number for all groups: a frozen one has no say."""
-    return np.float64(rates).sum(-1)
 
 
 def _zero(run: _Run) -> Finding | None:
     moving = np.flatnonzero(run.rates)
     if not moving.size:
         what = "the learning rate is 0 in the whole run."
-        return Finding("zero", what, "Give it a base learning rate above 0.")
+        return Finding("zero", what, "Give it a base learning rate above 0, or a longer run.")
     if moving[0] < 2:
         return None
     before, after = run.t[moving[0] - 1 : moving[0] + 1].tolist()
@@ -144,10 +149,10 @@ def _zero(run: _Run) -> Finding | None:
 
 
 def _jump(run: _Run) -> Finding | None:
-    inside = [0, *(b for b in run.boundaries if b < run.steps)]
-    for start, b in itertools.pairwise(inside):
+    inside = [0, *(b for b in run.boundaries if b < run.steps), max(run.steps, 2)]
+    for start, b, end in zip(inside, inside[1:], inside[2:], strict=False):
         before, after = run.at([b - 1, b])
-        if b - start > 1 and _is_jump(run, b, before, after):
+        if b - start > 1 and _is_jump(run, start, b, end):
             return Finding(
                 "jump",
                 f"at step {b} the learning rate jumps from {before:.4g} to {after:.4g}.",
@@ -157,9 +162,11 @@ def _jump(run: _Run) -> Finding | None:
     return None
 
 
-def _is_jump(run: _Run, b: int, before: float, after: float) -> bool:
-    """Whether it jumps, and neither in stairs nor back up to where it was, nor down to a new warmup."""
-    long_before, later = run.at([b - 2, b + 1])
+def _is_jump(run: _Run, start: int, b: int, end: int) -> bool:
+    """Whether it jumps at b, and neither in stairs nor back up to where it was, nor down to a new warmup."""
+    first, long_before, before, after, later, last = run.at(
+        [start, b - 2, b - 1, b, b + 1, end - 1]
+    )
     slope = max(abs(before - long_before), abs(later - after))
     least = max(3 * slope, 0.05 * run.peak, 0.2 * max(before, after))
     if abs(after - before) <= least:
@@ -172,9 +179,9 @@ def _is_jump(run: _Run, b: int, before: float, after: float) -> bool:
     if after > before:
         known = run.rates[run.t < b].max()
         if was == becomes:  # up to the base learning rate is the end of a warmup in steps
-            known = max(known, float(np.sum(run.scheduler.base_lrs)))
-        return after > 1.001 * known and slope > 0
-    return later != after and was != becomes
+            known = max(known, run.base)
+        return after > 1.001 * known and (first != before or last != after)
+    return last != after and was != becomes
 
 
 def _warmup(run: _Run) -> Finding | None:
@@ -192,7 +199,15 @@ def _warmup(run: _Run) -> Finding | None:
 
 def _ends_early(run: _Run) -> Finding | None:
     end = run.end
-    if not end or end >= 0.9 * run.steps or _epochs(run):
+    if _epochs(run):
+        return None
+    if run.known and run.end is None and 0 < (gone := _gone_from(run)) < run.steps // 2:
+        return Finding(
+            "ends_early",
+            f"from step {gone} on the learning rate is less than a millionth of the highest, and the run has {run.steps} steps.",
+            f"Let it fall more slowly, or scheduler.stretch({run.steps / gone:.4g}).",
+        )
+    if not end or end >= 0.9 * run.steps:
         return None
     if run.at(end - 1) == run.at(end):  # OneCycleLR is down one step before
         end -= 1
@@ -204,6 +219,12 @@ def _ends_early(run: _Run) -> Finding | None:
         f"the decay ends at step {end}, and the other {run.steps - end} of {run.steps} steps have learning rate {final:.4g}.",
         f"Give it the length of the run, or scheduler.stretch({run.steps / end:.4g}).",
     )
+
+
+def _gone_from(run: _Run) -> int:
+    """Since when the learning rate is next to nothing, for good and not quite 0."""
+    left = np.flatnonzero(run.rates > 1e-6 * run.peak)
+    return int(run.t[left[-1]]) + 1 if left.size else 0
 
 
 def _ends_late(run: _Run) -> Finding | None:
@@ -271,13 +292,14 @@ def _too_soon(run: _Run, few: float, per_epoch: int) -> str | None:
         falls = run.at(run.end) < run.peak
         return f"the schedule is over at step {run.end}" if early and falls else None
     inside = [b for b in run.boundaries if b < run.steps]
-    gone = run.known and run.last < 1e-9 * run.peak
+    half = run.steps // 2
+    gone = run.known and run.at(half) < 1e-9 * run.peak
     in_an_epoch = [b for b in inside if b < per_epoch and run.phase(b - 1) not in _RISES]
     busy = len(in_an_epoch) >= 3 or len(inside) >= 100
-    if inside and inside[0] <= few and (gone or busy):
+    if inside and inside[0] <= few and inside[0] < per_epoch and (gone or busy):
         return f"the schedule changes at step {inside[0]} already, and again and again"
     if gone and not inside:
-        return f"at step {run.steps} the learning rate has come down to {run.last:.4g}"
+        return f"at step {half}, half-way, the learning rate has come down to {run.at(half):.4g}"
     return None
 
 
@@ -300,24 +322,29 @@ def _peak(run: _Run) -> Finding | None:
 
 def _half_precision(run: _Run) -> Finding | None:
     """A step of Adam is about as large as the learning rate; what it changes must not be too large beside it."""
+    numbers = too_large = 0
+    highest = 0.0
     for peak, weight in _trained(run):
-        if weight.dtype not in _HALF or not weight.size:
-            continue
-        sizes = np.abs(np.asarray(weight, np.float32))
-        half_a_digit = float(jnp.finfo(weight.dtype).eps) / 4 * float(np.median(sizes))
-        if peak < half_a_digit:
-            return Finding(
-                "half_precision",
-                f"a step as large as the highest learning rate, {peak:.4g}, is less than half a digit of most weights of {weight.dtype}, "
-                "and rounded away.",
-                "Keep the weights in float32 and cast them where they are used, or raise the learning rate.",
+        if weight.dtype in _HALF and weight.size:
+            half_a_digit = (
+                float(jnp.finfo(weight.dtype).eps) / 4 * np.abs(np.asarray(weight, np.float32))
             )
-    return None
+            numbers += weight.size
+            too_large += int((half_a_digit > peak).sum())
+            highest = max(highest, peak)
+    if 2 * too_large <= numbers:
+        return None
+    return Finding(
+        "half_precision",
+        f"a step as large as the highest learning rate, {highest:.4g}, is less than half a digit of most weights of half precision, "
+        "and rounded away.",
+        "Keep the weights in float32 and cast them where they are used, or raise the learning rate.",
+    )
 
 
 def _trained(run: _Run) -> Iterator[tuple[float, Any]]:
     """The leaves that the optimizer trains, each with the highest learning rate of its group."""
-    if run.optimizer is None:
+    if run.optimizer is None or not run.optimizer.param_states:
         return
     try:
         peaks = run.optimizer.lr_at(run.t).max(0)

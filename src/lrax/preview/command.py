@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..formulas.phases import MOST
 from ..pictures.curve import Curve, curve, labels, length
 from ..pictures.pictured import plot
 from ..schedulers.scheduler import LRScheduler
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.expression == "list":
+            if len(sys.argv if arguments is None else ["lrax", *arguments]) > 2:
+                raise ValueError("list takes no options: it shows all schedules there are.")
             _list()
         else:
             _show(options)
@@ -77,9 +80,9 @@ def _parser() -> argparse.ArgumentParser:
 def _show(options: argparse.Namespace) -> None:
     schedulers = [scheduler_of(text) for text in (options.expression, *options.compare)]
     steps = length(schedulers, options.steps)
-    if options.png:
+    if options.png is not None:
         figure: Any = plot(schedulers, steps, log=options.log).figure
-        figure.savefig(options.png, dpi=150)
+        figure.savefig(options.png, dpi=150, format="png")
     whole = options.csv or options.json
     named = zip(schedulers, labels(schedulers), strict=True)
     curves = [curve(scheduler, steps, label, whole) for scheduler, label in named]
@@ -122,7 +125,7 @@ def _print_text(
 def _boundaries(
     schedulers: Sequence[LRScheduler], curves: Sequence[Curve], heads: Sequence[str]
 ) -> str:
-    """A table of the learning rates where something begins, and at the end."""
+    """A table of the learning rates where something begins, as far as that is known, and at the end."""
     steps = curves[0].steps
     at = {0, steps, *(b for s in schedulers for b in s.boundaries if b <= steps)}
     rows = [["step", *heads, ""]]
@@ -130,6 +133,8 @@ def _boundaries(
         rates = np.concatenate([s.lr_at(epoch) for s in schedulers])
         then = [s.phase_at(epoch) for s in schedulers]
         rows.append([str(epoch), *(f"{rate:.4g}" for rate in rates), " | ".join(then)])
+    if any(len(s.boundaries) >= MOST and s.boundaries[-1] < steps for s in schedulers):
+        rows.insert(-1, ["...", *("" for _ in heads), f"after the first {MOST} boundaries"])
     return table(rows)
 
 

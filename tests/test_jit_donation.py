@@ -473,3 +473,21 @@ def test_off_the_cpu_clocks_and_rates_are_given_away_as_well(monkeypatch):
     assert step(scheduler.last_epoch.value) == 13
     lrs = np.float64([0.1 * 0.5**t for t in (0, 1, 2, 3, 4, 6)])
     np.testing.assert_allclose(weight.value, np.full((3, 2), np.prod(1 - lrs)), rtol=1e-6)
+
+
+def test_off_the_cpu_an_argument_on_the_memory_of_the_clock_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    scheduler = lrax.ExponentialLR(0.1, gamma=0.5)
+
+    @lrax.jit
+    def step(count):
+        scheduler.step()
+        return count + scheduler.last_epoch.value
+
+    step(jnp.int32(0))
+    step(jnp.int32(0))
+    with pytest.raises(
+        RuntimeError, match=r"among the arguments .* Copy such an array with jnp.copy"
+    ):
+        step(jax.device_put(scheduler.last_epoch.value, jax.devices()[0]))
+    assert step(jnp.int32(0)) == 3, "nothing is lost"

@@ -194,6 +194,41 @@ def test_what_a_running_call_writes_cannot_be_read(monkeypatch):
     assert look() == 2
 
 
+READS = {
+    "rates": lambda scheduler: scheduler.current_lrs.value[0],
+    "last rates": lambda scheduler: scheduler.get_last_lr(),
+    "number": lambda scheduler: int(scheduler.last_epoch.value),
+    "sum": lambda scheduler: 1 + scheduler.last_epoch.value,
+    "comparison": lambda scheduler: scheduler.last_epoch.value == 1,
+    "text": lambda scheduler: f"{scheduler.last_epoch.value}",
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_off_the_cpu_clocks_and_rates_cannot_be_read_meanwhile(name, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    scheduler, errors = lrax.ExponentialLR(0.1, gamma=0.5), []
+
+    @lrax.jit
+    def step():
+        scheduler.step()
+        return Result(scheduler.last_epoch.value)
+
+    def read():
+        with pytest.raises(
+            RuntimeError, match=r"a callback or in another .*donate=False"
+        ) as caught:
+            READS[name](scheduler)
+        errors.append(caught)
+
+    step()
+    with monkeypatch.context() as patch:
+        patch.setattr(Result, "act", read)
+        assert step().value == 2
+    assert errors
+    assert READS[name](scheduler) is not None
+
+
 def test_a_hook_that_fails_loses_nothing():
     first, second = counter(), counter()
 

@@ -64,10 +64,11 @@ def jit(
         Arguments that are constants; every new value is compiled for.
     donate : bool
         Give up the old buffers of the States that are written. An array that anything else refers to
-        (``w = weight.value``, a clone, a view of NumPy) is copied first and stays, as do clocks and
-        learning rates; another array on the same memory (``jax.device_put(w, its_device)``) is gone.
-        A call that fails or is interrupted while XLA runs may lose the values, and says so; with
-        False it cannot. While a call runs, other threads must not read what it writes.
+        (``w = weight.value``, a clone, a view of NumPy) is copied first and stays; another array on the
+        same memory (``jax.device_put(w, its_device)``) is gone. A call that fails or is interrupted
+        while XLA runs may lose the values, and says so; with False it cannot. While a call runs,
+        callbacks and other threads must not read what it writes. On a CPU all this does not go for
+        clocks and learning rates, which are not given up.
 
     Raises
     ------

@@ -33,7 +33,8 @@ class Stale(Exception):
 
 
 def is_about_a_gone_array(error: BaseException) -> bool:
-    return any(text in str(error) for text in ("has been deleted", "deleted or donated"))
+    texts = "has been deleted", "deleted or donated", "previously donated", "same buffer twice"
+    return any(text in str(error) for text in texts)
 
 
 class _Leaf(NamedTuple):
@@ -63,7 +64,7 @@ def _leaves(traced: Trace, donate: bool) -> list[list[_Leaf]]:
         after, new_structure = jax.tree.flatten(traced.after[i] if traced.written[i] else None)
         if new_structure != structure:
             after = [None] * len(leaves)
-        lendable = donate and _may_be_lent(traced.states[i])
+        lendable = donate and _may_be_lent(traced.states[i], leaves)
         found.append([])
         for leaf, becomes in zip(leaves, after, strict=True):
             place = next(places)
@@ -75,14 +76,17 @@ def _leaves(traced: Trace, donate: bool) -> list[list[_Leaf]]:
     return found
 
 
-def _may_be_lent(state: brainstate.State) -> bool:
+def _may_be_lent(state: brainstate.State, leaves: list[Leaf]) -> bool:
     """Whether the memory of what a State holds may be given to its next value.
 
     What is small and often looked at is not worth the copy that keeps it. But a GPU starts many kernels at
     once, as they were recorded, only while all arrays are where they were: there each one is lent.
     """
-    small = isinstance(state, TypedState)
-    return REACHES_VALUES and not (small and jax.default_backend() == "cpu")
+    if not isinstance(state, TypedState):
+        return REACHES_VALUES
+    arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
+    alone = all(len(array.sharding.device_set) == 1 for array in arrays)
+    return REACHES_VALUES and alone and jax.default_backend() != "cpu"
 
 
 class Program:

@@ -161,9 +161,19 @@ class _InUse:
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError(
-            "This State was read while a call of lrax.jit writes it. Read it before or after the call, or use "
-            "lrax.jit(fn, donate=False)."
+            "This State was read while a call of lrax.jit writes it, by a callback or in another thread. Read it before or after "
+            "the call, return from the function what a callback shall have, or use lrax.jit(fn, donate=False)."
         )
+
+    def _refuse(self, *_: Any) -> Any:
+        return self.value
+
+    # Of these Python asks the class.
+    __getitem__ = __len__ = __iter__ = __bool__ = __int__ = __float__ = __index__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __neg__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = _refuse
+    __repr__ = __str__ = __format__ = _refuse
+    __hash__ = object.__hash__
 
 
 IN_USE = _InUse()

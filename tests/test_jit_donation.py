@@ -491,3 +491,49 @@ def test_off_the_cpu_an_argument_on_the_memory_of_the_clock_says_what_to_do(monk
     ):
         step(jax.device_put(scheduler.last_epoch.value, jax.devices()[0]))
     assert step(jnp.int32(0)) == 3, "nothing is lost"
+
+
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+@pytest.mark.parametrize("plateau", [False, True])
+def test_what_a_failed_call_has_lost_can_be_loaded_again(plateau, backend, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    calls, failing = [], [3]
+
+    def count(x):
+        calls.append(x)
+        if len(calls) in failing:
+            raise ValueError("the third call")
+        return np.float32(x)
+
+    states = {f"w{i}": brainstate.ParamState(jnp.full(3, 1.0 + i)) for i in range(5)}
+    scheduler = lrax.ReduceLROnPlateau(0.1) if plateau else lrax.ExponentialLR(0.1, gamma=0.5)
+    optimizer = lrax.Adam(lr=scheduler).register_trainable_weights(states)
+
+    @lrax.jit
+    def step():
+        optimizer.step({name: state.value for name, state in states.items()})
+        scheduler.step(*[1.0] * plateau)
+        shape = jax.ShapeDtypeStruct((), np.float32)
+        return jax.pure_callback(count, shape, states["w0"].value[0])
+
+    step(), step()
+    weights = {name: np.array(state.value) for name, state in states.items()}
+    saved = optimizer.state_dict()
+    with pytest.raises(Exception, match="the third call"):
+        jax.block_until_ready(step())
+    for name, value in weights.items():
+        states[name].value = jnp.asarray(value)
+    with pytest.raises(ValueError, match="version"):
+        optimizer.load_state_dict({**saved, "version": -1})
+    with pytest.raises(RuntimeError, match="is gone"):
+        step()
+    optimizer.load_state_dict(saved)
+    assert_trees_equal(optimizer.state_dict(), saved)
+    step()
+    after = {name: np.array(state.value) for name, state in states.items()}
+    for name, value in weights.items():
+        states[name].value = jnp.asarray(value)
+    failing.clear()
+    optimizer.load_state_dict(saved)
+    step()
+    assert_trees_equal({name: np.array(state.value) for name, state in states.items()}, after)

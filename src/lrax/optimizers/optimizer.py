@@ -14,7 +14,7 @@ from .._types import Leaf, PyTree, Scalar, StateDict
 from ..schedulers.linear import constant
 from ..schedulers.scheduler import LRScheduler
 from ..states.internals import refuse_foreign_trace, refuse_inside
-from ..states.placement import unchanged_by_errors
+from ..states.placement import room_for_all, unchanged_by_errors
 from ..states.view import View
 from . import checkpoint
 from .arrangement import arranged, check_options, frozen, shown, sizes_of
@@ -357,6 +357,12 @@ class OptaxOptimizer(ShowsRates):
         """
         refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.load_state_dict()")
         strict = _checks.flag("strict", strict)
+        learning = self._following.learning
+        states = [self.opt_state, self._published, *([learning.memory] if learning else [])]
+        with room_for_all(states if strict else []):
+            self._load_or_stay(state_dict, strict)
+
+    def _load_or_stay(self, state_dict: StateDict, strict: bool) -> None:
         training, following = self._training, self._following
         before = training.update, training.own()
         drives = following.drive(checkpoint.was_driven(state_dict), self._groups)

@@ -124,7 +124,7 @@ class _Run:
         self.peak = float(self.rates.max())
         self.last = float(self.rates[-1])
 
-    def at(self, epochs: Any) -> np.ndarray:
+    def at(self, epochs: Any) -> Any:
         rates = self.scheduler.lr_at(np.maximum(np.asarray(epochs, np.int64), 0))
         return np.float64(rates[..., self.group])
 

@@ -17,7 +17,7 @@ from ..states.clock import Clock
 from ..states.internals import direct, refuse_foreign_trace
 from ..states.memory import Memory
 from ..states.node import GuardedNode
-from ..states.placement import held_states, unchanged_by_errors
+from ..states.placement import held_states, room_for_all, unchanged_by_errors
 from ..states.published import Learns, Published, Publishing, all_at, publishable
 from ..states.view import View
 from . import checkpoint
@@ -383,12 +383,14 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         """
         refuse_foreign_trace(self.last_epoch, f"{type(self).__name__}.load_state_dict()")
         strict = _checks.flag("strict", strict)
+        published = [follower.published for follower in self.publishing.followers]
         parts = self.schedule, self.last_epoch, self.learning, self._held_by_users()
-        values = checkpoint.checked(state_dict, strict, *parts)
-        with unchanged_by_errors([state for state, _ in values]):
-            for state, value in values:
-                state.value = value
-            self.publish()
+        with room_for_all([*self._own_parts(), *published] if strict else []):
+            values = checkpoint.checked(state_dict, strict, *parts)
+            with unchanged_by_errors([state for state, _ in values]):
+                for state, value in values:
+                    state.value = value
+                self.publish()
 
     def _held_by_users(self) -> dict[str, brainstate.State]:
         """The States that a user's subclass holds, by the names of its attributes."""

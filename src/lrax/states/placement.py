@@ -13,6 +13,7 @@ from brainstate.graph import Node
 from .._checks import is_traced
 from .._transfers import fetched, guarded
 from .._types import Leaf, PyTree
+from .internals import VALUE
 
 
 def place(value: Leaf, old: Leaf) -> Leaf:
@@ -68,6 +69,31 @@ def unchanged_by_errors(states: Sequence[brainstate.State]) -> Iterator[None]:
         for state, value in zip(states, old, strict=True):
             state.value = value
         raise
+
+
+@contextlib.contextmanager
+def room_for_all(states: Iterable[brainstate.State]) -> Iterator[None]:
+    """For what is loaded into all of these States: what a call that failed has lost is 0, unless loading fails as well."""
+    lost = [(cell, cell[VALUE]) for cell in map(vars, states) if _is_lost(cell[VALUE])]
+    for cell, value in lost:
+        cell[VALUE] = jax.tree.map(_zeros_for_lost, value)
+    try:
+        yield
+    except Exception:
+        for cell, value in lost:
+            cell[VALUE] = value
+        raise
+
+
+def _is_lost(value: PyTree) -> bool:
+    arrays = (leaf for leaf in jax.tree.leaves(value) if isinstance(leaf, jax.Array))
+    return any(not is_traced(array) and array.is_deleted() for array in arrays)
+
+
+def _zeros_for_lost(leaf: Leaf) -> Leaf:
+    if not _is_lost(leaf):
+        return leaf
+    return jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding if leaf.committed else None)
 
 
 def held_states(attributes: Any, name: str = "") -> dict[str, brainstate.State]:

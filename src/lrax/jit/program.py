@@ -243,10 +243,8 @@ class Program:
         if not flat or [*map(kind, leaves)] != self._shapes:
             raise Stale
         outs = self._trace.run(arguments, leaves)
-        changed = [
-            outs[b] for b in self._changed
-        ]  # first: jax gives what is lent to what comes first
-        return changed, jax.tree.map(outs.__getitem__, self._trace.results)
+        # In this order: jax gives the memory of what is lent to what comes first.
+        return [outs[b] for b in self._changed], jax.tree.map(outs.__getitem__, self._trace.results)
 
 
 def _places_afterwards(

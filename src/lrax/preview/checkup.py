@@ -201,7 +201,7 @@ def _ends_early(run: _Run) -> Finding | None:
     end = run.end
     if _epochs(run):
         return None
-    if run.known and run.end is None and 0 < (gone := _gone_from(run)) < run.steps // 2:
+    if run.known and run.end is None and (gone := _gone_from(run)) < run.steps // 2:
         return Finding(
             "ends_early",
             f"from step {gone} on the learning rate is less than a millionth of the highest, and the run has {run.steps} steps.",
@@ -222,9 +222,13 @@ def _ends_early(run: _Run) -> Finding | None:
 
 
 def _gone_from(run: _Run) -> int:
-    """Since when the learning rate is next to nothing, for good and not quite 0."""
-    left = np.flatnonzero(run.rates > 1e-6 * run.peak)
-    return int(run.t[left[-1]]) + 1 if left.size else 0
+    """Since when the learning rate is next to nothing; the length of the run if it never is."""
+    least = 1e-6 * run.peak
+    left = np.flatnonzero(run.rates > least)
+    if not left.size or left[-1] == len(run.t) - 1:
+        return run.steps
+    last, beyond = run.t[left[-1] : left[-1] + 2].tolist()
+    return last + int((run.at(np.arange(last, beyond)) > least).sum())
 
 
 def _ends_late(run: _Run) -> Finding | None:
@@ -326,9 +330,8 @@ def _half_precision(run: _Run) -> Finding | None:
     highest = 0.0
     for peak, weight in _trained(run):
         if weight.dtype in _HALF and weight.size:
-            half_a_digit = (
-                float(jnp.finfo(weight.dtype).eps) / 4 * np.abs(np.asarray(weight, np.float32))
-            )
+            sizes = np.abs(np.asarray(weight, np.float32))
+            half_a_digit = float(jnp.finfo(weight.dtype).eps) / 4 * sizes
             numbers += weight.size
             too_large += int((half_a_digit > peak).sum())
             highest = max(highest, peak)

@@ -1,6 +1,8 @@
 """The check-up: what is probably not meant in a schedule, for a run of a known length."""
 
+import copy
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,7 +90,8 @@ def check(
         raise TypeError(f"scheduler must be an lrax scheduler or optimizer, got {scheduler!r:.80}.")
     if scheduler.learning is not None:
         return []
-    runs = [_Run(scheduler, steps, per_epoch, optimizer, group) for group in _telling(scheduler)]
+    run = _Run(scheduler, steps, per_epoch, optimizer)
+    runs = [run.of_group(group) for group in _telling(scheduler)]
     found = (next(filter(None, map(rule, runs)), None) for rule in _RULES)
     return [finding for finding in found if finding is not None]
 
@@ -104,7 +107,13 @@ def _telling(scheduler: LRScheduler) -> list[int]:
 
 
 class _Run:
-    """A group of a schedule in a run of so many steps."""
+    """A schedule in a run of so many steps; what was looked up once serves all of its groups."""
+
+    base: float
+    group: int
+    rates: np.ndarray
+    peak: float
+    last: float
 
     def __init__(
         self,
@@ -112,24 +121,28 @@ class _Run:
         steps: int | None,
         per_epoch: int | None,
         optimizer: OptaxOptimizer | None,
-        group: int,
     ) -> None:
-        self.base, self.group = float(scheduler.base_lrs[group]), group
         self.scheduler, self.per_epoch, self.known = scheduler, per_epoch, steps is not None
-        self.steps = steps or scheduler.total_steps or length([scheduler], None)
         self.optimizer = optimizer
         self.end, self.boundaries = scheduler.total_steps, scheduler.boundaries
+        self.steps = steps or self.end or length([scheduler], None)
         self.t = telling_epochs(scheduler, self.steps - 1)
-        self.rates = self.at(self.t)
-        self.peak = float(self.rates.max())
-        self.last = float(self.rates[-1])
+        self.phase = functools.cache(scheduler.phase_at)
+        self._rates_at: dict[Any, Any] = {}
+
+    def of_group(self, group: int) -> "_Run":
+        run = copy.copy(self)
+        run.group, run.base = group, float(self.scheduler.base_lrs[group])
+        run.rates = run.at(self.t)
+        run.peak, run.last = float(run.rates.max()), float(run.rates[-1])
+        return run
 
     def at(self, epochs: Any) -> Any:
-        rates = self.scheduler.lr_at(np.maximum(np.asarray(epochs, np.int64), 0))
-        return np.float64(rates[..., self.group])
-
-    def phase(self, epoch: int) -> str:
-        return self.scheduler.phase_at(epoch)
+        epochs = np.maximum(np.asarray(epochs, np.int64), 0)
+        key = epochs.shape, epochs.tobytes()
+        if key not in self._rates_at:
+            self._rates_at[key] = self.scheduler.lr_at(epochs)
+        return np.float64(self._rates_at[key][..., self.group])
 
 
 def _zero(run: _Run) -> Finding | None:

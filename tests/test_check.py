@@ -116,6 +116,7 @@ RIGHT = {  # a schedule and its run, in which nothing is wrong
     "a stair for each epoch": (lrax.StepLR(0.1, 98, gamma=0.97), (19_600, 98)),
     "a restart for each epoch": (lrax.CosineAnnealingWarmRestarts(0.1, 98), (19_600, 98)),
     "a cycle of two epochs": (lrax.CyclicLR(1e-3, 0.1, step_size_up=98), (19_600, 98)),
+    "cycles from 0, half-way at 0": (lrax.CyclicLR(0.0, 0.1, step_size_up=10), (1000, 20)),
     "a line to 0": (lrax.LambdaLR(0.1, lambda t: max(0.0, 1 - t / 85_500)), (90_000, 1000)),
     "a line to 0 at the end": (
         lrax.LambdaLR(0.1, lambda t: max(0.0, 1 - t / 89_999)),

@@ -214,7 +214,7 @@ def _ends_early(run: _Run) -> Finding | None:
     end = run.end
     if _epochs(run):
         return None
-    if run.known and run.end is None and (gone := _gone_from(run)) < run.steps // 2:
+    if run.known and run.end is None and (gone := _gone_from(run, 1e-6)) < run.steps // 2:
         return Finding(
             "ends_early",
             f"from step {gone} on the learning rate is less than a millionth of the highest, and the run has {run.steps} steps.",
@@ -234,9 +234,9 @@ def _ends_early(run: _Run) -> Finding | None:
     )
 
 
-def _gone_from(run: _Run) -> int:
-    """Since when the learning rate is next to nothing; the length of the run if it never is."""
-    least = 1e-6 * run.peak
+def _gone_from(run: _Run, share: float) -> int:
+    """Since when the learning rate is for good at most a share of the highest; the length of the run if it never is."""
+    least = share * run.peak
     left = np.flatnonzero(run.rates > least)
     if not left.size or left[-1] == len(run.t) - 1:
         return run.steps
@@ -288,9 +288,10 @@ def _rises(run: _Run) -> Finding | None:
 def _epochs(run: _Run) -> Finding | None:
     if run.per_epoch is None or run.per_epoch == 1:
         return None
-    few = 1.5 * run.steps / run.per_epoch if run.known else _EPOCHS
-    if run.per_epoch < _EPOCHS and not run.known:
-        few = 0
+    if run.known:
+        few = 1.5 * run.steps / run.per_epoch
+    else:
+        few = _EPOCHS if run.per_epoch >= _EPOCHS else 0
     what = _too_soon(run, few, run.per_epoch)
     if what is None:
         return None
@@ -310,7 +311,7 @@ def _too_soon(run: _Run, few: float, per_epoch: int) -> str | None:
         return f"the schedule is over at step {run.end}" if early and falls else None
     inside = [b for b in run.boundaries if b < run.steps]
     half = run.steps // 2
-    gone = run.known and run.at(half) < 1e-9 * run.peak
+    gone = run.known and _gone_from(run, 1e-9) < half
     in_an_epoch = [b for b in inside if b < per_epoch and run.phase(b - 1) not in _RISES]
     busy = len(in_an_epoch) >= 3 or len(inside) >= 100
     if inside and inside[0] <= few and inside[0] < per_epoch and (gone or busy):

@@ -53,15 +53,17 @@ def optax_parts(
 ) -> tuple[Callable[..., Any], list[Any]]:
     """The step, not yet compiled, and what it carries along: weights and state."""
     optimizer = OPTIMIZERS[name]
-    tx = optimizer.optax(schedule or optax_schedule(optimizer.peak))
+    tx, weights = optimizer.optax(schedule or optax_schedule(optimizer.peak)), model.weights()
+    return optax_step(model, tx), [weights, tx.init(weights)]
 
+
+def optax_step(model: Model, tx: optax.GradientTransformation) -> Callable[..., Any]:
     def step(weights, state, x, y):
         loss, grads = jax.value_and_grad(model.loss)(weights, x, y)
         updates, state = tx.update(grads, state, weights)
         return optax.apply_updates(weights, updates), state, loss
 
-    weights = model.weights()
-    return step, [weights, tx.init(weights)]
+    return step
 
 
 def by_hand(model: Model, name: str) -> Step:
@@ -78,26 +80,22 @@ def by_hand(model: Model, name: str) -> Step:
 def with_rate(model: Model, name: str) -> Step:
     """The same, but each step is handed a learning rate that Python has worked out."""
     optimizer = OPTIMIZERS[name]
-    tx = optimizer.optax(1.0)
+    peak, length = optimizer.peak, TOTAL - WARMUP
 
-    def step(weights, state, rate, x, y):
-        loss, grads = jax.value_and_grad(model.loss)(weights, x, y)
-        updates, state = tx.update(grads, state, weights)
-        updates = jax.tree.map(lambda update: rate * update, updates)
-        return optax.apply_updates(weights, updates), state, loss
+    def step(weights, state, x, y, rate):
+        return optax_step(model, optimizer.optax(rate))(weights, state, x, y)
 
     def rate_at(count: int) -> float:
         if count < WARMUP:
-            return optimizer.peak * count / WARMUP
-        return optimizer.peak * (1 + math.cos(math.pi * (count - WARMUP) / (TOTAL - WARMUP))) / 2
+            return peak * count / WARMUP
+        return peak * (1 + math.cos(math.pi * (count - WARMUP) / length)) / 2
 
     compiled, counts = jax.jit(step, donate_argnums=(0, 1)), itertools.count()
-    weights = model.weights()
-    carried = [weights, tx.init(weights)]
+    carried = optax_parts(model, name, peak)[1]
 
     def run():
         rate = np.float32(rate_at(next(counts)))
-        *carried[:], loss = compiled(*carried, rate, model.x, model.y)
+        *carried[:], loss = compiled(*carried, model.x, model.y, rate)
         return loss
 
     return run

@@ -1,26 +1,16 @@
-"""The picture of the shapes: its lines beside the formulas of the table on the same page."""
+"""The picture of the shapes: those of the table on its page, and their lines in 50-digit arithmetic."""
 
-import math
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from drawn import figures_of
+import exact
+from drawn import FOLDER, figures_of
 
-FALLS = {
-    "linear": lambda p: 1 - p,
-    "cosine": lambda p: (1 + np.cos(np.pi * p)) / 2,
-    "1-sqrt": lambda p: 1 - np.sqrt(p),
-    "square": lambda p: 1 - p**2,
-    "power": lambda p: (1 - p) ** 2,
-    "exponential": lambda p: (0.5**p - 0.5) / 0.5,
-    "log": lambda p: 1 - np.log(1 + p * (math.e - 1)),
-    "rex": lambda p: (1 - p) / (1 - p / 2),
-    "tanh": lambda p: (1 - np.tanh(3 * (2 * p - 1)) / np.tanh(3)) / 2,
-    "harmonic": lambda p: (1 / (p / 0.1 + 1 - p) - 0.1) / 0.9,
-    "constant": lambda p: np.where(p < 1, 1.0, 0.0),
-}
+PAGE = (FOLDER.parent / "shapes.md").read_text(encoding="utf-8")
+NAMES = re.findall(r'^\| `"(.+?)"` \|', PAGE, flags=re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +21,15 @@ def panels():
 
 
 def test_all_are_there(panels):
-    assert set(panels) == set(FALLS)
+    assert len(NAMES) == 11
+    assert set(panels) == set(NAMES)
 
 
-@pytest.mark.parametrize("name", FALLS)
+@pytest.mark.parametrize("name", NAMES)
 def test_lines(name, panels):
     (line,) = panels[name].get_lines()
-    fall = FALLS[name](np.arange(101) / 100)
-    height = np.concatenate([fall[:0:-1], np.ones(100), fall])
+    rise = [exact.way(name, 0.1, 1.0, t, 100) for t in range(100)]
+    fall = [exact.way(name, 1.0, 0.1, t, 100) for t in range(101)]
     np.testing.assert_array_equal(line.get_xdata(), np.arange(301))
-    np.testing.assert_allclose(line.get_ydata(), 0.1 + 0.9 * height, rtol=3e-7)
+    expected = np.float64([*rise, *[1.0] * 100, *fall])
+    np.testing.assert_allclose(line.get_ydata(), expected, rtol=1.2e-7)

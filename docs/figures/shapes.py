@@ -4,11 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import lrax
+from lrax.formulas.shapes import NAMES
 
-NAMES = (
-    *("linear", "cosine", "1-sqrt", "square", "power", "exponential"),
-    *("log", "rex", "tanh", "harmonic", "constant"),
-)
 STEPS = 100
 FLOOR = 0.1
 """Where a fall ends and a rise begins: "harmonic" is between two rates above 0."""

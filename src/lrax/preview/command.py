@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.expression == "list":
-            if len(sys.argv if arguments is None else ["lrax", *arguments]) > 2:
+            if options != _parser().parse_args(["list"]):
                 raise ValueError("list takes no options: it shows all schedules there are.")
             _list()
         else:

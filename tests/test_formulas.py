@@ -73,6 +73,44 @@ def test_quotients_are_rounded_correctly_everywhere(size):
     assert [HOST.divide(int(v), size) for v in t.tolist()] == (t / size).tolist()
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 49, 1000, 99_991, 2**20 + 7, LAST_EPOCH])
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.float32])
+def test_periods_are_counted_exactly(size, dtype):
+    """Whole numbers, whose program is shorter, and others."""
+    last = LAST_EPOCH if dtype == np.int32 else 2**32 - 1
+    multiples = RNG.integers(0, last // size, 1000, endpoint=True) * size
+    around = np.r_[multiples, multiples - 1, multiples + 1, RNG.integers(0, last, 1000)]
+    t = np.clip(around, 0, last).astype(dtype)
+    whole = [int(v) for v in t.tolist()]  # float32 has rounded them
+
+    def both(t):
+        x = Traced(dtype is not np.float32)
+        t = x.epoch(t)
+        count = x.floor_divide(t, size)
+        rest = x.rest(t, count, size)
+        return count, rest, x.floor_divide(rest, 3)
+
+    with wide():
+        for values in (jax.jit(both)(jnp.asarray(t)), both(jnp.asarray(t))):
+            count, rest, thirds = (np.asarray(v).astype(int).tolist() for v in values)
+            assert [(c, r) for c, r in zip(count, rest, strict=True)] == [
+                divmod(v, size) for v in whole
+            ]
+            assert thirds == [v % size // 3 for v in whole]
+
+
+def test_an_epoch_just_before_a_period_ends_is_in_it():
+    """Of what may be no whole number, the program must not take it for one."""
+    t = np.array([np.nextafter(v, 0) for v in (3.0, 49.0, 147.0, 1e6 * 49)])
+    scheduler = lrax.ExponentialLR(1.0, 0.5).delay(0).repeat(49, decay=0.5)
+    with wide():
+        x = Traced(False)
+        count = jax.jit(lambda v: x.floor_divide(x.since(x.epoch(v), 0), 49.0))(jnp.asarray(t))
+    assert count.tolist() == [0, 0, 2, 999_999]
+    thirds = scheduler.stretch(3)
+    np.testing.assert_array_equal(jax.jit(thirds)(jnp.arange(900)), thirds(np.arange(900)))
+
+
 def test_exp_stops_growing_before_float64_ends():
     for where, got in in_each_arithmetic("exp", np.array([709.5, 1e4, 1e300])).items():
         np.testing.assert_allclose(got, math.exp(709), rtol=1e-15, err_msg=where)

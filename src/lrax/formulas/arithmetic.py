@@ -137,6 +137,14 @@ class Arithmetic(Protocol):
         """``t // size``, exact for whole numbers: how many periods are complete."""
         ...
 
+    def rest(self, t: Value, periods: Value, size: Value, /) -> Value:
+        """``t - periods * size``: the time since so many periods, of those that are complete, have passed."""
+        ...
+
+    def since(self, t: Value, start: Value, /) -> Value:
+        """``max(t - start, 0)``: how long ago something began."""
+        ...
+
     def count(self, starts: Sequence[Number], t: Value, /) -> Value:
         """How many of the non-decreasing `starts` are at or before `t`."""
         ...
@@ -178,6 +186,8 @@ class _Host:
     quarter_sine = staticmethod(lambda fraction: math.sin(fraction * _QUARTER))
     power = staticmethod(math.pow)
     floor_divide = staticmethod(operator.floordiv)
+    rest = staticmethod(lambda t, periods, size: t - periods * size)
+    since = staticmethod(lambda t, start: max(t - start, 0))
     count = staticmethod(bisect.bisect_right)
     steps = staticmethod(lambda starts, t, values: values[bisect.bisect_right(starts, t)])
     choose = staticmethod(lambda starts, t, branch: branch(bisect.bisect_right(starts, t)))
@@ -244,6 +254,8 @@ class Vector:
     power = staticmethod(np.power)
     divide = staticmethod(np.divide)
     floor_divide = staticmethod(np.floor_divide)
+    rest = staticmethod(lambda t, periods, size: t - periods * size)
+    since = staticmethod(lambda t, start: np.maximum(t - start, 0))
     count = staticmethod(
         lambda starts, t: np.searchsorted(np.asarray(starts, np.float64), t, side="right")
     )

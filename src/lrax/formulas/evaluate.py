@@ -144,8 +144,7 @@ def evaluate_traced(
     with wide(), np.errstate(over="ignore"):  # in what is known while tracing
         t = jnp.asarray(t)
         x = Traced(jnp.issubdtype(t.dtype, jnp.integer))
-        t = jnp.maximum(t.astype(x.dtype), 0)
-        return _evaluate_array(jnp, x, formulas, bases, scales, t, kind)
+        return _evaluate_array(jnp, x, formulas, bases, scales, x.epoch(t), kind)
 
 
 def traced_numbers(
@@ -169,11 +168,16 @@ def map_leaves(function: Callable[[Leaf], Leaf], tree: PyTree) -> PyTree:
 
 def is_concrete(tree: PyTree) -> bool:
     """Whether `tree` holds no jax arrays."""
-    if isinstance(tree, tuple):
-        return all(map(is_concrete, tree))
-    if isinstance(tree, Formula):
-        return all(is_concrete(value) for _, value in _hyper_parameters(tree))
-    return not isinstance(tree, jax.Array)
+    left = [tree]
+    while left:  # no recursion, which would end Python's where schedules are nested deeply
+        entry = left.pop()
+        if isinstance(entry, tuple):
+            left.extend(entry)
+        elif isinstance(entry, Formula):
+            left.extend(value for _, value in _hyper_parameters(entry))
+        elif isinstance(entry, jax.Array):
+            return False
+    return True
 
 
 def _hyper_parameters(formula: Formula) -> Iterator[tuple[str, Any]]:

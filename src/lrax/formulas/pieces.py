@@ -3,7 +3,9 @@
 Error bounds are relative, in float64 (2**-53 = 1.1e-16); float32 needs 6e-8.
 """
 
+import functools
 import math
+import operator
 import sys
 
 from .._checks import is_traced
@@ -52,10 +54,9 @@ def ramp(
         low, high, up, down = start, end, done, left
     elif shape == "linear" and not (isinstance(start, float) and isinstance(end, float)):
         # Two positive terms: a shorter program where it is not known which way it goes.
-        lr = start * (left / span)
-        if not (isinstance(end, float) and end == 0):
-            lr = lr + end * (done / span)
-        return x.where(running, lr, end)
+        terms = (start, left), (end, done)
+        values = [v * (p / span) for v, p in terms if not (isinstance(v, float) and v == 0)]
+        return x.where(running, functools.reduce(operator.add, values), end)
     else:
         pairs = (end, start), (start, end), (left, done), (done, left)
         low, high, up, down = (x.where(falls, a, b) for a, b in pairs)

@@ -23,6 +23,9 @@ def _folding(numpy_function: Function, jax_function: Function) -> Any:
     return staticmethod(function)
 
 
+_minimum = _folding(np.minimum, jnp.minimum)
+
+
 _QUARTER_SINE = (
     5.87297574479995e-12,
     -6.684416831856085e-10,
@@ -61,7 +64,6 @@ def _real(value: Value) -> Value:
 class Traced:
     """jax arrays and tracers, inside ``wide()``; what is not traced stays a number or a NumPy array."""
 
-    minimum = _folding(np.minimum, jnp.minimum)
     maximum = _folding(np.maximum, jnp.maximum)
     floor = _folding(np.floor, jnp.floor)
     sqrt = _folding(np.sqrt, jnp.sqrt)
@@ -77,6 +79,28 @@ class Traced:
         self._wide: dict[int, tuple[Any, Array]] = {}
         """What was converted, by its id: one number stays one, wherever it stands."""
         self._counts: dict[tuple[int, int], tuple[Any, Value, Array]] = {}
+        self._whole: dict[int, Array] = {}
+        """Whole numbers >= 0 of at most 32 bits, by their ids."""
+
+    def epoch(self, t: Array) -> Array:
+        """An epoch as formulas take it."""
+        whole = self._integer and t.dtype.itemsize <= 4 and self.dtype == np.float64
+        t = jnp.maximum(t.astype(self.dtype), 0)
+        return self._whole_like(t) if whole else t
+
+    def _is_whole(self, value: Value) -> bool:
+        if isinstance(value, (int, float)):
+            return 0 <= value < 2**32 and value == int(value)
+        return id(value) in self._whole
+
+    def _whole_like(self, result: Value, *values: Value) -> Value:
+        """`result`, which is whole if `values` are."""
+        if all(map(self._is_whole, values)):
+            self._whole[id(result)] = result
+        return result
+
+    def minimum(self, a: Value, b: Value) -> Value:
+        return self._whole_like(_minimum(a, b), a, b)
 
     def exp(self, a: Value) -> Value:
         a = self.minimum(a, LARGEST_EXPONENT)
@@ -125,9 +149,19 @@ class Traced:
         return self.where(known, t / self.where(known, size, 1.0), t)
 
     def floor_divide(self, t: Value, size: Value) -> Value:
-        # With a reciprocal a bit too small, at most one too few, however the device rounds.
-        few = self.floor(t * ((1 - 2 * jnp.finfo(self.dtype).eps) / size))
+        eps = jnp.finfo(self.dtype).eps
+        if self._is_whole(t) and self._is_whole(size):
+            # With a reciprocal a bit too large, however the device rounds: it takes nothing whole to the next multiple.
+            return self._whole_like(self.floor(t * ((1 + 2 * eps) / size)), t, size)
+        # With one a bit too small, at most one too few.
+        few = self.floor(t * ((1 - 2 * eps) / size))
         return self.where(t - few * size < size, few, few + 1)
+
+    def rest(self, t: Value, periods: Value, size: Value) -> Value:
+        return self._whole_like(t - periods * size, t, periods, size)
+
+    def since(self, t: Value, start: Value) -> Value:
+        return self._whole_like(self.maximum(t - start, 0), t, start)
 
     def count(self, starts: Sequence[Number], t: Value) -> Value:
         key = id(starts), id(t)

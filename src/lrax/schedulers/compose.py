@@ -33,7 +33,7 @@ class _Sequential(Formula):
 
     def _part(self, t: Value, scale: Value, x: Arithmetic, i: int) -> Value:
         member, start, end = self._phases[i]
-        own = x.maximum(t - start, 0) if i else t
+        own = x.since(t, start) if i else t
         if self._asks[i]:
             # A user's function need not be defined outside of its phase: there it is not asked.
             own = x.where(t < end, own, 0)

@@ -62,7 +62,7 @@ class _Cyclic(Formula):
         """Where in its cycle it is: from 0 to 1, or as high as the mode has it."""
         length = self.step_size_up + self.step_size_down
         cycle = x.floor_divide(t, length)
-        position = t - cycle * length
+        position = x.rest(t, cycle, length)
         rising = position <= self.step_size_up
         height = x.where(
             rising, position / self.step_size_up, (length - position) / self.step_size_down

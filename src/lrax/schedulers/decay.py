@@ -264,7 +264,7 @@ class _ExponentialDecay(Monotone):
     end_value: Number | None
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        since = x.maximum(t - self.transition_begin, 0)
+        since = x.since(t, self.transition_begin)
         periods = (
             x.floor_divide(since, self.decay_steps) if self.staircase else since / self.decay_steps
         )

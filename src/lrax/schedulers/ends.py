@@ -29,7 +29,7 @@ class _WithWarmup(Around):
 
     def around(self, t: Value, x: Arithmetic) -> Value:
         if not self.running:
-            lr = self.at(x.maximum(t - self.steps, 0), x)
+            lr = self.at(x.since(t, self.steps), x)
             return ramp(x, self.start_lr, lr, t, self.steps, self.shape)
         lr = self.at(t, x)
         if not _checks.is_traced(self.start_lr) and self.start_lr == 0:

@@ -120,7 +120,7 @@ class _InverseSqrt(Formula):
         tau = self.timescale
         if tau is None:  # which it is with a traced warmup only
             tau = x.where(self.warmup_steps > 0, self.warmup_steps, 1)
-        since = x.maximum(t - self.warmup_steps, 0)
+        since = x.since(t, self.warmup_steps)
         kept, lost = tau / (tau + since), since / (tau + since)
         fall = powered(x, base, self.eta_min, kept, lost, self.power)
         if rises is False:

@@ -85,7 +85,7 @@ class _Delay(Around):
     epochs: Number
 
     def around(self, t: Value, x: Arithmetic) -> Value:
-        return self.at(x.maximum(t - self.epochs, 0), x)
+        return self.at(x.since(t, self.epochs), x)
 
     def learners(self) -> tuple[Learner, ...]:
         return self.within(Window(start=self.epochs))
@@ -224,7 +224,7 @@ class _Repeat(Around):
         cycle = x.floor_divide(t, self.period)
         if self.limit is not None:
             cycle = x.minimum(cycle, self.limit - 1)
-        position = t - cycle * self.period
+        position = x.rest(t, cycle, self.period)
         if self.limit is not None:
             position = x.minimum(position, self.period)
         lr = self.at(position, x) * growth(x, self.decay, cycle)

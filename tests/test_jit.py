@@ -1,6 +1,7 @@
 """lrax.jit is used like brainstate.transform.jit, and compiles one program."""
 
 import functools
+import re
 
 import brainstate
 import jax
@@ -40,6 +41,51 @@ def test_one_program_and_nothing_else():
         for _ in range(4):
             run.step(*run.batch)
     assert len(compiled) == 1
+
+
+def kernels(run):
+    """How many kernels of the program are ready at once, as they wait for no other, and how many functions it calls."""
+    lines = run.step.lower(*run.batch).compile().as_text().partition("ENTRY")[2].splitlines()
+    found = [re.match(r"\s+(?:ROOT )?(%[\w.-]+) = .*? ([a-z-]+)\((.*?)\)", line) for line in lines]
+    operations = [match.groups() for match in found if match]
+    given = {name for name, kind, _ in operations if kind in ("parameter", "constant")}
+    ready = [
+        name
+        for name, kind, read in operations
+        if name not in given and given.issuperset(re.findall(r"%[\w.-]+", read))
+    ]
+    return len(ready), sum(kind == "call" for _, kind, _ in operations)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="there it would be two kernels")
+def test_counters_are_one_kernel():
+    inside, outside = kernels(Training(lrax.jit)), kernels(Training(lrax.jit, False))
+    assert outside[1] == 0
+    assert inside == (outside[0] + 1, 1)
+
+
+def test_what_depends_on_more_than_counters_is_computed_once():
+    """A clock that jumps by the batch, a scheduler that learns from the loss, and what has effects."""
+    clock, learner = lrax.StepLR(1.0, 2), lrax.ReduceLROnPlateau(1.0, factor=0.5, patience=0)
+    plain, calls = lrax.ExponentialLR(1.0, 0.5), []
+
+    @lrax.jit
+    def step(x):
+        clock.step(x)
+        learner.step(x.astype(float))
+        plain.step()
+        jax.debug.callback(calls.append, plain.last_epoch.value)
+        return plain.current_lrs.value[0]
+
+    for epoch in (1, 2, 5):
+        rate = step(jnp.int32(epoch))
+        assert clock.last_epoch.value == epoch
+    jax.effects_barrier()
+    assert [int(call) for call in calls] == [1, 2, 3]
+    assert rate == 0.125
+    assert plain.last_epoch.value == 3
+    assert clock.get_last_lr() == [np.float32(0.01)]
+    assert learner.get_last_lr() == [0.25]
 
 
 @jits

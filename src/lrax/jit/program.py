@@ -25,6 +25,7 @@ from ..states.internals import (
     writes_as_is,
 )
 from ..states.placement import given, is_key
+from .counters import Counted, counts
 from .sharing import Kind, Leaves, Lender, kind
 
 
@@ -53,6 +54,9 @@ class _Leaf(NamedTuple):
     lent: bool
     """Whether its memory is given to what becomes of it."""
 
+    counts: bool
+    """Whether it is a clock, a learning rate or the like."""
+
 
 def _leaves(traced: Trace, donate: bool) -> list[list[_Leaf]]:
     """The leaves of each State, and what becomes of them."""
@@ -72,7 +76,9 @@ def _leaves(traced: Trace, donate: bool) -> list[list[_Leaf]]:
             # What has another shape afterwards cannot lend its memory to it.
             fits = becomes is not None and kind(leaf) == kind(outputs[becomes].aval)
             lent = lendable and fits and not passes and not is_key(leaf)
-            found[-1].append(_Leaf(place, kind(leaf), becomes, passes, lent))
+            found[-1].append(
+                _Leaf(place, kind(leaf), becomes, passes, lent, counts(traced.states[i], leaf))
+            )
     return found
 
 
@@ -96,13 +102,12 @@ class Program:
     """The kind of arguments, and how jax was set."""
 
     def __init__(self, fn: Function, donate: bool, args: PyTree, kwargs: PyTree) -> None:
-        traced = trace(fn, args, kwargs)
+        self._trace = traced = trace(fn, args, kwargs)
         leaves_of = _leaves(traced, donate)
 
         # The States, those that are written first.
         order = sorted(range(len(traced.states)), key=lambda i: not traced.written[i])
         written = order[: sum(traced.written)]
-        self._trace = traced
         self._bundle = Bundle([traced.states[i] for i in order])
         self._written = self._bundle.states[: len(written)]
         as_is = all(map(writes_as_is, self._written))
@@ -133,6 +138,7 @@ class Program:
         unwritten = sum(len(leaves_of[i]) for i in order[len(written) :])
         self._pick_afterwards = _pick(_places_afterwards(after, passed, len(leaves), unwritten))
         self._then = self._then_arrays if passed else self._pick_afterwards
+        self._counted = _counted(traced, leaves)
         self._run = jax.jit(self._flat, donate_argnums=(0,))
         self.call = self._caller()
 
@@ -242,9 +248,15 @@ class Program:
         flat = all(isinstance(leaf, jax.Array) for leaf in leaves)
         if not flat or [*map(kind, leaves)] != self._shapes:
             raise Stale
-        outs = self._trace.run(arguments, leaves)
+        outs = self._counted.run([*arguments, *leaves])
         # In this order: jax gives the memory of what is lent to what comes first.
         return [outs[b] for b in self._changed], jax.tree.map(outs.__getitem__, self._trace.results)
+
+
+def _counted(traced: Trace, leaves: list[_Leaf]) -> Counted:
+    counters = [leaf for leaf in leaves if leaf.counts]
+    new = [leaf.becomes for leaf in counters if leaf.becomes is not None and not leaf.passes]
+    return Counted(traced, new, [leaf.place - len(leaves) for leaf in counters])
 
 
 def _places_afterwards(

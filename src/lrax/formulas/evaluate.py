@@ -78,6 +78,14 @@ def _subject(formula: Formula, kind: type) -> str:
     return f"{kind.__name__} must have a learning rate"
 
 
+def evaluate_one(formula: Formula, base: float, t: int, kind: type) -> np.ndarray:
+    """The learning rate of one group at one epoch, from Python numbers: float32, shape ()."""
+    value = formula.raw(t, base, HOST)
+    if SMALLEST <= value <= LARGEST:  # as mostly
+        return np.array(value * _UP, _FLOAT32)
+    return np.array(_clip(value, formula, base, t, kind), _FLOAT32)
+
+
 def evaluate_host(
     formulas: tuple[Formula, ...],
     bases: tuple[float, ...],

@@ -9,11 +9,11 @@ from .. import _checks
 from .._transfers import meant
 from .._types import Epochs, Number, Plain, Rates, RatesLike, Scalar, StateDict
 from ..formulas.description import described
-from ..formulas.evaluate import Scales, evaluate, evaluate_host, is_concrete
+from ..formulas.evaluate import Scales, evaluate, evaluate_host, evaluate_one, is_concrete
 from ..formulas.formula import Formula
 from ..formulas.schedule import Member, Schedule, checked_formulas, spread
 from ..pictures.pictured import Pictured
-from ..states.clock import Clock
+from ..states.clock import LAST_EPOCH, Clock
 from ..states.internals import direct, refuse_foreign_trace
 from ..states.memory import Memory
 from ..states.node import GuardedNode
@@ -125,6 +125,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         self.learning = Learning(learners) if learners else None
         self._on_host = self._concrete and not self._by_get_lr
         self.publishing = Publishing(self._bases, self._on_host)
+        self._is_one = self._on_host and not learners and len(self._bases) == 1
 
     def __constructed__(self, arguments: tuple[tuple[str, Any], ...] | None) -> None:
         """The last step of construction: what a user's class was constructed with, and the guards."""
@@ -257,6 +258,8 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         `epoch` may be a number or an array, of Python, NumPy or jax, traced, and fractional. Host
         numbers give NumPy, jax arrays give jax. A scheduler is thereby an optax schedule.
         """
+        if type(epoch) is int and self._is_one and 0 <= epoch <= LAST_EPOCH:  # half as long
+            return evaluate_one(self._formulas[0], self._bases[0], epoch, type(self))
         rates = self.lr_at(epoch)
         if rates.shape[-1] != 1:
             raise ValueError(

@@ -1,35 +1,24 @@
-"""Counters apart from the rest of a program: clocks, learning rates and the like, which depend on no weight."""
+"""Counters apart from the rest of a program: clocks, learning rates and the like, which depend on a few numbers."""
 
-import contextlib
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import brainstate
 import jax
+from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import Literal
 
 from .._types import Leaf
-from ..states.internals import Trace, TypedState
+from ..states.internals import Trace
 from .sharing import kind
-
-try:
-    from jax.experimental.xla_metadata import set_xla_metadata
-
-except ImportError:
-
-    def set_xla_metadata(**metadata: str) -> contextlib.AbstractContextManager[Any]:
-        return contextlib.nullcontext()
-
 
 _FEW = 64
 
 
-def counts(state: brainstate.State, leaf: Leaf) -> bool:
-    """Whether a State counts with this array, on one device."""
+def is_few(leaf: Leaf) -> bool:
+    """Whether it is a few numbers, on one device."""
     alone = not isinstance(leaf, jax.Array) or len(leaf.sharding.device_set) == 1
-    return isinstance(state, TypedState) and alone and math.prod(kind(leaf)[0]) <= _FEW
+    return alone and math.prod(kind(leaf)[0]) <= _FEW
 
 
 class Counted:
@@ -39,52 +28,65 @@ class Counted:
     kernels, and waiting for it can take a small step half as long again. Counters are ready at once,
     so that they are in a function of their own, which is not inlined.
 
-    They are outputs at some of `places`, and depend on the inputs at the places `given` alone, from the end.
+    They are outputs at some of `places`, and depend on the inputs at the places `given` alone.
     """
 
     def __init__(self, traced: Trace, places: Sequence[int], given: Sequence[int]) -> None:
         self._consts, whole = traced.jaxpr.consts, traced.jaxpr.jaxpr
         known = {*whole.constvars, *(whole.invars[n] for n in given)}
         for equation in whole.eqns:
-            if not equation.effects and known.issuperset(_variables(equation.invars)):
+            if known.issuperset(_variables(equation.invars)) and _is_short(equation):
                 known.update(equation.outvars)
+        counters = [v for v in _variables(whole.outvars[b] for b in places) if v in known]
+        needed, apart, rest = {*counters}, [], []
+        for equation in reversed(whole.eqns):
+            if known.issuperset(equation.outvars) and not needed.isdisjoint(equation.outvars):
+                needed.update(_variables(equation.invars))
+                apart.insert(0, equation)
+            else:
+                rest.insert(0, equation)
+
         self._given = given
-        found = {b for b in places if known.issuperset(_variables([whole.outvars[b]]))}
-        worth_it = len(found) > 1 and jax.default_backend() == "cpu"
-        self._is_counter = [worth_it and b in found for b in range(len(whole.outvars))]
-        others = [not counter for counter in self._is_counter]
-        self._counters = _part(whole, self._is_counter, effects=False)
-        self._rest = _part(whole, others, effects=True)
+        self._is_worth_it = len(counters) > 1 and bool(rest) and jax.default_backend() == "cpu"
+        if not self._is_worth_it:
+            self._rest = whole
+            return
+        made = {variable for equation in apart for variable in equation.outvars}
+        used = _variables((*(v for equation in rest for v in equation.invars), *whole.outvars))
+        made = [variable for variable in dict.fromkeys(used) if variable in made]
+        self._counters = whole.replace(eqns=apart, outvars=made)
+        self._rest = whole.replace(constvars=[*whole.constvars, *made], eqns=rest)
 
     def run(self, inputs: Sequence[Any]) -> list[Any]:
         """All outputs."""
-        rest = iter(self._evaluate(self._rest, inputs))
-        counters = iter(self._count(inputs) if any(self._is_counter) else ())
-        return [next(counters if counter else rest) for counter in self._is_counter]
+        made = self._count(inputs) if self._is_worth_it else []
+        return _evaluate(self._rest, [*self._consts, *made], inputs)
 
     def _count(self, inputs: Sequence[Any]) -> list[Any]:
         def counters(given: Iterable[Any]) -> list[Any]:
             known = [None] * len(inputs)
             for n, value in zip(self._given, given, strict=True):
                 known[n] = value
-            return self._evaluate(self._counters, known)
+            return _evaluate(self._counters, self._consts, known)
 
-        with set_xla_metadata(inlineable="false"):
-            return jax.jit(counters)([inputs[n] for n in self._given])
-
-    def _evaluate(self, jaxpr: Any, inputs: Sequence[Any]) -> list[Any]:
-        return jax.core.eval_jaxpr(jaxpr, self._consts, *inputs)  # pyright: ignore
+        made = jax.jit(counters)([inputs[n] for n in self._given])
+        tagged: Any = set_xla_metadata(made, inlineable="false")
+        return tagged
 
 
-def _part(jaxpr: Any, wanted: Sequence[bool], effects: bool) -> Any:
-    """What some of the outputs need, and all that has effects, or none of it."""
-    outputs = [*itertools.compress(jaxpr.outvars, wanted)]
-    needed, equations = {*_variables(outputs)}, []
-    for equation in reversed(jaxpr.eqns):
-        if (equation.effects and effects) or not needed.isdisjoint(equation.outvars):
-            needed.update(_variables(equation.invars))
-            equations.append(equation)
-    return jaxpr.replace(eqns=equations[::-1], outvars=outputs)
+def _is_short(equation: Any) -> bool:
+    """Whether it computes a few numbers from a few, and nobody sees when or how often."""
+    sizes = (v.aval.size for v in (*equation.invars, *equation.outvars) if hasattr(v.aval, "size"))
+    if equation.effects or max(sizes, default=0) > _FEW:
+        return False
+    if equation.primitive.name in ("jit", "pjit"):
+        return all(map(_is_short, equation.params["jaxpr"].eqns))
+    inner = ("callback", "rng_uniform", "while", "scan", "cond", "custom", "ffi")
+    return not any(name in equation.primitive.name for name in inner)
+
+
+def _evaluate(jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any]) -> Any:
+    return jax.core.eval_jaxpr(jaxpr, consts, *inputs)  # pyright: ignore
 
 
 def _variables(atoms: Iterable[Any]) -> list[Any]:

@@ -21,11 +21,12 @@ from ..states.internals import (
     TypedState,
     configuration,
     direct,
+    jax_traces,
     trace,
     writes_as_is,
 )
 from ..states.placement import given, is_key
-from .counters import Counted, counts
+from .counters import Counted, is_few
 from .sharing import Kind, Leaves, Lender, kind
 
 
@@ -54,8 +55,8 @@ class _Leaf(NamedTuple):
     lent: bool
     """Whether its memory is given to what becomes of it."""
 
-    counts: bool
-    """Whether it is a clock, a learning rate or the like."""
+    is_few: bool
+    """Whether it is a few numbers, as a clock or a learning rate."""
 
 
 def _leaves(traced: Trace, donate: bool) -> list[list[_Leaf]]:
@@ -76,9 +77,7 @@ def _leaves(traced: Trace, donate: bool) -> list[list[_Leaf]]:
             # What has another shape afterwards cannot lend its memory to it.
             fits = becomes is not None and kind(leaf) == kind(outputs[becomes].aval)
             lent = lendable and fits and not passes and not is_key(leaf)
-            found[-1].append(
-                _Leaf(place, kind(leaf), becomes, passes, lent, counts(traced.states[i], leaf))
-            )
+            found[-1].append(_Leaf(place, kind(leaf), becomes, passes, lent, is_few(leaf)))
     return found
 
 
@@ -240,23 +239,26 @@ class Program:
         """The program itself, in which the leaves are in the order of the jaxpr again."""
         arguments, structure = jax.tree.flatten((args, kwargs))
         call = configuration(), structure, *map(jax.typeof, arguments)
-        if self._made_for not in (None, call):
-            raise Stale
-        self._made_for = call
         taken = zip(self._places, (*lent, *kept), strict=True)
         leaves = [leaf for _, leaf in sorted(taken, key=operator.itemgetter(0))]
         flat = all(isinstance(leaf, jax.Array) for leaf in leaves)
-        if not flat or [*map(kind, leaves)] != self._shapes:
-            raise Stale
+        if jax_traces():  # else jax looks for a NaN, one operation after the other
+            if (
+                not flat
+                or [*map(kind, leaves)] != self._shapes
+                or self._made_for not in (None, call)
+            ):
+                raise Stale
+            self._made_for = call
         outs = self._counted.run([*arguments, *leaves])
         # In this order: jax gives the memory of what is lent to what comes first.
         return [outs[b] for b in self._changed], jax.tree.map(outs.__getitem__, self._trace.results)
 
 
 def _counted(traced: Trace, leaves: list[_Leaf]) -> Counted:
-    counters = [leaf for leaf in leaves if leaf.counts]
-    new = [leaf.becomes for leaf in counters if leaf.becomes is not None and not leaf.passes]
-    return Counted(traced, new, [leaf.place - len(leaves) for leaf in counters])
+    few = [leaf for leaf in leaves if leaf.is_few]
+    new = [leaf.becomes for leaf in few if leaf.becomes is not None and not leaf.passes]
+    return Counted(traced, new, [leaf.place - len(leaves) for leaf in few])
 
 
 def _places_afterwards(

@@ -322,6 +322,22 @@ def test_stretched_boundaries_are_where_the_quotient_arrives(factor):
         assert scheduler(boundary) < scheduler(boundary - 1)
 
 
+@pytest.mark.parametrize("factor", [49, 98, 103, 107])
+def test_a_traced_stretch_is_exact_as_well(factor):
+    stretched = lambda k: lrax.WSDSchedule(1.0, 1, 3, 1).stretch(k)  # noqa: E731
+    t = np.arange(3 * factor + 2)
+    wanted = stretched(float(factor))(t)
+    assert wanted[3 * factor] == 0
+    k = jnp.float32(factor)
+    epochs = jnp.asarray(t)
+    np.testing.assert_array_equal(jax.jit(lambda t, k: stretched(k)(t))(epochs, k), wanted)
+    np.testing.assert_array_equal(jax.jit(lambda k: stretched(k)(t))(k), wanted)
+    many = jax.jit(jax.vmap(lambda k: stretched(k)(epochs)))(jnp.full(3, k))
+    np.testing.assert_array_equal(many, np.tile(wanted, (3, 1)))
+    twice = jax.jit(lambda k: lrax.StepLR(1.0, 1, 0.5).stretch(k).stretch(7)(epochs))(k)
+    np.testing.assert_array_equal(twice, lrax.StepLR(1.0, 1, 0.5).stretch(factor).stretch(7)(t))
+
+
 def test_a_user_function_sees_the_stretched_epoch_the_same_in_every_mode():
     scheduler = lrax.LambdaLR(1.0, lambda t: 1 / (1 + t)).stretch(2)
     wanted = 1 / (1 + T / 2)
@@ -450,6 +466,47 @@ def test_a_plateau_learns_in_every_cycle(compiled):
         step(1.0)
     # The first metric is the best; a reduction in epochs 1, 2, then in 0, 1, 2 of the next cycle.
     assert rates == [1, 1, 0.5, 0.25, 0.125, 0.25, 0.125, 0.0625, 0.03125, 0.015625]
+
+
+def test_sequences_in_sequences():
+    """They are the same as written out, with groups, learners and a base that is scaled."""
+    t = np.arange(40)
+
+    def members():
+        return [
+            lrax.LinearLR(0.3, 0.5, 1.0, 4),
+            lrax.CosineAnnealingLR(0.2, 9, 0.05),
+            lrax.ExponentialLR(0.1, 0.9),
+        ]
+
+    a, b, c = members()
+    flat = lrax.SequentialLR([a, b, c], [6, 13])
+    last, first = lrax.SequentialLR([b, c], [7]), lrax.SequentialLR([a, b], [6])
+    for nested in (lrax.SequentialLR([a, last], [6]), lrax.SequentialLR([first, c], [13])):
+        np.testing.assert_array_equal(same_everywhere(nested, t), flat(t))
+        np.testing.assert_array_equal(same_everywhere(2 * nested, t), (2 * flat)(t))
+        assert nested.boundaries == flat.boundaries
+        assert [nested.phase_at(e) for e in t] == [flat.phase_at(e) for e in t]
+        assert nested != flat
+    # The inner one would go on where the outer one has ended it.
+    cut = lrax.SequentialLR([flat, lrax.ConstantLR(0.7, 1.0, 0)], [8])
+    np.testing.assert_array_equal(
+        same_everywhere(cut, t), np.where(t < 8, flat(t), np.float32(0.7))
+    )
+    groups = lrax.SequentialLR([lrax.LinearLR([0.3, 0.6], 0.5, 1.0, 4), last], [6])
+    np.testing.assert_array_equal(groups.lr_at(t)[:, 0], flat(t))
+    traced = jax.jit(lambda m: lrax.SequentialLR([a, lrax.SequentialLR([b, c], [m])], [6])(t))(7)
+    np.testing.assert_array_equal(traced, flat(t))
+
+
+def test_a_deep_nesting_is_compiled_and_has_boundaries():
+    scheduler = wanted = A()
+    for _ in range(150):
+        scheduler = lrax.SequentialLR([lrax.ConstantLR(0.5, 1.0, 0), scheduler], [1])
+    np.testing.assert_array_equal(
+        same_everywhere(scheduler, np.arange(300))[150:], wanted(np.arange(150))
+    )
+    assert scheduler.boundaries[0] == 1
 
 
 def test_a_traced_divisor_is_divided_by_once():

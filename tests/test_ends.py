@@ -145,6 +145,8 @@ def test_the_end_of_an_expression_is_where_it_was_seen_to_end(seed):
             continue
         found += 1
         assert scheduler.total_steps == (end if over else None), scheduler
+        if over and end and len(scheduler.boundaries) < 1000:
+            assert scheduler.boundaries[-1] == end
 
 
 def test_expressions_of_every_kind_were_seen():
@@ -270,6 +272,7 @@ LONG = {
     "a bump that is over": (lambda: lrax.PiecewiseSchedule(1.0, [0, 700, 900, BIG], [1.0, 1.0, 2.0, 2.0]), 900),
     "a long way that is over": (lambda: (lrax.LinearLR(1.0, 0.0, 1.0, BIG) + lrax.LinearLR(1.0, 1.0, 0.0, BIG)) * lrax.LinearLR(1.0, 0.0, 1.0, 10**8), 10**8),
     "two that cancel, and a jump": (lambda: lrax.LinearLR(1.0, 0.25, 0.75, BIG) + lrax.LinearLR(1.0, 0.75, 0.25, BIG) + lrax.ConstantLR(1.0, 0.5, 123_456_789), 123_456_789),
+    "what falls quickly again and again": (lambda: lrax.StepLR(0.1, 5, 0.5).repeat(10**8, limit=10), 9 * 10**8 + 615),
     "a user's way in front of it": (lambda: FLAT.with_warmup(1000, lambda p: 1 - p).with_cooldown(2**30, 2**20, lambda p: 1 - p, 1.0), 1000),
 }  # fmt: skip
 

@@ -146,3 +146,21 @@ def test_a_schedule_that_nothing_changes(base_lr):
         for found in (scheduler(epochs), jax.jit(scheduler)(epochs)):
             assert found.dtype == jnp.float32
             np.testing.assert_array_equal(found, np.full(epochs.shape, base_lr, np.float32))
+
+
+def test_one_number_takes_no_other_way_than_an_array():
+    class Half(lrax.StepLR):
+        def lr_at(self, epoch):
+            return super().lr_at(epoch) * 0.5
+
+    half = Half(0.1)
+    assert [half(5), half(np.int64(5)), half(5.0), half(jnp.int32(5))] == [np.float32(0.05)] * 4
+
+    class Listed(lrax.Formula):
+        def raw(self, t, base, x):
+            return np.array([base]) if t else base
+
+    listed = lrax.LRScheduler(0.1, formula=Listed())
+    for epoch in (5, np.int64(5)):
+        with pytest.raises(ValueError, match="array"):
+            listed(epoch)

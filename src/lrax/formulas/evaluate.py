@@ -80,10 +80,10 @@ def _subject(formula: Formula, kind: type) -> str:
 
 def evaluate_one(formula: Formula, base: float, t: int, kind: type) -> np.ndarray:
     """The learning rate of one group at one epoch, from Python numbers: float32, shape ()."""
-    value = formula.raw(t, base, HOST)
-    if SMALLEST <= value <= LARGEST:  # as mostly
-        return np.array(value * _UP, _FLOAT32)
-    return np.array(_clip(value, formula, base, t, kind), _FLOAT32)
+    value, rate = formula.raw(t, base, HOST), np.empty((), _FLOAT32)
+    fits = SMALLEST <= value <= LARGEST  # as mostly
+    rate[()] = value * _UP if fits else _clip(value, formula, base, t, kind)
+    return rate
 
 
 def evaluate_host(

@@ -90,7 +90,7 @@ def boundaries_of(piece: Piece, kind: type) -> tuple[int, ...]:
     formula, base = piece
     end = end_of(piece, kind)
     found = _whole(formula.changes(base), _LAST_EPOCH if end is None else end)
-    return tuple(itertools.islice(found, MOST))
+    return tuple(itertools.islice(merged((found, iter([end] if end else []))), MOST))
 
 
 def _whole(epochs: Iterator[Number], last: int) -> Iterator[int]:

@@ -8,6 +8,9 @@ import math
 import operator
 import sys
 
+import jax
+import numpy as np
+
 from .._checks import is_traced
 from .._types import Number, Value
 from .arithmetic import Arithmetic
@@ -55,8 +58,8 @@ def ramp(
     elif shape == "linear" and not (isinstance(start, float) and isinstance(end, float)):
         # Two positive terms: a shorter program where it is not known which way it goes.
         terms = (start, left), (end, done)
-        values = [v * (p / span) for v, p in terms if not (isinstance(v, float) and v == 0)]
-        return x.where(running, functools.reduce(operator.add, values), end)
+        values = [value * (part / span) for value, part in terms if not _is_zero(value)]
+        return x.where(running, functools.reduce(operator.add, values or [0.0]), end)
     else:
         pairs = (end, start), (start, end), (left, done), (done, left)
         low, high, up, down = (x.where(falls, a, b) for a, b in pairs)
@@ -71,7 +74,12 @@ def ramp(
     lr = (high - low) * share
     if running is True:
         return low + lr
-    return x.where(running, lr if isinstance(low, float) and low == 0 else low + lr, end)
+    return x.where(running, lr if _is_zero(low) else low + lr, end)
+
+
+def _is_zero(value: Value) -> bool:
+    """Whether it is known to be 0, so that it need not be added."""
+    return isinstance(value, (int, float)) and value == 0
 
 
 def powered(
@@ -92,8 +100,13 @@ def powered(
     """
     some = kept > 0
     known = kept if some is True else x.where(some, kept, 1.0)
+    falls = start >= end
+    if falls is True or (not isinstance(falls, (bool, jax.Array)) and np.all(falls)):
+        lr = (start - end) * x.power(known, power)
+        lr = lr if _is_zero(end) else end + lr
+        return lr if some is True else x.where(some, lr, end)
     lr = start * x.power(known, power)
-    if not (isinstance(end, (int, float)) and end == 0):
+    if not _is_zero(end):
         # Of the two fractions the smaller one has all the digits.
         log = x.where(lost < 0.5, x.log1p(-x.minimum(lost, 0.5)), x.log(known))
         lr = lr - end * x.expm1(power * log)

@@ -47,7 +47,10 @@ def _on_explicit_mesh(*values: Value) -> bool:
 
 
 def _spread(value: Value, dtype: Any, shape: tuple[int, ...]) -> Value:
-    value = value.astype(dtype) if isinstance(value, jax.Array) else np.asarray(value, dtype)
+    if not isinstance(value, jax.Array):
+        value = np.asarray(value, dtype)
+    elif value.dtype != dtype:  # asking takes as long as the rest
+        value = value.astype(dtype)
     return value if value.shape == shape else jnp.broadcast_to(value, shape)
 
 
@@ -141,7 +144,11 @@ class Traced:
         return float(value) if type(value) is int and value >= 2**24 else value
 
     def divide(self, t: Value, size: Value) -> Value:
-        if isinstance(size, jax.Array) or not isinstance(t, jax.Array):
+        if isinstance(size, jax.Array):
+            # XLA would multiply all of `t` with the reciprocal of the one number.
+            hidden = jax.lax.optimization_barrier(jnp.broadcast_to(size, np.shape(t)))
+            return jax.lax.optimization_barrier(t / hidden)
+        if not isinstance(t, jax.Array):
             return t / size
         # No constant, as far as XLA can see, which would multiply with its reciprocal; and no quotient,
         # of which another one would be divided by the product.

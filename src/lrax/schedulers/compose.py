@@ -6,6 +6,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from .. import _checks
 from .._checks import is_traced
@@ -27,12 +28,12 @@ class _Sequential(Formula):
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         scale = ratio(x, base, self.schedulers[0].base)
         if x is HOST:  # which works out one phase only
-            member, start, _ = self._phases[bisect.bisect_right(self._starts, t)]
+            member, start, _ = self.phases[bisect.bisect_right(self._starts, t)]
             return member.formula.raw(t - start, member.base * scale, x)
         return x.choose(self._starts, t, functools.partial(self._part, t, scale, x))
 
     def _part(self, t: Value, scale: Value, x: Arithmetic, i: int) -> Value:
-        member, start, end = self._phases[i]
+        member, start, end = self.phases[i]
         own = x.since(t, start) if i else t
         if self._asks[i]:
             # A user's function need not be defined outside of its phase: there it is not asked.
@@ -41,17 +42,17 @@ class _Sequential(Formula):
 
     def range_from(self, base: Number, t: Number) -> Range:
         scale = ratio(HOST, base, self.schedulers[0].base)
-        left = [(member, max(t - start, 0)) for member, start, end in self._phases if t < end]
+        left = [(member, max(t - start, 0)) for member, start, end in self.phases if t < end]
         return hull(*(member.range_from(member.base * scale, own) for member, own in left))
 
     def changes(self, base: Number) -> Iterator[Number]:
-        for member, start, end in self._phases:
+        for member, start, end in self.phases:
             yield start
             inner = (start + t for t in member.changes(member.base))
             yield from itertools.takewhile(lambda t, end=end: t < end, inner)
 
     def phase_at(self, t: Number, base: Number) -> str:
-        member, start, _ = self._phases[bisect.bisect_right(self._starts, t)]
+        member, start, _ = self.phases[bisect.bisect_right(self._starts, t)]
         return member.phase_at(t - start, member.base)
 
     def check_base(self, base: Number) -> None:
@@ -64,28 +65,50 @@ class _Sequential(Formula):
             member.check_base(SMALLEST if zero else member.base * scale)
 
     @functools.cached_property
-    def _phases(self) -> tuple[tuple[Member, Number, Number], ...]:
-        """The members, each with its first epoch and the next one's; without those known to have none."""
+    def phases(self) -> tuple["_Phase", ...]:
+        """The members, and those of members in their place, each with its first epoch and the next one's.
+
+        Those known to have no epoch are left out.
+        """
         phases = zip(
             self.schedulers, (0, *self.milestones), (*self.milestones, math.inf), strict=True
         )
-        return tuple(p for p in phases if any(map(_checks.is_traced, p[1:])) or p[1] < p[2])
+        every = (p for phase in phases for p in _inner_phases(*phase))
+        return tuple(p for p in every if any(map(_checks.is_traced, p[1:])) or p[1] < p[2])
 
     @functools.cached_property
     def _asks(self) -> tuple[bool, ...]:
         """Whether each of them asks a function or a formula of the user's."""
-        return tuple(holds_users(member) for member, _, _ in self._phases)
+        return tuple(holds_users(member) for member, _, _ in self.phases)
 
     @functools.cached_property
     def _starts(self) -> tuple[Number, ...]:
         """The epochs at which the next of them takes over."""
-        return tuple(start for _, start, _ in self._phases[1:])
+        return tuple(start for _, start, _ in self.phases[1:])
 
     def learners(self) -> tuple[Learner, ...]:
         ends = (*self.milestones, math.inf)
         windows = map(Window, (0, *self.milestones), ends)
         phases = zip(self.schedulers, windows, strict=True)
         return tuple(learner.within(w) for member, w in phases for learner in member.learners())
+
+
+_Phase: TypeAlias = tuple[Member, Number, Number]
+
+
+def _inner_phases(member: Member, start: Number, end: Number) -> list[_Phase]:
+    """The phases of a member that is a sequence itself, where it runs: its program is shorter without it."""
+    formula = member.formula
+    if not isinstance(formula, _Sequential):
+        return [(member, start, end)]
+    inner, first = formula.phases, formula.schedulers[0].base
+    numbers = start, end, *(number for _, *times in inner for number in times)
+    same = member.base is first or not (
+        is_traced(first) or is_traced(member.base) or first != member.base
+    )
+    if not same or any(map(is_traced, numbers)):
+        return [(member, start, end)]
+    return [(m, start + its_start, min(start + its_end, end)) for m, its_start, its_end in inner]
 
 
 @dataclasses.dataclass(frozen=True)

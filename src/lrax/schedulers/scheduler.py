@@ -125,7 +125,8 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         self.learning = Learning(learners) if learners else None
         self._on_host = self._concrete and not self._by_get_lr
         self.publishing = Publishing(self._bases, self._on_host)
-        self._is_one = self._on_host and not learners and len(self._bases) == 1
+        plain = self._on_host and not learners and type(self).lr_at is LRScheduler.lr_at
+        self._is_one = plain and len(self._bases) == 1
 
     def __constructed__(self, arguments: tuple[tuple[str, Any], ...] | None) -> None:
         """The last step of construction: what a user's class was constructed with, and the guards."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from .. import _checks
 from .._types import Number, Value
+from ..formulas import phases
 from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.formula import Formula, Learner, Range, Window
 from ..formulas.pieces import MOST, check_scalable, growth, scaled
@@ -247,7 +248,9 @@ class _Repeat(Around):
     def changes(self, base: Number) -> Iterator[Number]:
         cycles = itertools.count() if self.limit is None else range(self.limit)
         for start in (cycle * self.period for cycle in cycles):
-            inner = itertools.takewhile(lambda t: t < self.period, self.inner_changes())
+            # Not all of very many, so that one sees those of other cycles, too.
+            first = itertools.islice(self.inner_changes(), phases.MOST)
+            inner = itertools.takewhile(lambda t: t < self.period, first)
             yield from (start + t for t in inner)
             yield start + self.period
 

@@ -72,6 +72,9 @@ class Tampered:
     def maximum(self, a: Any, b: Any) -> Any:
         return a if self._hit(DROPPED) else self._x.maximum(a, b)
 
+    def since(self, t: Any, start: Any) -> Any:
+        return t - start if self._hit(DROPPED) else self._x.since(t, start)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._x, name)
 

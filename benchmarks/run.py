@@ -45,8 +45,9 @@ put the new ones together and write them, 1.8 around it, all that twice where th
         """XLA hands some of the kernels that are ready to another thread as soon as they are more than eight, and on
 two cores a small step takes 20 to 60 µs longer or shorter for it: the same step written by hand takes as
 much more or less if its weights only stand in another order. Counters, which are ready at once, are one
-kernel in lrax: for six models that were drawn, with SGD and AdamW, a step in a row then took 2 µs more than
-by hand, and one by one 20; with a kernel for each counter it took 23 and 30 more.""",
+kernel in lrax: for 14 models that were drawn, with SGD and AdamW, a step in a row then took 7 µs more than by
+hand in the mean, and one by one 30; with a kernel for each counter it took 23 and 33 more. With SGD and
+matrices of 90 × 90 it is the other way round, by up to 70 µs one by one.""",
         """XLA's CPU program for AdamW has three kernels for each weight (three `multiply_add_fusion` in the HLO, no
 copies): the first moment from itself and the gradient, the second one in the same way, and the weight
 from itself and both, which are ten passes over memory where seven would do. So 1.43 times the limit is

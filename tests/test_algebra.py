@@ -1,5 +1,7 @@
 """The algebra of schedulers: what operators make, what they refuse, clocks, memory, groups."""
 
+import random
+
 import brainstate
 import jax
 import jax.numpy as jnp
@@ -497,6 +499,44 @@ def test_sequences_in_sequences():
     np.testing.assert_array_equal(groups.lr_at(t)[:, 0], flat(t))
     traced = jax.jit(lambda m: lrax.SequentialLR([a, lrax.SequentialLR([b, c], [m])], [6])(t))(7)
     np.testing.assert_array_equal(traced, flat(t))
+
+
+MANY = {
+    "lines": lambda r: lrax.LinearLR(r.uniform(0.01, 1), r.random(), r.random(), r.randint(1, 9)),
+    "constants": lambda r: lrax.ConstantLR(r.uniform(0.01, 1), r.choice([0.5, 1]), r.randint(0, 9)),
+    "cosines": lambda r: lrax.CosineAnnealingLR(r.uniform(0.01, 1), r.randint(1, 9), r.choice([0, 0.02])),
+    "cosines with exponents": lambda r: lrax.CosineAnnealingLR(0.1, r.randint(3, 9), exponent=r.choice([1.0, 2.0])),
+    "polynomials": lambda r: lrax.PolynomialLR(r.uniform(0.01, 1), r.randint(1, 9), r.choice([1, 2.5]), eta_min=r.choice([0, 0.5])),
+    "exponentials": lambda r: lrax.ExponentialLR(r.uniform(0.01, 1), r.choice([0.5, 0.9, 1.1])),
+    "stairs": lambda r: lrax.StepLR(r.uniform(0.01, 1), r.randint(1, 4), 0.5),
+    "slow stairs": lambda r: lrax.ExponentialDecayLR(0.5, r.randint(1, 4), 0.7, r.randint(0, 2), r.random() < 0.5, r.choice([None, 0.3])),
+    "warmups": lambda r: lrax.WarmupScheduler(r.uniform(0.01, 1), r.randint(0, 9)),
+    "roots": lambda r: lrax.InverseSqrtLR(r.uniform(0.01, 1), r.randint(1, 4)),
+    "functions": lambda r: lrax.LambdaLR(r.uniform(0.01, 1), lambda t: 1 / (1 + t)),
+    "tables": lambda r: lrax.MultiStepLR(1.0, r.choice([[1, 3], [2, 3]]), 0.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*MANY, "all of these"])
+def test_a_sequence_of_many(name):
+    """Each phase is what its member is alone, though there may be one formula for all of them."""
+    r = random.Random(name)
+    members, milestones = [], [0]
+    while len(members) < (120 if name == "all of these" else 40):
+        members.append(MANY[name if name in MANY else r.choice([*MANY])](r))
+        milestones.append(milestones[-1] + r.randint(1, 9))
+    scheduler, t = lrax.SequentialLR(members, milestones[1:-1]), np.arange(milestones[-1] + 20)
+    wanted = np.concatenate([
+        member(np.arange(end - start)) if i + 1 < len(members) else member(t[start:] - start)
+        for i, (member, start, end) in enumerate(zip(members, milestones, milestones[1:], strict=False))
+    ])  # fmt: skip
+    np.testing.assert_array_equal(same_everywhere(scheduler, t), wanted)
+    at = jax.jit(scheduler)
+    np.testing.assert_array_equal([at(e) for e in t[::7].tolist()], wanted[::7])
+    np.testing.assert_array_equal(jax.jit(jax.vmap(scheduler))(t), wanted)
+    np.testing.assert_array_equal(jax.jit(2 * scheduler.delay(3))(t + 3), (2 * scheduler)(t))
+    slope = jax.grad(lambda factor: (factor * scheduler)(17))(2.0)
+    assert_close(slope, wanted[17])
 
 
 def test_a_deep_nesting_is_compiled_and_has_boundaries():

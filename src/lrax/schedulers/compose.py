@@ -5,17 +5,19 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TypeAlias
+
+import jax
 
 from .. import _checks
 from .._checks import is_traced
 from .._types import Number, Value
 from ..formulas.arithmetic import HOST, SMALLEST, Arithmetic
-from ..formulas.formula import Formula, Learner, Range, Window, holds_users
+from ..formulas.formula import Formula, Learner, Range, Window, holds_users, is_ours, replaced
 from ..formulas.phases import merged, phase_of_first
 from ..formulas.pieces import MOST, check_scalable, ratio
-from ..formulas.ranges import hull, range_of
+from ..formulas.ranges import Monotone, hull, range_of
 from ..formulas.schedule import Member, in_groups
 from .scheduler import LRScheduler
 
@@ -30,6 +32,8 @@ class _Sequential(Formula):
         if x is HOST:  # which works out one phase only
             member, start, _ = self.phases[bisect.bisect_right(self._starts, t)]
             return member.formula.raw(t - start, member.base * scale, x)
+        if self._kinds:
+            return self._by_kinds(t, scale, x)
         return x.choose(self._starts, t, functools.partial(self._part, t, scale, x))
 
     def _part(self, t: Value, scale: Value, x: Arithmetic, i: int) -> Value:
@@ -39,6 +43,41 @@ class _Sequential(Formula):
             # A user's function need not be defined outside of its phase: there it is not asked.
             own = x.where(t < end, own, 0)
         return member.formula.raw(own, member.base * scale, x)
+
+    def _by_kinds(self, t: Value, scale: Value, x: Arithmetic) -> Value:
+        """The same with one formula for all members of a kind, which takes the numbers of the phase that runs."""
+        rates = [self._rate_of_kind(kind, t, scale, x) for kind in self._kinds]
+        kind_of = sorted((i, k) for k, kind in enumerate(self._kinds) for i in kind)
+        which = x.steps(self._starts, t, [k for _, k in kind_of])
+        return x.choose(range(1, len(rates)), which, rates.__getitem__)
+
+    def _rate_of_kind(self, kind: Sequence[int], t: Value, scale: Value, x: Arithmetic) -> Value:
+        def number(of: Callable[[_Phase], Number]) -> Value:
+            there = {i: of(self.phases[i]) for i in kind}
+            first = there[kind[0]]
+            if all(value == first for value in there.values()):
+                return first
+            every = (there.get(i, first) for i in range(len(self.phases)))
+            return x.steps(self._starts, t, tuple(every))
+
+        if len(kind) == 1:
+            return self._part(t, scale, x, kind[0])
+        formula = self.phases[kind[0]][0].formula
+        names = [field.name for field in dataclasses.fields(formula)]
+        fields = {n: number(lambda phase, n=n: getattr(phase[0].formula, n)) for n in names}
+        own = x.since(t, number(lambda phase: phase[1]))
+        return replaced(formula, **fields).raw(own, number(lambda phase: phase[0].base) * scale, x)
+
+    @functools.cached_property
+    def _kinds(self) -> tuple[tuple[int, ...], ...]:
+        """The numbers of the phases whose formulas are the same but for numbers; none if they are not many."""
+        if any(map(is_traced, self._starts)):
+            return ()
+        kinds: dict[Hashable, list[int]] = {}
+        for i, (member, _, _) in enumerate(self.phases):
+            kinds.setdefault(_kind(member) or i, []).append(i)
+        many = max(map(len, kinds.values())) >= _MANY
+        return tuple(map(tuple, kinds.values())) if many else ()
 
     def range_from(self, base: Number, t: Number) -> Range:
         scale = ratio(HOST, base, self.schedulers[0].base)
@@ -94,6 +133,18 @@ class _Sequential(Formula):
 
 
 _Phase: TypeAlias = tuple[Member, Number, Number]
+_MANY = 16
+
+
+def _kind(member: Member) -> Hashable:
+    """Equal for two members whose formulas differ in numbers only, which may be others in each epoch; None if there are none."""
+    formula = member.formula
+    if not (isinstance(formula, Monotone) and is_ours(formula)):
+        return None
+    values = [getattr(formula, field.name) for field in dataclasses.fields(formula)]
+    if any(isinstance(value, jax.Array) for value in (member.base, *values)):
+        return None
+    return type(formula), *(None if type(v) in (int, float) else (type(v), v) for v in values)
 
 
 def _inner_phases(member: Member, start: Number, end: Number) -> list[_Phase]:

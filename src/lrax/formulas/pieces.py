@@ -46,7 +46,8 @@ def ramp(
     [0.   0.25 1.   1.  ]
     """
     running = done < length if left is None else left > 0
-    some, falls = length > 0, start > end
+    some = length > 0
+    falls = _is_zero(end) or (False if _is_zero(start) else start > end)  # none is below 0
     if running is False:  # and so no array or tracer
         return end
     left = length - done if left is None else left

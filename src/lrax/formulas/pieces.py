@@ -3,9 +3,7 @@
 Error bounds are relative, in float64 (2**-53 = 1.1e-16); float32 needs 6e-8.
 """
 
-import functools
 import math
-import operator
 import sys
 
 import jax
@@ -47,7 +45,7 @@ def ramp(
     """
     running = done < length if left is None else left > 0
     some = length > 0
-    falls = _is_zero(end) or (False if _is_zero(start) else start > end)  # none is below 0
+    falls = _is_zero(end) or (not _is_zero(start) and start > end)  # none is below 0
     if running is False:  # and so no array or tracer
         return end
     left = length - done if left is None else left
@@ -58,9 +56,7 @@ def ramp(
         low, high, up, down = start, end, done, left
     elif shape == "linear" and not (isinstance(start, float) and isinstance(end, float)):
         # Two positive terms: a shorter program where it is not known which way it goes.
-        terms = (start, left), (end, done)
-        values = [value * (part / span) for value, part in terms if not _is_zero(value)]
-        return x.where(running, functools.reduce(operator.add, values or [0.0]), end)
+        return x.where(running, start * (left / span) + end * (done / span), end)
     else:
         pairs = (end, start), (start, end), (left, done), (done, left)
         low, high, up, down = (x.where(falls, a, b) for a, b in pairs)

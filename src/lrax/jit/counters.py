@@ -9,16 +9,15 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import Literal
 
 from .._types import Leaf
-from ..states.internals import Trace
-from .sharing import kind
+from ..states.internals import Trace, evaluate_jaxpr
+from .sharing import is_on_one_device, kind
 
 _FEW = 64
 
 
 def is_few(leaf: Leaf) -> bool:
     """Whether it is a few numbers, on one device."""
-    alone = not isinstance(leaf, jax.Array) or len(leaf.sharding.device_set) == 1
-    return alone and math.prod(kind(leaf)[0]) <= _FEW
+    return is_on_one_device(leaf) and math.prod(kind(leaf)[0]) <= _FEW
 
 
 class Counted:
@@ -60,14 +59,14 @@ class Counted:
     def run(self, inputs: Sequence[Any]) -> list[Any]:
         """All outputs."""
         made = self._count(inputs) if self._is_worth_it else []
-        return _evaluate(self._rest, [*self._consts, *made], inputs)
+        return evaluate_jaxpr(self._rest, [*self._consts, *made], inputs)
 
     def _count(self, inputs: Sequence[Any]) -> list[Any]:
         def counters(given: Iterable[Any]) -> list[Any]:
             known = [None] * len(inputs)
             for n, value in zip(self._given, given, strict=True):
                 known[n] = value
-            return _evaluate(self._counters, self._consts, known)
+            return evaluate_jaxpr(self._counters, self._consts, known)
 
         made = jax.jit(counters)([inputs[n] for n in self._given])
         tagged: Any = set_xla_metadata(made, inlineable="false")
@@ -83,10 +82,6 @@ def _is_short(equation: Any) -> bool:
         return all(map(_is_short, equation.params["jaxpr"].eqns))
     inner = ("callback", "rng_uniform", "while", "scan", "cond", "custom", "ffi")
     return not any(name in equation.primitive.name for name in inner)
-
-
-def _evaluate(jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any]) -> Any:
-    return jax.core.eval_jaxpr(jaxpr, consts, *inputs)  # pyright: ignore
 
 
 def _variables(atoms: Iterable[Any]) -> list[Any]:

@@ -27,7 +27,7 @@ from ..states.internals import (
 )
 from ..states.placement import given, is_key
 from .counters import Counted, is_few
-from .sharing import Kind, Leaves, Lender, kind
+from .sharing import Kind, Leaves, Lender, is_on_one_device, kind
 
 
 class Stale(Exception):
@@ -89,8 +89,7 @@ def _may_be_lent(state: brainstate.State, leaves: list[Leaf]) -> bool:
     """
     if not isinstance(state, TypedState):
         return REACHES_VALUES
-    arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
-    alone = all(len(array.sharding.device_set) == 1 for array in arrays)
+    alone = all(map(is_on_one_device, leaves))
     return REACHES_VALUES and alone and jax.default_backend() != "cpu"
 
 

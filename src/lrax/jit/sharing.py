@@ -107,6 +107,10 @@ def kind(leaf: Leaf) -> Kind:
     return np.shape(leaf), jax.dtypes.result_type(leaf)
 
 
+def is_on_one_device(leaf: Leaf) -> bool:
+    return not isinstance(leaf, jax.Array) or len(leaf.sharding.device_set) == 1
+
+
 def _exclusive(lent: Leaves, held: list[bool], near: list[Leaf]) -> Leaves:
     """`lent`, with copies of those that are `held`, or whose memory another one or one of `near` has."""
     mine, kinds = {*map(id, lent)}, {*map(kind, near)}

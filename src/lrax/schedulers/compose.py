@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import TypeAlias
+from typing import NamedTuple
 
 import jax
 
@@ -20,6 +20,14 @@ from ..formulas.pieces import MOST, check_scalable, ratio
 from ..formulas.ranges import Monotone, hull, range_of
 from ..formulas.schedule import Member, in_groups
 from .scheduler import LRScheduler
+
+
+class _Phase(NamedTuple):
+    """A member from its first epoch to the next one's."""
+
+    member: Member
+    start: Number
+    end: Number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,11 +70,11 @@ class _Sequential(Formula):
 
         if len(kind) == 1:
             return self._part(t, scale, x, kind[0])
-        formula = self.phases[kind[0]][0].formula
+        formula = self.phases[kind[0]].member.formula
         names = [field.name for field in dataclasses.fields(formula)]
-        fields = {n: number(lambda phase, n=n: getattr(phase[0].formula, n)) for n in names}
-        own = x.since(t, number(lambda phase: phase[1]))
-        return replaced(formula, **fields).raw(own, number(lambda phase: phase[0].base) * scale, x)
+        fields = {n: number(lambda phase, n=n: getattr(phase.member.formula, n)) for n in names}
+        start, base = number(lambda phase: phase.start), number(lambda phase: phase.member.base)
+        return replaced(formula, **fields).raw(x.since(t, start), base * scale, x)
 
     @functools.cached_property
     def _kinds(self) -> tuple[tuple[int, ...], ...]:
@@ -104,16 +112,12 @@ class _Sequential(Formula):
             member.check_base(SMALLEST if zero else member.base * scale)
 
     @functools.cached_property
-    def phases(self) -> tuple["_Phase", ...]:
-        """The members, and those of members in their place, each with its first epoch and the next one's.
-
-        Those known to have no epoch are left out.
-        """
-        phases = zip(
-            self.schedulers, (0, *self.milestones), (*self.milestones, math.inf), strict=True
-        )
-        every = (p for phase in phases for p in _inner_phases(*phase))
-        return tuple(p for p in every if any(map(_checks.is_traced, p[1:])) or p[1] < p[2])
+    def phases(self) -> tuple[_Phase, ...]:
+        """Those of the members, and of the members of such a member in its place; without those known to have no epoch."""
+        starts, ends = (0, *self.milestones), (*self.milestones, math.inf)
+        own = itertools.starmap(_Phase, zip(self.schedulers, starts, ends, strict=True))
+        every = (p for phase in own for p in _inner_phases(phase))
+        return tuple(p for p in every if any(map(is_traced, p[1:])) or p.start < p.end)
 
     @functools.cached_property
     def _asks(self) -> tuple[bool, ...]:
@@ -132,7 +136,6 @@ class _Sequential(Formula):
         return tuple(learner.within(w) for member, w in phases for learner in member.learners())
 
 
-_Phase: TypeAlias = tuple[Member, Number, Number]
 _MANY = 16
 
 
@@ -147,19 +150,17 @@ def _kind(member: Member) -> Hashable:
     return type(formula), *(None if type(v) in (int, float) else (type(v), v) for v in values)
 
 
-def _inner_phases(member: Member, start: Number, end: Number) -> list[_Phase]:
+def _inner_phases(phase: _Phase) -> list[_Phase]:
     """The phases of a member that is a sequence itself, where it runs: its program is shorter without it."""
-    formula = member.formula
+    member, start, end = phase
+    base, formula = member.base, member.formula
     if not isinstance(formula, _Sequential):
-        return [(member, start, end)]
+        return [phase]
     inner, first = formula.phases, formula.schedulers[0].base
-    numbers = start, end, *(number for _, *times in inner for number in times)
-    same = member.base is first or not (
-        is_traced(first) or is_traced(member.base) or first != member.base
-    )
-    if not same or any(map(is_traced, numbers)):
-        return [(member, start, end)]
-    return [(m, start + its_start, min(start + its_end, end)) for m, its_start, its_end in inner]
+    numbers = base, first, start, end, *(number for p in inner for number in p[1:])
+    if any(map(is_traced, numbers)) or base != first:
+        return [phase]
+    return [_Phase(p.member, start + p.start, min(start + p.end, end)) for p in inner]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -240,10 +240,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         """
         if self.learning is not None:
             self.refuse_memory()
-        checked = _checks.epochs(epoch)
-        if self._on_host and type(checked) in (int, float):
-            return evaluate_host(self._formulas, self._bases, checked, type(self))
-        return self._rates_of(self._formulas_now(), self._bases, None, checked)
+        return self._rates_of(self._formulas_now(), self._bases, None, _checks.epochs(epoch))
 
     def refuse_memory(self) -> None:
         """Raise TypeError where the learning rate depends on what was before, and not on the epoch alone."""

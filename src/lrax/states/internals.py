@@ -229,7 +229,11 @@ class Trace:
 
     def run(self, arguments: Sequence[Any], leaves: Sequence[Any]) -> list[Any]:
         """All outputs, for flat arguments and the leaves of the States."""
-        return jax.core.eval_jaxpr(self.jaxpr.jaxpr, self.jaxpr.consts, *arguments, *leaves)  # pyright: ignore
+        return evaluate_jaxpr(self.jaxpr.jaxpr, self.jaxpr.consts, [*arguments, *leaves])
+
+
+def evaluate_jaxpr(jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
+    return jax.core.eval_jaxpr(jaxpr, consts, *inputs)  # pyright: ignore
 
 
 def trace(fn: Callable[..., Any], args: Any, kwargs: Any) -> Trace:

@@ -99,6 +99,22 @@ def test_periods_are_counted_exactly(size, dtype):
             assert thirds == [v % size // 3 for v in whole]
 
 
+@pytest.mark.parametrize("many", [1, 16, 17, 31, 32, 33, 500, 1023, 1024])
+def test_starts_are_counted_everywhere(many):
+    """Also where epochs are NaN or infinite, which only a program can meet."""
+    starts = np.unique(RNG.integers(1, LAST_EPOCH, 2 * many))[:many].astype(float).tolist()
+    ends = [0.0, starts[0], starts[-1], starts[-1] + 1, np.inf]
+    t = np.r_[ends, RNG.choice(starts, 50), RNG.choice(starts, 50) - 1, RNG.uniform(0, 2**31, 50)]
+    with wide():
+        found = jax.jit(lambda v: Traced(False).count(starts, v))
+        wanted = np.searchsorted(starts, t, side="right")
+        np.testing.assert_array_equal(found(jnp.asarray(t)), wanted)
+        assert [found(jnp.asarray(v)) for v in ends] == wanted[: len(ends)].tolist()
+        assert found(jnp.asarray(np.nan)) == 0
+        traced = jax.jit(lambda v, starts: Traced(False).count(starts, v))
+        np.testing.assert_array_equal(traced(jnp.asarray(t), tuple(starts)), wanted)
+
+
 def test_an_epoch_just_before_a_period_ends_is_in_it():
     """Of what may be no whole number, the program must not take it for one."""
     t = np.array([np.nextafter(v, 0) for v in (3.0, 49.0, 147.0, 1e6 * 49)])

@@ -54,6 +54,12 @@ def _spread(value: Value, dtype: Any, shape: tuple[int, ...]) -> Value:
     return value if value.shape == shape else jnp.broadcast_to(value, shape)
 
 
+def _looked_up(table: Array, index: Array) -> Array:
+    """The entries of a table at places that are there."""
+    get = jnp.asarray(table).at[index].get
+    return get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
 class _ComplexRate(TypeError):
     """jax would leave the imaginary part out."""
 
@@ -177,20 +183,24 @@ class Traced:
         return self._counts[key][-1]
 
     def _count(self, starts: Sequence[Number], t: Value) -> Value:
-        table = self.array(tuple(starts))
         if len(starts) <= 16 or _on_explicit_mesh(t):
-            return jnp.sum(table <= t[..., None], axis=-1)
-        few = isinstance(t.size, int) and t.size <= 64  # in an export it may be a symbol
-        method = "scan_unrolled" if few or len(starts) <= 128 else "scan"
-        return jnp.searchsorted(table, t, side="right", method=method)
+            return jnp.sum(self.array(tuple(starts)) <= t[..., None], axis=-1)
+        # By halves, in fewer operations than jnp.searchsorted, which puts NaN in its place.
+        half = 1 << (len(starts).bit_length() - 1)
+        none = np.full(2 * half - 1 - len(starts), np.nan)  # which nothing has reached
+        table, index = self.array((*starts, *none)), jnp.zeros(t.shape, np.int32)
+        while half:
+            reached = _looked_up(table, index + np.int32(half - 1)) <= t
+            index += self.where(reached, np.int32(half), np.int32(0))
+            half //= 2
+        return index
 
     def steps(self, starts: Sequence[Number], t: Value, values: Sequence[Number]) -> Value:
         if len(starts) <= 16:  # the shortest program, and the fastest
             return self.choose(starts, t, lambda i: self.number(values[i]))
         table, index = self.array(tuple(values)), self.count(starts, t)
         if not (is_traced(table) or _on_explicit_mesh(index)):
-            get = jnp.asarray(table).at[index].get
-            return get(mode="promise_in_bounds", wrap_negative_indices=False)
+            return _looked_up(table, index)
         # The gradient of indexing is a scatter that jax builds outside of `wide()`, in float32.
         return jnp.sum(self.where(index[..., None] == np.arange(len(table)), table, 0.0), axis=-1)
 

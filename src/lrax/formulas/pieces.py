@@ -48,8 +48,12 @@ def ramp(
     falls = _is_zero(end) or (not _is_zero(start) and start > end)  # none is below 0
     if running is False:  # and so no array or tracer
         return end
-    left = length - done if left is None else left
     span = length if some is True else x.where(some, length, 1)
+    if shape not in ("linear", "cosine"):  # the only ones that are given what is left
+        done = x.minimum(x.maximum(done, 0), span)
+        left = span - done
+    elif left is None:
+        left = length - done
     if falls is True:
         low, high, up, down = end, start, left, done
     elif falls is False:
@@ -65,13 +69,10 @@ def ramp(
     elif shape == "cosine":
         share = half_cosine(x, up / span)
     else:
-        up = x.minimum(x.maximum(up, 0), span) / span
-        down = x.minimum(x.maximum(down, 0), span) / span
-        share = height(x, shape, up, down, low, high)
-    lr = (high - low) * share
-    if running is True:
-        return low + lr
-    return x.where(running, lr if _is_zero(low) else low + lr, end)
+        share = height(x, shape, up / span, down / span, low, high)
+    lr = (high if _is_zero(low) else high - low) * share
+    lr = lr if _is_zero(low) else low + lr
+    return lr if running is True else x.where(running, lr, end)
 
 
 def _is_zero(value: Value) -> bool:

@@ -41,9 +41,8 @@ def _power(x: Arithmetic, up: Value, down: Value, exponent: Value) -> Value:
 
 
 def _one_minus_sqrt(x: Arithmetic, up: Value, down: Value, _: None) -> Value:
-    falling = down > 0
-    root = x.where(falling, x.sqrt(x.where(falling, down, 1.0)), 0.0)
-    return up / (1 + root)
+    # The least is nothing beside 1, and keeps gradients from the infinite slope at 0.
+    return up / (1 + x.sqrt(x.maximum(down, 1e-37)))
 
 
 def _exponential(x: Arithmetic, up: Value, down: Value, ratio: Value) -> Value:

@@ -44,16 +44,16 @@ def ramp(
     [0.   0.25 1.   1.  ]
     """
     running = done < length if left is None else left > 0
-    some = length > 0
-    falls = _is_zero(end) or (not _is_zero(start) and start > end)  # none is below 0
     if running is False:  # and so no array or tracer
         return end
+    some = length > 0
     span = length if some is True else x.where(some, length, 1)
-    if shape not in ("linear", "cosine"):  # the only ones that are given what is left
-        done = x.minimum(x.maximum(done, 0), span)
+    if left is None:
+        if shape not in ("linear", "cosine"):  # which are what they are outside, too
+            done = x.minimum(x.maximum(done, 0), span)
         left = span - done
-    elif left is None:
-        left = length - done
+    known = running is True  # on the host
+    falls = start > end if known else _falls(start, end)
     if falls is True:
         low, high, up, down = end, start, left, done
     elif falls is False:
@@ -70,9 +70,15 @@ def ramp(
         share = half_cosine(x, up / span)
     else:
         share = height(x, shape, up / span, down / span, low, high)
-    lr = (high if _is_zero(low) else high - low) * share
-    lr = lr if _is_zero(low) else low + lr
-    return lr if running is True else x.where(running, lr, end)
+    if known:
+        return low + (high - low) * share
+    lr = high * share if _is_zero(low) else low + (high - low) * share
+    return x.where(running, lr, end)
+
+
+def _falls(start: Value, end: Value) -> Value:
+    """Whether it goes down: known where one of them is 0, since none is below."""
+    return _is_zero(end) or (not _is_zero(start) and start > end)
 
 
 def _is_zero(value: Value) -> bool:

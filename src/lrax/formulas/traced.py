@@ -186,14 +186,17 @@ class Traced:
         if len(starts) <= 16 or _on_explicit_mesh(t):
             return jnp.sum(self.array(tuple(starts)) <= t[..., None], axis=-1)
         # By halves, in fewer operations than jnp.searchsorted, which puts NaN in its place.
-        half = 1 << (len(starts).bit_length() - 1)
-        none = np.full(2 * half - 1 - len(starts), np.nan)  # which nothing has reached
-        table, index = self.array((*starts, *none)), jnp.zeros(t.shape, np.int32)
-        while half:
-            reached = _looked_up(table, index + np.int32(half - 1)) <= t
-            index += self.where(reached, np.int32(half), np.int32(0))
-            half //= 2
-        return index
+        halvings = len(starts).bit_length()
+        missing = 2**halvings - 1 - len(starts)
+        table = self.array((*starts, *[np.nan] * missing))  # which nothing has reached
+
+        def halve(_: Value, found: tuple[Value, Value]) -> tuple[Value, Value]:
+            passed, half = found
+            reached = _looked_up(table, passed + half - np.int32(1)) <= t
+            return passed + self.where(reached, half, np.int32(0)), half >> 1
+
+        none = jnp.zeros(t.shape, np.int32), jnp.int32(2 ** (halvings - 1))
+        return jax.lax.fori_loop(0, halvings, halve, none, unroll=True)[0]
 
     def steps(self, starts: Sequence[Number], t: Value, values: Sequence[Number]) -> Value:
         if len(starts) <= 16:  # the shortest program, and the fastest

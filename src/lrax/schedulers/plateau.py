@@ -35,11 +35,8 @@ class _Plateau(Watching):
         """``max(base * factor**reductions, min_lr)``, where a reduction of at most `eps` is not made."""
         if (self.reductions == 0) is True:  # and not traced
             return base
-        numbers = base, self.factor, self.min_lr, self.eps
-        possible, last = _known_last(*numbers) if x is HOST else _last(x, *numbers)
-        count = x.where(possible, x.minimum(self.reductions, last), self.reductions)
-        reduced = x.maximum(base * growth(x, self.factor, count), self.min_lr)
-        return x.where((count > 0) & (base > 0), reduced, base)
+        numbers = base, self.factor, self.min_lr, self.eps, self.reductions
+        return _known_rate(*numbers) if x is HOST else _rate(x, *numbers)
 
     may_be_nan = frozenset({"window_sum"})
 
@@ -97,6 +94,19 @@ class _Plateau(Watching):
         }
 
 
+def _rate(
+    x: Arithmetic, base: Value, factor: Value, min_lr: Value, eps: Value, reductions: Value
+) -> Value:
+    possible, last = _last(x, base, factor, min_lr, eps)
+    count = x.where(possible, x.minimum(reductions, last), reductions)
+    reduced = x.maximum(base * growth(x, factor, count), min_lr)
+    return x.where((count > 0) & (base > 0), reduced, base)
+
+
+_known_rate = functools.lru_cache(maxsize=64)(functools.partial(_rate, HOST))
+"""The same for numbers: it takes half as long as a step."""
+
+
 def _last(
     x: Arithmetic, base: Value, factor: Value, min_lr: Value, eps: Value
 ) -> tuple[Value, Value]:
@@ -115,10 +125,6 @@ def _last(
     u = base * growth(x, factor, near - 1)
     v, w = u * factor, u * factor * factor
     return possible, near - 1 + (u > least) + (v > least) + (w > least)
-
-
-_known_last = functools.lru_cache(maxsize=64)(functools.partial(_last, HOST))
-"""The same for numbers: it takes as long as a step."""
 
 
 class ReduceLROnPlateau(FollowsMetric):

@@ -4,6 +4,7 @@ import brainstate
 import brainunit as u
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -26,6 +27,15 @@ def complete():
 
 def grouped(groups):
     return lrax.AdamW(groups=groups).register_trainable_weights({"w": weight(3)})
+
+
+def misshapen(count):
+    """A step with weights of one number, which had three before."""
+    states = {str(i): weight(3) for i in range(count)}
+    optimizer = lrax.Adam().register_trainable_weights(states)
+    for state in states.values():
+        state.value = jnp.ones(1)
+    optimizer.step({name: jnp.ones(1) for name in states})
 
 
 def cycle():
@@ -96,6 +106,10 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "a group before the weights": (lambda: lrax.SGD().add_param_group({"w": weight(2)}), "register_trainable_weights", "before"),
     "a gradient is missing": (lambda: optimizer().step({"v": 1.0}), "'w'", "same states"),
     "a gradient of another shape": (lambda: optimizer().step({"w": jnp.ones(4)}), "'w'", "(3,)", "(4,)"),
+    "a weight that has lost its shape": (lambda: misshapen(1), "'0'", "(1,)", "got (3,)", "registered"),
+    "weights that have lost theirs": (lambda: misshapen(5), "'0'", "(1,)", "got (3,)", "registered"),
+    "weights of nothing": (lambda: lrax.SGD().register_trainable_weights({"w": brainstate.ParamState(())}), "params", "leaf", "empty"),
+    "more gradients than can be counted": (lambda: lrax.SGD(accumulate_steps=2**31), "accumulate_steps", "2147483648"),
     "two weights of one name": (lambda: optimizer().register_trainable_weights({"w": weight(2)}), "'w'", "if 'head' in k"),
     "weights in mid-training": (lambda: trained(0.1).register_trainable_weights({"v": weight(2)}), "add_param_group"),
     "a group of no new weights": (lambda: (o := optimizer()).add_param_group(o.param_states), "params", "not registered yet"),
@@ -226,8 +240,17 @@ def test_what_cannot_be_traced(what):
         brainstate.transform.jit(lambda x: (call(x), x)[1])(1.5)
 
 
-def test_a_gradient_that_is_no_array():
+def test_an_imaginary_update_of_a_real_weight():
+    tx = optax.stateless(lambda updates, _: jax.tree.map(lambda g: 1j * g, updates))
+    optimizer = lrax.OptaxOptimizer(tx, lr=0.1)
+    optimizer.register_trainable_weights({"w": brainstate.ParamState(jnp.ones(2))})
+    with pytest.raises(TypeError, match=r"update of 'w' must be real.*complex64"):
+        optimizer.step({"w": jnp.ones(2)})
+
+
+@pytest.mark.parametrize("gradient", ["steep", np.array(["a", "b"])])
+def test_a_gradient_that_is_no_array(gradient):
     optimizer = lrax.SGD(lr=0.1)
     optimizer.register_trainable_weights({"w": brainstate.ParamState(jnp.ones(2))})
     with pytest.raises(TypeError, match="gradient of 'w' must be an array"):
-        brainstate.transform.jit(lambda: optimizer.step({"w": "steep"}))()
+        brainstate.transform.jit(lambda: optimizer.step({"w": gradient}))()

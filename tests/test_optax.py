@@ -1,5 +1,7 @@
 """Whatever optax offers trains in OptaxOptimizer as it does by itself, eagerly and compiled, and resumes."""
 
+from typing import NamedTuple
+
 import brainstate
 import jax
 import jax.numpy as jnp
@@ -154,6 +156,63 @@ def test_a_transformation_whose_state_changes_is_refused(tx, message):
     with pytest.raises(ValueError, match=message):
         run.step()
     assert_trees_equal(run.values(), START)
+
+
+def test_a_named_chain_whose_state_is_another_kind_of_dict_afterwards():
+    run = Training(optax.named_chain(("z", optax.scale_by_adam()), ("a", optax.scale(-0.1))))
+    for _ in range(STEPS):
+        run.step()
+    chain = optax.chain(optax.scale_by_adam(), optax.scale(-0.1))
+    assert_trees_close(run.values(), by_itself(chain), rtol=2e-5)
+
+
+class Counted(NamedTuple):
+    last_step: jax.Array
+    nu: jax.Array
+
+
+@pytest.mark.parametrize("accumulate_steps", [1, 2])
+@pytest.mark.parametrize("field", ["mean", "part", "group", "moment"])
+def test_a_state_may_have_the_names_of_what_stands_beside_it(field, accumulate_steps):
+    """In a checkpoint, where a weight has the mean of its gradients and its place."""
+    own = NamedTuple("own", [(field, dict)])
+
+    def factory(decay=0.5):
+        def update(grads, state, params=None):
+            new = jax.tree.map(lambda old, g: decay * old + g, state[0], grads)
+            return new, own(new)
+
+        init = lambda params: own(jax.tree.map(jnp.zeros_like, params))  # noqa: E731
+        return optax.GradientTransformation(init, update)
+
+    def begun(value):
+        state = brainstate.ParamState(value)
+        made = lrax.OptaxOptimizer(factory, lr=0.1, decay=0.5, accumulate_steps=accumulate_steps)
+        return state, made.register_trainable_weights({"w": state})
+
+    def train(optimizer, steps):
+        for i in steps:
+            optimizer.step({"w": jnp.arange(3.0) + i})
+
+    state, optimizer = begun(jnp.ones(3))
+    train(optimizer, range(3))
+    resumed, another = begun(jnp.copy(state.value))
+    another.load_state_dict(jax.tree.map(np.asarray, optimizer.state_dict()))
+    for each in (optimizer, another):
+        train(each, range(3, 7))
+    assert_trees_equal(resumed.value, state.value)
+
+
+def test_what_a_state_of_a_user_means_is_not_guessed():
+    def update(grads, state, params=None):
+        return grads, Counted(state.last_step + 1, state.nu - 1)
+
+    init = lambda params: Counted(jnp.int32(-5), jnp.float32(0))  # noqa: E731
+    run = Training(optax.chain(optax.GradientTransformation(init, update), optax.scale(-0.1)))
+    run.step()
+    saved = run.optimizer.state_dict()
+    run.optimizer.load_state_dict(saved)
+    assert_trees_equal(run.optimizer.state_dict(), saved)
 
 
 def test_arrays_of_the_transformation_are_not_given_away():

@@ -82,6 +82,23 @@ def unstacked(monkeypatch):
     return lambda: without_stacks(monkeypatch)
 
 
+@kinds
+def test_they_train_where_jax_has_64_bits(kind):
+    with jax.enable_x64(True):
+        first = {name: value.astype(float) for name, value in FIRST.items()}
+        states, optimizer = made(kind, first)
+        step = stepping(states, optimizer)
+        for factor in (1.0, -2.0, 0.5):
+            step(factor)
+        weights, state = first, BY_HAND[kind].init(first)
+        for factor in (1.0, -2.0, 0.5):
+            updates, state = BY_HAND[kind].update(gradients(weights, factor), state, weights)
+            weights = optax.apply_updates(weights, updates)
+        # The published learning rate is a float32.
+        assert_trees_close(values(states), jax.tree.map(np.asarray, weights), rtol=1e-6)
+        assert {value.dtype.name for value in values(states).values()} == {"float64"}
+
+
 @pytest.mark.parametrize("jit", JITS)
 @kinds
 def test_the_numbers_are_those_of_optax(kind, jit):

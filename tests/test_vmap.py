@@ -275,3 +275,39 @@ def test_a_clock_that_is_not_declared_to_vmap_is_an_error():
     with pytest.raises(Exception, match=r"[Bb]atch"):
         brainstate.transform.vmap(update)(jnp.arange(3.0))
     assert_trees_close(contents(optimizer), before, rtol=0, floor=0)
+
+
+@pytest.mark.parametrize("accumulate_steps", [1, 3])
+@pytest.mark.parametrize("skip_nonfinite", [False, True])
+def test_trainings_that_step_their_scheduler_themselves(accumulate_steps, skip_nonfinite):
+    """brainstate tries a mapped function out with zeros, where no update is due."""
+    made = {}
+
+    def make():
+        made["w"] = brainstate.ParamState(jnp.ones(2))
+        made["v"] = brainstate.ParamState(jnp.ones(2))
+        made["optimizer"] = lrax.AdamW(
+            lrax.ExponentialLR(0.1, gamma=0.5),
+            auto_step=True,
+            accumulate_steps=accumulate_steps,
+            skip_nonfinite=skip_nonfinite,
+            groups={"v": {"lr": 0.02}},
+        ).register_trainable_weights({"w": made["w"], "v": made["v"]})
+
+    transform.vmap_new_states(make, axis_size=3)()
+    optimizer, states = made["optimizer"], brainstate.graph.states(tuple(made.values()))
+    step = lambda g: optimizer.step({"w": g * made["w"].value, "v": g * made["v"].value})  # noqa: E731
+    mapped = transform.vmap(step, in_states=states, out_states=states)
+    for _ in range(2 * accumulate_steps):
+        mapped(jnp.float32([1, -1, 2]))
+    # Each group has a number for each of the trainings.
+    expected = np.float32([0.1 / 4] * 3), np.float32([0.02 / 4] * 3)
+    for found in (optimizer.get_last_lr(), [used["lr"] for used in optimizer.hyperparams]):
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(optimizer.current_lr, expected[0])
+    np.testing.assert_array_equal(optimizer.lr.get_last_lr(), expected)
+    found = {name: made[name].value[1] for name in "wv"}
+    make()
+    for _ in range(2 * accumulate_steps):
+        made["optimizer"].step({name: -made[name].value for name in "wv"})
+    assert_trees_close(found, {name: made[name].value for name in "wv"}, rtol=1e-6)

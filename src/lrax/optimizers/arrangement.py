@@ -43,6 +43,10 @@ def arranged(
         if not pattern.frozen:
             groups.append(_group(recipe, pattern, paths))
     if not (groups or added):
+        if not leaves:
+            raise ValueError(
+                "params must have a weight with a leaf, got none: all of them are empty."
+            )
         raise ValueError("groups must leave a weight to be trained, but all of them are frozen.")
     return (*groups, *added)
 

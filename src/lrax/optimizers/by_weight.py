@@ -8,6 +8,9 @@ from .._types import Leaf, PyTree
 from ..states.saving import plain_key
 from .update import Part
 
+BESIDE = ("mean", "part", "group")
+"""What there is of a weight beside its moments, which may have the same names."""
+
 
 class Own(NamedTuple):
     """What an optimizer has learned."""
@@ -28,7 +31,8 @@ def _places(state: PyTree, part: Part) -> list[tuple[str | None, str]]:
         dicts = [isinstance(key, jax.tree_util.DictKey) for key in keys]
         own = [i for i, name in enumerate(names) if dicts[i] and name in part.leaves]
         path = names.pop(own[-1]) if own else None
-        found.append((path, ".".join(map(str, names))))
+        name = ".".join(map(str, names))
+        found.append((path, f".{name}" if own and name in BESIDE else name))
     return found
 
 

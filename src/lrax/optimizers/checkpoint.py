@@ -362,9 +362,14 @@ _SQUARES = ("nu", "nu_max", "sum_of_squares")
 
 
 def _check_signs(states: list[PyTree]) -> None:
-    """What optax counts, and squares, is never less than 0."""
+    """What optax counts, and squares, is never less than 0; what a user's state means nobody knows."""
     signed = lambda node: isinstance(node, optax.ScaleBySM3State)  # noqa: E731 (its nu is no square)
-    states = jax.tree.map(lambda n: n.mu if signed(n) else n, states, is_leaf=signed)
+    users = lambda node: hasattr(node, "_fields") and type(node).__module__.split(".")[0] != "optax"  # noqa: E731
+    states = jax.tree.map(
+        lambda n: n.mu if signed(n) else () if users(n) else n,
+        states,
+        is_leaf=lambda n: signed(n) or users(n),
+    )
     for keys, leaf in jax.tree_util.tree_flatten_with_path(states)[0]:
         fields = [key.name for key in keys if isinstance(key, jax.tree_util.GetAttrKey)]
         name = ".".join(["opt_state", *map(str, map(plain_key, keys))])

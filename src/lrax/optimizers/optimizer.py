@@ -7,13 +7,13 @@ import brainstate
 import optax
 
 from .. import _checks
-from .._checks import is_known
 from .._names import other_names
 from .._transfers import fetched
 from .._types import Leaf, PyTree, Scalar, StateDict
 from ..schedulers.linear import constant
 from ..schedulers.scheduler import LRScheduler
-from ..states.internals import refuse_foreign_trace, refuse_inside
+from ..states.clock import LAST_EPOCH
+from ..states.internals import refuse_foreign_trace, refuse_inside, tracing
 from ..states.placement import room_for_all, unchanged_by_errors
 from ..states.view import View
 from . import checkpoint
@@ -137,7 +137,9 @@ class OptaxOptimizer(ShowsRates):
             check_together(recipe.values)
         check_scheduled({**self._recipe.values, "grad_clip_norm": self.grad_clip_norm})
         self.weight_decay = recipe.values.get("weight_decay")
-        self.accumulate_steps = _checks.integer("accumulate_steps", accumulate_steps, low=1)
+        self.accumulate_steps = _checks.integer(
+            "accumulate_steps", accumulate_steps, low=1, high=LAST_EPOCH
+        )
         self.skip_nonfinite = _checks.flag("skip_nonfinite", skip_nonfinite)
         self.auto_step = _checks.flag("auto_step", auto_step)
         self.log_grad_norm = _checks.flag("log_grad_norm", log_grad_norm)
@@ -329,10 +331,12 @@ class OptaxOptimizer(ShowsRates):
 
     def _step_scheduler(self, made: Leaf | None) -> None:
         """Step the scheduler if there was an update; None: there always is."""
-        if made is None or (is_known(made) and fetched(made)):
+        if made is None:
             self.lr.step_for_follower()
-        elif not is_known(made):
+        elif tracing():  # vmap tries a function out with zeros, and must see what it may write
             brainstate.transform.cond(made, self.lr.step_for_follower, lambda: None)
+        elif fetched(made):
+            self.lr.step_for_follower()
 
     # --- Checkpoints --------------------------------------------------------------------------
 

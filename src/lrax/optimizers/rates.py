@@ -55,7 +55,7 @@ class ShowsRates(GuardedNode):
     def get_last_lr(self) -> list[Scalar]:
         """Learning rate of each group; inside a plain ``jax.jit`` a constant, read once while tracing."""
         self._refuse_complete("get_last_lr()")
-        return list(self._published.rates[: len(self._groups)])
+        return self._published.by_group()[: len(self._groups)]
 
     @property
     def hyperparams(self) -> list[dict[str, Number]]:

@@ -38,6 +38,10 @@ class Stack(NamedTuple):
 class Stacks(tuple[Stack, ...]):
     """Which leaves are rows, each array under the first of its paths; the others stay as they are."""
 
+    def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Those of the rows, by path."""
+        return ((path, stack.shape) for stack in self for path in stack.paths)
+
     def joined(self, leaves: Mapping[str, Leaf]) -> dict[str, Leaf]:
         found = dict(leaves)
         for stack in self:
@@ -59,7 +63,7 @@ class Stacks(tuple[Stack, ...]):
         """
         found = dict(arrays)
         for stack in self:
-            rows, first = found.pop(stack.paths[0]), (0,) * len(stack.shape)
+            rows, first = found.pop(stack.paths[0]), (np.int32(0),) * len(stack.shape)
             for path, number in zip(stack.paths, numbers, strict=False):
                 row = jax.lax.dynamic_slice(
                     rows, (number, *first), (1, *stack.shape), allow_negative_indices=False

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from .._transfers import meant
 from .._types import Function, Leaf, PyTree, Rates
 from ..states.clock import LAST_EPOCH
 from .groups import Group
@@ -67,7 +68,8 @@ class Counting:
         """The counters, and what is kept beside the states, for a training that begins."""
         beside: dict[str, Any] = {}
         if self.every > 1:
-            beside["means"] = {path: jnp.zeros_like(w) for path, w in widened(weights).items()}
+            with meant():
+                beside["means"] = jax.tree.map(jnp.zeros_like, widened(weights))
         if self.norm:
             beside["norm"] = np.float32(0)
         return [np.int32(0)] * (1 if self.always else 3), beside
@@ -215,6 +217,8 @@ class Update:
         new: dict[str, Leaf] = {}
         for i, part in enumerate(self.parts):
             stacks, more = self.layouts[i].stacks, extras
+            for path, shape in stacks.shapes():
+                _check_shape(path, shape, found[path])
             own, weights = (
                 stacks.joined(widened({path: tree[path] for path in part.leaves}))
                 for tree in (gradients, found)
@@ -224,6 +228,7 @@ class Update:
             transform = self.transform(part.group, columns)
             updates, state = transform.update(own, states[i], weights, **more)
             states[i] = _kept(state, states[i])
+            updates = {path: _fitting(path, updates[path], w) for path, w in weights.items()}
             if not self.descends:
                 updates = jax.tree.map(functools.partial(_descend, columns[part.group]), updates)
             new |= stacks.taken(optax.apply_updates(weights, updates), opt.numbers)  # pyright: ignore
@@ -306,6 +311,25 @@ def _check_structure(name: str, gradient: PyTree, weight: PyTree) -> None:
         )
 
 
+def _check_shape(path: str, shape: tuple[int, ...], weight: Leaf) -> None:
+    """Raise ValueError where an update would change the shape of its weight."""
+    if shape != np.shape(weight):
+        raise ValueError(
+            f"The update of {path!r} must have the weight's shape {np.shape(weight)}, got {shape}. Give the weight the shape "
+            "back with which it was registered, or register it with another optimizer; or mend the tx, if that is its update."
+        )
+
+
+def _fitting(path: str, update: Leaf, weight: Leaf) -> Leaf:
+    """An update that leaves its weight the shape it has, and real."""
+    _check_shape(path, np.shape(update), weight)
+    if jnp.iscomplexobj(update) and not jnp.iscomplexobj(weight):
+        raise TypeError(
+            f"The update of {path!r} must be real, as the weight is, got {jnp.result_type(update)}."
+        )
+    return update
+
+
 def _descend(lr: Leaf, update: Leaf) -> Leaf:
     """``-lr * update``, in at least float32."""
     wide = jnp.promote_types(update.dtype, jnp.float32)
@@ -317,10 +341,14 @@ def _kept(new: PyTree, old: PyTree) -> PyTree:
     leaves, structure = jax.tree.flatten(new)
     before, wanted = jax.tree.flatten(old)
     if structure != wanted:
-        raise ValueError(
-            f"tx.update must return a state like the one of tx.init, {wanted}, got {structure}."
-        )
-    return structure.unflatten(map(_like, leaves, before))
+        paths = [path for path, _ in jax.tree.leaves_with_path(old)]
+        found = dict(jax.tree.leaves_with_path(new))
+        if found.keys() != {*paths}:
+            raise ValueError(
+                f"tx.update must return a state like the one of tx.init, {wanted}, got {structure}."
+            )
+        leaves = [found[path] for path in paths]  # as of optax.named_chain, in another kind of dict
+    return wanted.unflatten(map(_like, leaves, before))
 
 
 def _like(new: Leaf, old: Leaf) -> Leaf:

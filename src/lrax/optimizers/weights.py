@@ -162,8 +162,11 @@ def widened(weights: PyTree) -> PyTree:
 
 def as_gradient(name: str, gradient: Leaf, weight: Leaf) -> Leaf:
     """A checked gradient in the dtype that the moments of the weight have."""
-    if not hasattr(gradient, "dtype") and not isinstance(gradient, (int, float)):
-        raise TypeError(f"The gradient of {name!r} must be an array, got {gradient!r:.80}.")
+    dtype = getattr(gradient, "dtype", None)
+    if not (isinstance(gradient, (int, float)) or (dtype and jnp.issubdtype(dtype, np.number))):
+        raise TypeError(
+            f"The gradient of {name!r} must be an array of numbers, got {gradient!r:.80}."
+        )
     if np.shape(gradient) != np.shape(weight):
         raise ValueError(
             f"The gradient of {name!r} must have the weight's shape {np.shape(weight)}, got {np.shape(gradient)}."

@@ -220,7 +220,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
 
         Inside a plain ``jax.jit`` they are constants, read once while tracing.
         """
-        return list(self.current_lrs.value)
+        return self.publishing.first.published.by_group()
 
     def get_lr(self) -> list[Scalar]:
         """The learning rates at the epoch of the clock, one for each parameter group."""

@@ -112,7 +112,11 @@ class Published(TypedState):
     def column(self, place: int) -> Scalar:
         """One of all."""
         with meant():  # the index goes to where the learning rates are
-            return self.columns[place]
+            return self.columns[..., place]
+
+    def by_group(self) -> list[Scalar]:
+        """The learning rate of each group."""
+        return [self.column(group) for group in range(self.groups)]
 
     @property
     def groups(self) -> int:
@@ -139,10 +143,10 @@ class Published(TypedState):
         columns, rate = self.columns, _publishable("lr", value)
         if isinstance(columns, np.ndarray) and not is_traced(rate):
             columns = columns.copy()
-            columns[group] = rate
+            columns[..., group] = rate
         else:
             with meant():
-                columns = jnp.asarray(columns).at[group].set(rate)
+                columns = jnp.asarray(columns).at[..., group].set(rate)
         self.write(columns)
 
     def write_on_host(self, columns: np.ndarray) -> None:

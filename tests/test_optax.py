@@ -139,7 +139,10 @@ def test_whole_numbers_are_one_array_and_arrays_one_tuple():
 
 
 def changing(update):
-    return optax.GradientTransformation(lambda _: {"n": jnp.zeros([], jnp.int32)}, update)
+    return optax.chain(
+        optax.GradientTransformation(lambda _: {"n": jnp.zeros([], jnp.int32)}, update),
+        optax.scale(-1.0),
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from .._types import Scalar
 from ..schedulers.scheduler import LRScheduler
 from .optimizer import OptaxOptimizer
 from .patterns import Patterns
-from .recipe import Hyperparameter, Recipe, adam, adamw, betas_of, checked, sgd
+from .recipe import BETAS, Hyperparameter, Recipe, adam, adamw, betas_of, checked, sgd
 
 
 class SGD(OptaxOptimizer):
@@ -159,7 +159,7 @@ class Adam(OptaxOptimizer):
     def __init__(
         self,
         lr: Scalar | LRScheduler = 1e-3,
-        betas: Sequence[Hyperparameter] = (0.9, 0.999),
+        betas: Sequence[Hyperparameter] = BETAS,
         beta1: Hyperparameter | None = None,
         beta2: Hyperparameter | None = None,
         eps: Hyperparameter = 1e-8,
@@ -257,7 +257,7 @@ class AdamW(OptaxOptimizer):
     def __init__(
         self,
         lr: Scalar | LRScheduler = 1e-3,
-        betas: Sequence[Hyperparameter] = (0.9, 0.999),
+        betas: Sequence[Hyperparameter] = BETAS,
         eps: Hyperparameter = 1e-8,
         weight_decay: Hyperparameter = 0.01,
         grad_clip_norm: Hyperparameter | None = None,

@@ -118,6 +118,7 @@ def _spread(
     """The options one by one: the entries of betas have names of their own, which say more."""
     options = dict(options)
     if "betas" in options and "beta1" in values:
+        _refuse_both([name for name in ("beta1", "beta2") if name in options])
         yield from zip(("beta1", "beta2"), betas_of(options.pop("betas")), strict=True)
     yield from options.items()
 
@@ -150,11 +151,23 @@ def checked(name: str, value: Unchecked) -> Any:
     return _CHECKS[name](name, value) if schedule is None else schedule
 
 
+BETAS = (0.9, 0.999)
+
+
+def _refuse_both(names: Sequence[str]) -> None:
+    if names:
+        raise ValueError(
+            f"betas must not be given beside {names[0]}, which is another name for one of them. Pass one of the two."
+        )
+
+
 def betas_of(betas: Unchecked, **single: Hyperparameter | None) -> tuple[Any, Any]:
     """The two decay rates of Adam, each a number or a schedule; `single` are those given by name."""
     pair = _checks.sequence("betas", betas, lambda name, value: value, of="two numbers")
     if len(pair) != 2:
         raise ValueError(f"betas must be two numbers, got {betas!r}.")
+    if betas is not BETAS:
+        _refuse_both([name for name, value in single.items() if value is not None])
     given = list(single.items()) or [("beta1", None), ("beta2", None)]
     first, second = (
         checked(f"betas[{i}]", pair[i]) if value is None else checked(name, value)
@@ -179,6 +192,10 @@ def recipe_of(
 ) -> Recipe:
     """What an optimizer of that class is made of, out of the arguments of its constructor."""
     if isinstance(tx, Recipe):
+        if lr is None:
+            raise TypeError(
+                "lr must be a number or an lrax scheduler, got None. Leave it out for 1e-3."
+            )
         return tx
     if is_factory(tx):
         decay = {} if weight_decay is None else {"weight_decay": weight_decay}

@@ -24,6 +24,7 @@ from .transformations import (
     check_weights,
     fits,
     fresh_state,
+    refuse_ascent,
     refuse_descent,
     refuse_kept,
     refuse_nan,
@@ -239,5 +240,5 @@ def _try_out(update: Update, group: int, weights: Mapping[str, Leaf], first_lrs:
             refuse_kept(name, lambda x, place=place: update.with_column(group, place, x), weights)
     if update.recipe.takes_lr:
         refuse_nan(at, weights, first_lrs[min(group, len(first_lrs) - 1)])
-    elif update.recipe.foreign and not update.descends:
-        refuse_descent(at(0.5), weights)
+    elif update.recipe.foreign:
+        (refuse_ascent if update.descends else refuse_descent)(at(0.5), weights)

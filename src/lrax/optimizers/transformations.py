@@ -76,9 +76,27 @@ def check_weights(
 
 def refuse_descent(tx: optax.GradientTransformation, weights: PyTree) -> None:
     """Refuse a `tx` that already descends: scaled by minus the learning rate it would ascend."""
+    if _moved(tx, weights, 1.0) < 0:
+        raise ValueError(
+            "tx must be a direction when lr=... is given (for example optax.scale_by_adam()), but this one already "
+            "descends, and would ascend when scaled by -lr. Pass it without lr to use it as it is."
+        )
+
+
+def refuse_ascent(tx: optax.GradientTransformation, weights: PyTree) -> None:
+    """Refuse a `tx` that is used as it is, and goes where gradients point: both ways, and so not by its noise."""
+    if _moved(tx, weights, 1.0) > 0 > _moved(tx, weights, -1.0):
+        raise ValueError(
+            "tx must descend when lr is left out, and then is used as it is, but this one ascends. Pass lr=... with a "
+            "direction such as optax.scale_by_adam(); or negate the gradients, if something is to grow."
+        )
+
+
+def _moved(tx: optax.GradientTransformation, weights: PyTree, gradient: float) -> float:
+    """How far a transformation moves weights of 0 in all, by a few gradients of one number; 0 if that is unknown."""
     small = _small(jnp.zeros, weights)
     tx = optax.with_extra_args_support(tx)
-    grads = jax.tree.map(jnp.ones_like, small)
+    grads = jax.tree.map(lambda w: jnp.full_like(w, gradient), small)
     total = 0.0
     try:
         state = tx.init(small)
@@ -86,12 +104,8 @@ def refuse_descent(tx: optax.GradientTransformation, weights: PyTree) -> None:
             updates, state = tx.update(grads, state, small, **_sum_of(small))
             total += sum(float(jnp.sum(leaf)) for leaf in jax.tree.leaves(updates))
     except Exception:  # a tx that wants more than gradients cannot be tried out
-        return
-    if total < 0:
-        raise ValueError(
-            "tx must be a direction when lr=... is given (for example optax.scale_by_adam()), but this one already "
-            "descends, and would ascend when scaled by -lr. Pass it without lr to use it as it is."
-        )
+        return 0.0
+    return total
 
 
 def refuse_kept(

@@ -163,7 +163,8 @@ def widened(weights: PyTree) -> PyTree:
 def as_gradient(name: str, gradient: Leaf, weight: Leaf) -> Leaf:
     """A checked gradient in the dtype that the moments of the weight have."""
     dtype = getattr(gradient, "dtype", None)
-    if not (isinstance(gradient, (int, float)) or (dtype and jnp.issubdtype(dtype, np.number))):
+    numbers = dtype == bool or (dtype is not None and jnp.issubdtype(dtype, np.number))
+    if not (numbers or isinstance(gradient, (int, float))):
         raise TypeError(
             f"The gradient of {name!r} must be an array of numbers, got {gradient!r:.80}."
         )

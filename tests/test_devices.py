@@ -221,3 +221,19 @@ def test_sharded_moments_are_neither_gathered_nor_moved():
         assert np.array_equal(optimizer.get_last_lr(), twin.get_last_lr())
     """
     run(script)
+
+
+def test_what_came_to_all_devices_from_one_stays():
+    run("""
+        import brainstate, jax, jax.numpy as jnp, numpy as np, lrax
+        from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+        mesh = jax.make_mesh((4,), ("d",), axis_types=(AxisType.Auto,))
+        first = jnp.arange(64.0)
+        state = brainstate.State(jax.device_put(first, NamedSharding(mesh, PartitionSpec())))
+        step = lrax.jit(lambda: setattr(state, "value", 2 * state.value))
+        step()
+        step()
+        np.testing.assert_array_equal(first, np.arange(64.0))
+        np.testing.assert_array_equal(state.value, 4 * np.arange(64.0))
+    """)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
+import optax
 import pytest
 
 import lrax
@@ -216,3 +217,49 @@ def test_the_vocabulary_is_documented_and_complete():
         assert inspect.getdoc(getattr(lrax.formulas.Arithmetic, word)), word
     for name in lrax.formulas.__all__:
         assert inspect.getdoc(getattr(lrax.formulas, name)), name
+
+
+WITH_MANY = {
+    "restarts": lambda: lrax.CosineAnnealingWarmRestarts(1.0, 3, 2),
+    "milestones": lambda: lrax.MultiStepLR(1.0, list(range(20)), 0.9),
+    "points": lambda: lrax.PiecewiseSchedule(0.1, range(30), np.linspace(1, 0.1, 30)),
+    "a sequence": lambda: lrax.SequentialLR(
+        [lrax.LinearLR(0.1 * i, 0.5, 1.0, 2) for i in range(1, 31)], range(3, 90, 3)
+    ),
+}
+
+
+@pytest.mark.parametrize("label", WITH_MANY)
+def test_each_device_may_have_its_own_epoch(label):
+    scheduler, mesh = WITH_MANY[label](), jax.make_mesh((1,), ("d",))
+    spec = jax.sharding.PartitionSpec("d")
+    mapped = jax.jit(jax.shard_map(scheduler, mesh=mesh, in_specs=spec, out_specs=spec))
+    epochs = jax.device_put(np.arange(100), jax.sharding.NamedSharding(mesh, spec))
+    np.testing.assert_array_equal(mapped(epochs), scheduler(np.arange(100)))
+
+
+@pytest.mark.parametrize("label", WITH_MANY)
+def test_a_program_of_many_meets_no_nan(label):
+    scheduler = WITH_MANY[label]()
+    expected = scheduler(np.arange(100))
+    with jax.debug_nans(True), jax.debug_infs(True):
+        found = [jax.jit(jax.vmap(scheduler))(jnp.arange(100))]
+        with jax.disable_jit():
+            found.append(jax.vmap(scheduler)(jnp.arange(100)))
+    for values in found:
+        np.testing.assert_array_equal(values, expected)
+
+
+FUNCTIONS = {
+    "a function": lambda: lrax.LambdaLR(1.0, lambda epoch: 1 / (1 + epoch)),
+    "a shape": lambda: lrax.WSDSchedule(0.1, 2, 9, 3, decay=lambda p: 1 - p**3),
+    "optax": lambda: lrax.interop.from_optax(optax.cosine_decay_schedule(0.1, 9)),
+}
+
+
+@pytest.mark.parametrize("label", FUNCTIONS)
+def test_no_tracer_of_a_function_leaks(label):
+    scheduler = FUNCTIONS[label]()
+    with jax.checking_leaks():
+        found = jax.jit(lambda t: scheduler(t))(jnp.arange(20))
+    np.testing.assert_array_equal(found, scheduler(np.arange(20)))

@@ -121,3 +121,22 @@ def test_a_state_that_writes_in_its_own_way():
         add()
         halves[name] = float(state.value)
     assert halves["lrax"] == halves["brainstate"]
+
+
+@jits
+def test_a_hook_sees_the_old_value(jit):
+    state = brainstate.State(jnp.zeros(3))
+    step = jit(lambda: setattr(state, "value", state.value + 1))
+    step()
+    seen = []
+
+    def smooth(context):
+        seen.append(np.asarray(context.old_value))
+        context.transformed_value = (context.value + context.old_value) / 2
+
+    state.register_hook("write_before", smooth)
+    for _ in range(3):
+        step()
+    np.testing.assert_array_equal(state.value, np.full(3, 2.5))
+    if jit is lrax.jit:  # brainstate's also shows what it traces
+        np.testing.assert_array_equal(seen, np.outer([1, 1.5, 2], np.ones(3)))

@@ -552,3 +552,51 @@ def test_static_values_of_another_type_are_other_values():
 def test_static_arguments_that_are_none(options):
     with pytest.raises(ValueError, match=r"static_arg\w+ must .*(training|2)"):
         lrax.jit(lambda x, training: x, **options)
+
+
+@pytest.mark.parametrize("options", [{"static_argnums": 1}, {"static_argnames": "n"}])
+@jits
+def test_static_arguments_inside_of_another_program(options, jit):
+    times = lrax.jit(lambda x, n=2: x * n, **options)
+    calls = (lambda x: times(x), lambda x: times(x, 3), lambda x: times(x, n=4))
+    assert [float(call(1.0)) for call in calls] == [2, 3, 4]
+    assert [float(jit(call)(1.0)) for call in calls] == [2, 3, 4]
+    np.testing.assert_array_equal(transform.for_loop(calls[2], jnp.arange(3.0)), [0, 4, 8])
+    with pytest.raises(ValueError, match=r"hashable.*\[1\]"):
+        jit(lambda x: times(x, n=[1]))(1.0)
+
+
+@pytest.mark.parametrize("make", [lambda: lrax.StepLR(0.1, 2), lambda: lrax.ReduceLROnPlateau(0.1)])
+def test_equal_schedulers_as_static_arguments_have_their_own_clocks(make):
+    schedulers = [make() for _ in range(2)]
+    metric = {"metric": 1.0} if isinstance(schedulers[0], lrax.ReduceLROnPlateau) else {}
+    step = lrax.jit(lambda scheduler: scheduler.step(**metric), static_argnums=0)
+    for which in (0, 1, 0, 0):
+        step(schedulers[which])
+    assert [int(s.last_epoch.value) for s in schedulers] == [3, 1]
+
+
+@pytest.mark.parametrize("kind", [ValueError, RuntimeError, KeyError])
+def test_an_error_of_the_function_is_not_taken_for_another(kind):
+    @lrax.jit
+    def step():
+        raise kind("column x has been deleted")
+
+    with pytest.raises(kind, match="column x has been deleted") as caught:
+        step()
+    assert type(caught.value) is kind
+    assert "Copy such an array" not in str(caught.value)
+
+
+class Quantized(brainstate.State):
+    """Reads another dtype than it keeps."""
+
+    def _read_value(self):
+        return super()._read_value().astype(jnp.float32) / 2
+
+
+def test_a_state_that_reads_other_values_than_it_keeps():
+    quantized, total = Quantized(jnp.array([2, 4], jnp.int8)), brainstate.State(jnp.zeros(2))
+    step = lrax.jit(lambda: setattr(total, "value", total.value + quantized.value))
+    with pytest.raises(TypeError, match=r"_read_value of its own.*convert it in the function"):
+        step()

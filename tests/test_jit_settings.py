@@ -122,3 +122,30 @@ def test_a_random_state_of_its_own_takes_one_program():
     source.seed()
     draw()
     assert len(traces) == 2
+
+
+@pytest.mark.parametrize(
+    "first, then",
+    [
+        ((jnp.ones(2),), (jnp.full(4, 2.0),)),
+        ((jnp.int32(2),), (jnp.float32(3),)),
+        ((jnp.ones(3),), (jnp.ones(3),)),
+    ],
+    ids=["another shape", "another dtype", "the same"],
+)
+def test_the_function_itself_runs_where_nothing_is_compiled(first, then):
+    state, calls = counter(), []
+
+    @lrax.jit
+    def step(x):
+        calls.append(x)
+        state.value = state.value + 1
+        return (x / 2).mean()
+
+    step(*first)
+    traced = len(calls)
+    with jax.disable_jit():
+        assert step(*then) == np.mean(np.asarray(then[0]) / 2)
+    assert len(calls) > traced
+    assert step(*first) == np.mean(np.asarray(first[0]) / 2)
+    assert state.value == 3

@@ -223,3 +223,30 @@ def test_a_number_of_python_does_not_look_held():
     double()
     assert memory_of([state]) == before
     assert counter(12.0).value == state.value
+
+
+def test_what_a_program_only_reads_it_has_not_made():
+    first = vector()
+    second = brainstate.State(jax.device_put(first.value, jax.devices()[0]))
+    total = brainstate.State(jnp.zeros(()))
+    evaluate = lrax.jit(lambda: setattr(total, "value", total.value + first.value.sum()))
+    evaluate()
+    doubled(first)()
+    np.testing.assert_array_equal(second.value, np.arange(64.0))
+    np.testing.assert_array_equal(first.value, 2 * np.arange(64.0))
+
+
+@pytest.mark.parametrize("kept", [lambda v: {"a": v}, lambda v: (v,), lambda v: [v, v]])
+def test_a_state_becomes_a_tree_while_another_has_to_be_copied(kept):
+    read, written = brainstate.State(jnp.ones(3)), brainstate.State(jnp.ones(3))
+
+    @lrax.jit
+    def step():
+        written.value = 2 * written.value + sum(jax.tree.leaves(read.value))
+
+    step()
+    old = written.value
+    read.value = kept(jnp.ones(3))
+    step()
+    np.testing.assert_array_equal(old, [3] * 3)
+    np.testing.assert_array_equal(written.value, [6 + len(jax.tree.leaves(read.value))] * 3)

@@ -188,7 +188,7 @@ class Traced:
         # By halves, in fewer operations than jnp.searchsorted, which puts NaN in its place.
         halvings = len(starts).bit_length()
         missing = 2**halvings - 1 - len(starts)
-        table = self.array((*starts, *[np.nan] * missing))  # which nothing has reached
+        table = self.array((*starts, *[starts[-1]] * missing))
 
         def halve(_: Value, found: tuple[Value, Value]) -> tuple[Value, Value]:
             passed, half = found
@@ -196,7 +196,9 @@ class Traced:
             return passed + self.where(reached, half, np.int32(0)), half >> 1
 
         none = jnp.zeros(t.shape, np.int32), jnp.int32(2 ** (halvings - 1))
-        return jax.lax.fori_loop(0, halvings, halve, none, unroll=True)[0]
+        # The first half-way out of the loop, which in shard_map has to begin with what differs as `t` does.
+        passed, _ = jax.lax.fori_loop(1, halvings, halve, halve(0, none), unroll=True)
+        return jnp.minimum(passed, len(starts))
 
     def steps(self, starts: Sequence[Number], t: Value, values: Sequence[Number]) -> Value:
         if len(starts) <= 16:  # the shortest program, and the fastest
@@ -223,7 +225,7 @@ class Traced:
     def call(self, function: Function, t: Value) -> Value:
         # As a float: 10 ** -epoch and epoch**5 are what they are in Python, and not what integers of
         # 64 bits make of them. One at a time: a function of a number never sees an array.
-        of_all = lambda one: jnp.asarray(self.array(_real(function(one))))  # noqa: E731
+        of_all = lambda one: jnp.asarray(_real(function(one)), self.dtype)  # noqa: E731
         for _ in t.shape or (1,):
             of_all = jax.vmap(of_all)
         try:

@@ -2,12 +2,14 @@
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeAlias
 
 import brainstate
 import jax
 import numpy as np
+from brainstate.graph import Node
 
 from .. import _checks
 from .._types import Function, Leaf, PyTree
@@ -123,6 +125,27 @@ def jit(
     return call
 
 
+class _Fixed:
+    """A static argument: equal to one for which a program is the same."""
+
+    def __init__(self, place: int | str, value: Any) -> None:
+        self.value = value
+        # 1 == 1.0 == True; and schedulers are equal whatever their clocks show, but each has its own.
+        own = id(value) if isinstance(value, (Node, brainstate.State)) else value
+        self._key = place, type(value), own
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Fixed) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+def _not_hashable(fixed: Sequence[_Fixed]) -> ValueError:
+    values = [argument.value for argument in fixed]
+    return ValueError(f"Static arguments must be hashable, got {values!r:.200}.")
+
+
 class _Programs:
     """The programs of a function, some for each kind of arguments."""
 
@@ -138,16 +161,16 @@ class _Programs:
         self._current: tuple[Hashable, _Table] = (None, {})
         self.only: Function | None = None
         """The call of the one program there is, which finds out by itself whether it is made for it."""
-        self._nested = brainstate.transform.jit(fn, static_argnums=numbers, static_argnames=names)
+        self._nested: dict[Hashable, Function] = {}
 
     def run(self, args: PyTree, kwargs: PyTree) -> PyTree:
         if tracing():
-            return self._nested(*args, **kwargs)
+            return self._run_nested(args, kwargs)
         settings, table = self._current
         if configuration() != settings:
             table = self._other_table()
         if table is None:
-            return self._nested(*args, **kwargs)
+            return self._run_nested(args, kwargs)
         with turn.lock:
             known, arguments, trace = self._prepare(table, args, kwargs)
             for i, program in enumerate(known):
@@ -159,10 +182,25 @@ class _Programs:
                     known.insert(0, known.pop(i))
                 return out
             program = trace()
-            out = program.call(*arguments)
+            try:
+                out = program.call(*arguments)
+            except Stale:
+                raise TypeError(
+                    "A State of the function gives other values than it keeps, as with a _read_value of its own that has another "
+                    "shape or dtype. lrax.jit takes what is kept: convert it in the function."
+                ) from None
             known.insert(0, program)
             self.only = program.call if self._is_only(program) else None
             return out
+
+    def _run_nested(self, args: PyTree, kwargs: PyTree) -> PyTree:
+        """As a part of another program, or of none."""
+        fixed, bound, args, kwargs = self._bound(args, kwargs)
+        try:
+            nested = self._nested.setdefault(fixed, brainstate.transform.jit(bound))
+        except TypeError:
+            raise _not_hashable(fixed) from None
+        return nested(*args, **kwargs)
 
     def _is_only(self, program: Program) -> bool:
         """Whether a call that it is not made for is told by its arguments, or by how jax is set."""
@@ -177,7 +215,7 @@ class _Programs:
             return trace().lower(*arguments)
 
     def clear(self) -> None:
-        self._known, self._current, self.only = {}, (None, {}), None
+        self._known, self._current, self._nested, self.only = {}, (None, {}), {}, None
 
     def _other_table(self) -> _Table | None:
         """The programs for what jax is set to now; None if it is not to compile."""
@@ -192,23 +230,26 @@ class _Programs:
         self, table: _Table, args: PyTree, kwargs: PyTree
     ) -> tuple[list[Program], tuple[PyTree, PyTree], Callable[[], Program]]:
         """Programs for arguments of this kind, the arguments that are not static, and how to trace one more."""
-        fixed: tuple[Any, ...] = ()
-        kinds: tuple[type, ...] = ()
-        bound = self.fn
-        if self.numbers or self.names:
-            fixed = (*((i, args[i]) for i in self.numbers if i < len(args)),)
-            fixed += (*((name, kwargs[name]) for name in self.names if name in kwargs),)
-            kinds = tuple(type(value) for _, value in fixed)  # 1 == 1.0 == True
-            bound = _bind(self.fn, dict(fixed))
-            args = tuple(arg for i, arg in enumerate(args) if i not in self.numbers)
-            kwargs = {name: value for name, value in kwargs.items() if name not in self.names}
+        fixed, bound, args, kwargs = self._bound(args, kwargs)
         leaves, structure = jax.tree.flatten((args, kwargs))
-        key = (structure, fixed, kinds, *map(_signature_of, leaves))
+        key = (structure, fixed, *map(_signature_of, leaves))
         try:
             known = table.setdefault(key, [])
         except TypeError:
-            raise ValueError(f"Static arguments must be hashable, got {fixed!r}.") from None
+            raise _not_hashable(fixed) from None
         return known, (args, kwargs), lambda: Program(bound, self.donate, args, kwargs)
+
+    def _bound(
+        self, args: PyTree, kwargs: PyTree
+    ) -> tuple[tuple["_Fixed", ...], Function, PyTree, PyTree]:
+        """The static arguments, the function with them, and the arguments that are left."""
+        if not (self.numbers or self.names):
+            return (), self.fn, args, kwargs
+        fixed = {i: args[i] for i in self.numbers if i < len(args)}
+        fixed |= {name: kwargs[name] for name in self.names if name in kwargs}
+        args = tuple(arg for i, arg in enumerate(args) if i not in fixed)
+        kwargs = {name: value for name, value in kwargs.items() if name not in fixed}
+        return tuple(itertools.starmap(_Fixed, fixed.items())), _bind(self.fn, fixed), args, kwargs
 
 
 def _static(

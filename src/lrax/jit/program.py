@@ -35,8 +35,8 @@ class Stale(Exception):
 
 
 def is_about_a_gone_array(error: BaseException) -> bool:
-    texts = "has been deleted", "deleted or donated", "previously donated", "same buffer twice"
-    return any(text in str(error) for text in texts)
+    texts = ("array has been deleted", "buffer has been deleted", "previously donated")
+    return any(text in str(error).lower() for text in (*texts, "same buffer twice"))
 
 
 class _Leaf(NamedTuple):
@@ -123,11 +123,6 @@ class Program:
         self._kept = _pick(n for n, leaf in enumerate(leaves) if not leaf.lent)
         self._places = [leaf.place for leaf in (*self._lent(leaves), *self._kept(leaves))]
         self._shapes = [kind(leaf) for leaf in jax.tree.leaves([s.value for s in traced.states])]
-        self._lender: Lender | None = None
-        self._lending: list[dict[str, Any]] = []
-        lent_by = [{leaf.kind for leaf in leaves_of[i] if leaf.lent} for i in order]
-        if any(lent_by):
-            self._lend(lent_by, jax.tree.leaves((args, kwargs)))
 
         # What comes out: leaves that are other ones afterwards. Those that pass stay where they are.
         passed = {leaf.becomes: n for n, leaf in enumerate(leaves) if leaf.passes}
@@ -136,18 +131,24 @@ class Program:
         unwritten = sum(len(leaves_of[i]) for i in order[len(written) :])
         self._pick_afterwards = _pick(_places_afterwards(after, passed, len(leaves), unwritten))
         self._then = self._then_arrays if passed else self._pick_afterwards
+        self._lender: Lender | None = None
+        self._lending: list[dict[str, Any]] = []
+        lent_by = [{leaf.kind for leaf in leaves_of[i] if leaf.lent} for i in order]
+        if any(lent_by):
+            made = [n for n, b in enumerate(after) if b not in passed]
+            self._lend(lent_by, jax.tree.leaves((args, kwargs)), made)
         self._counted = _counted(traced, leaves)
         self._run = jax.jit(self._flat, donate_argnums=(0,))
         self.call = self._caller()
 
-    def _lend(self, lent_by: list[set[Kind]], arguments: list[Leaf]) -> None:
+    def _lend(self, lent_by: list[set[Kind]], arguments: list[Leaf], made: list[int]) -> None:
         """What each State lends, beside arguments of the same kinds."""
         states = self._bundle.states
         pairs = [*zip(states, self._bundle.cells, lent_by, strict=True)]
         self._lending = [cell for _, cell, kinds in pairs if kinds]
         large = [kinds for state, _, kinds in pairs if not isinstance(state, TypedState)]
         kinds = set().union(*lent_by), set().union(*large)
-        self._lender = Lender(states, *kinds, arguments)
+        self._lender = Lender(states, *kinds, arguments, made)
 
     def _caller(self) -> Callable[..., PyTree]:
         """What a call does, with all that it needs at hand: as attributes they would take a small step a tenth longer."""
@@ -166,6 +167,8 @@ class Program:
             except ValueError:
                 raise Stale from None
             lent, kept = pick_lent(leaves), pick_kept(leaves)
+            # What is referred to twice is copied, not given away: a hook is shown the old values.
+            shown = None if free else [*leaves]  # noqa: F841
             done: list[tuple[list[Leaf], PyTree]] = []  # where an interrupt finds it
             try:
                 if lender:
@@ -249,6 +252,8 @@ class Program:
             ):
                 raise Stale
             self._made_for = call
+        elif jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
+            raise Stale
         outs = self._counted.run([*arguments, *leaves])
         # In this order: jax gives the memory of what is lent to what comes first.
         return [outs[b] for b in self._changed], jax.tree.map(outs.__getitem__, self._trace.results)

@@ -37,6 +37,7 @@ class Lender:
         kinds: set[Kind],
         large: set[Kind],
         arguments: list[Leaf],
+        made: list[int],
     ) -> None:
         self.last: Leaves = ()
         """What the States held after its last call."""
@@ -47,6 +48,9 @@ class Lender:
         self._arguments_alike = bool(_alike(arguments, large))
         self._known: list[weakref.ref[jax.Array]] = []
         """The arguments of the last call, which have memory of their own."""
+
+        self._made = made
+        """Where in `last` that is which the program has made itself."""
 
         self._states = {*map(id, states)}
         # They refer to the same leaves, if they had the last call.
@@ -66,7 +70,7 @@ class Lender:
         come = _alike(itertools.compress(leaves, map(operator.is_not, leaves, last)), self._kinds)
         del last  # or it would count
         if come:
-            made = {id(leaf) for other in self._others for leaf in other.last}
+            made = {id(o.last[n]) for o in self._others if o.last for n in o._made}
             come = [leaf for leaf in come if id(leaf) not in made]
         held = max(map(sys.getrefcount, lent)) > _ALONE
         if held:
@@ -113,6 +117,7 @@ def is_on_one_device(leaf: Leaf) -> bool:
 
 def _exclusive(lent: Leaves, held: list[bool], near: list[Leaf]) -> Leaves:
     """`lent`, with copies of those that are `held`, or whose memory another one or one of `near` has."""
+    near = [leaf for leaf in near if isinstance(leaf, jax.Array)]
     mine, kinds = {*map(id, lent)}, {*map(kind, near)}
     taken: set[Any] = set()
     for leaf in near:
@@ -120,22 +125,22 @@ def _exclusive(lent: Leaves, held: list[bool], near: list[Leaf]) -> Leaves:
             taken |= _buffers(leaf)
     own: list[Leaf] = []
     for leaf, is_held in zip(lent, held, strict=True):
-        buffers = _buffers(leaf) if kind(leaf) in kinds else set()
-        if isinstance(leaf, jax.Array) and (is_held or buffers & taken):
-            leaf = _copy(leaf)
+        if isinstance(leaf, jax.Array):
+            buffers = _buffers(leaf) if kind(leaf) in kinds else set()
+            if is_held or buffers & taken:
+                leaf = _copy(leaf)
+            taken |= buffers
         own.append(leaf)
-        taken |= buffers
     return tuple(own)
 
 
-def _buffers(leaf: Leaf) -> set[Any]:
+def _buffers(leaf: jax.Array) -> set[Any]:
     """What tells two arrays apart that share memory: where it is, on each device of this process."""
-    if not isinstance(leaf, jax.Array):
-        return set()
     try:
         # It would wait for what computes the array, which may call a Python function, but keep the GIL from it.
         leaf.block_until_ready()
-        return {leaf.unsafe_buffer_pointer()}
+        (device,) = leaf.devices()
+        return {(device.id, leaf.unsafe_buffer_pointer())}
     except (ValueError, RuntimeError, NotImplementedError):
         pass  # it is gone, or on several devices
     try:

@@ -289,7 +289,8 @@ class Update:
 
 def _averaged(mean: Leaf, gradient: Leaf, count: Leaf, finite: Leaf) -> Leaf:
     """The mean of so many gradients, by the formula of ``optax.MultiSteps``; as it was unless `finite`."""
-    return jnp.where(finite, mean + (gradient - mean) / count, mean)
+    so_many = count.astype(jnp.finfo(mean.dtype).dtype)
+    return jnp.where(finite, mean + (gradient - mean) / so_many, mean)
 
 
 def _all_finite(gradients: dict[str, Leaf]) -> Leaf:

@@ -108,3 +108,19 @@ def test_arguments_are_attributes():
 def test_pickling_says_what_to_save_instead(make):
     with pytest.raises(TypeError, match=r"state_dict\(\).*config.*deepcopy"):
         pickle.dumps(make())
+
+
+def test_a_clock_is_compared_with_numbers_and_is_a_state_of_its_own():
+    scheduler, other = lrax.StepLR(0.1, 3), lrax.StepLR(0.1, 3)
+    scheduler.step(5)
+    other.step(5)
+    clock = scheduler.last_epoch
+    assert clock == 5
+    assert clock in (4, 5)
+    assert clock != 6
+    assert clock is not None
+    assert clock != "5"
+    assert clock == scheduler.last_epoch
+    assert clock != other.last_epoch
+    assert {clock: "found"}[scheduler.last_epoch] == "found"
+    assert lrax.jit(lambda: (scheduler.step(), scheduler.last_epoch == 6)[1])()

@@ -38,6 +38,11 @@ def misshapen(count):
     optimizer.step({name: jnp.ones(1) for name in states})
 
 
+class TwoRates(lrax.LRScheduler):
+    def get_lr(self):
+        return [0.1, 0.2]
+
+
 def cycle():
     return lrax.OneCycleLR(total_steps=10, cycle_momentum=True)
 
@@ -101,6 +106,11 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "a map to nothing": (lambda: optimizer().lr_apply(lambda lr: None), "lr", "number", "None"),
     "Nesterov without momentum": (lambda: lrax.SGD(nesterov=True), "nesterov", "momentum > 0", "0"),
     "one clip twice": (lambda: lrax.SGD(grad_clip_norm=1.0, clip_norm=2.0), "grad_clip_norm", "clip_norm", "one of them"),
+    "a schedule as a function": (lambda: lrax.LambdaLR(0.1, STEP), "lr_lambda", "StepLR(", "a * b", "scheduler(epoch)"),
+    "a schedule as factors": (lambda: lrax.MultiplicativeLR(0.1, STEP), "lr_lambda", "StepLR(", "a * b"),
+    "a schedule as a scale": (lambda: lrax.CyclicLR(0.1, 0.2, scale_fn=STEP), "scale_fn", "StepLR("),
+    "a polynomial that rises": (lambda: lrax.get_scheduler("polynomial", 1e-8, 10, 100), "lr_end", "less than base_lr", "1e-07", "eta_min"),
+    "a get_lr of two for one": (lambda: TwoRates(0.1)(3), "get_lr() of TwoRates", "1 learning rates", "got 2", "self.base_lrs"),
     "betas twice": (lambda: lrax.Adam(betas=(0.5, 0.9), beta2=0.99), "betas", "beta2", "one of the two"),
     "betas of a group twice": (lambda: lrax.AdamW(groups={"w": {"beta1": 0.5, "betas": (0.8, 0.9)}}), "betas", "beta1", "one of the two"),
     "no learning rate": (lambda: lrax.SGD(lr=None), "lr", "number", "None", "1e-3"),

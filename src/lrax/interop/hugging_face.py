@@ -173,6 +173,14 @@ def _cosine_with_restarts(
     return found.with_warmup(warmup)
 
 
+def _refuse_rise(base_lr: RatesLike, end: Any) -> None:
+    for rate in _checks.learning_rates("base_lr", base_lr):
+        if not (_checks.is_traced(rate) or _checks.is_traced(end)) and rate <= end:
+            raise ValueError(
+                f"lr_end must be less than base_lr, {rate}, got {end}. For a rise use PolynomialLR(..., eta_min=...)."
+            )
+
+
 def _polynomial(
     base_lr: RatesLike,
     num_warmup_steps: Any,
@@ -182,6 +190,7 @@ def _polynomial(
 ) -> LRScheduler:
     warmup, total = _lengths(num_warmup_steps, num_training_steps, 1)
     end = _checks.non_negative("lr_end", lr_end)
+    _refuse_rise(base_lr, end)
     decay = ours.PolynomialLR(base_lr, total - warmup, power, eta_min=end)
     return decay.with_warmup(warmup)
 

@@ -16,9 +16,9 @@ def from_torch(torch_scheduler: TorchScheduler) -> LRScheduler:
     torch's scheduler and its optimizer are only read. Where ours differs:
 
     - CosineAnnealingLR holds `eta_min` after `T_max`; torch's rises again.
-    - ChainedScheduler is the product of its members' factors; in torch a LambdaLR, and a SequentialLR
-      at its milestones, discards what stands before it, and a cosine with ``eta_min > 0`` gives
-      other values.
+    - ChainedScheduler is the product of its members' factors; in torch a LambdaLR, warm restarts, and
+      a SequentialLR at its milestones discard what stands before them, and a cosine with
+      ``eta_min > 0`` gives other values.
     - A learning rate that was changed by hand comes back to the schedule.
     - ReduceLROnPlateau goes on from the current learning rates, with torch's counters and its best.
     - SWALR becomes a CosineAnnealingLR, or a PolynomialLR with power 1, towards its `swa_lr`.

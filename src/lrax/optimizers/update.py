@@ -225,8 +225,8 @@ class Update:
             )
             if isinstance(extras.get("grad"), dict):
                 more = {**extras, "grad": {path: extras["grad"][path] for path in part.leaves}}
-            transform = self.transform(part.group, columns)
-            updates, state = transform.update(own, states[i], weights, **more)
+            update: Any = self.transform(part.group, columns).update
+            updates, state = update(own, states[i], weights, **more)
             states[i] = _kept(state, states[i])
             updates = {path: _fitting(path, updates[path], w) for path, w in weights.items()}
             if not self.descends:

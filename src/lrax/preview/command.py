@@ -50,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    except MemoryError:
+        print("lrax: there is not enough memory for so many steps.", file=sys.stderr)
+        return 2
     except (TypeError, ValueError, ArithmeticError, ImportError, OSError) as error:
         print(f"lrax: {error}", file=sys.stderr)
         return 2

@@ -60,4 +60,10 @@ class FromGetLR(Formula):
                 f"get_lr() of {kind.__name__} must return a list with a learning rate for each group, got {returned!r:.80}. "
                 "Work them out from self.base_lrs and self.last_epoch.value, and return them."
             )
+        groups = len(self.scheduler.base_lrs)
+        if is_list(returned) and len(values) != groups:
+            raise ValueError(
+                f"get_lr() of {kind.__name__} must return {groups} learning rates, one for each entry of base_lr, got "
+                f"{len(values)}. Return [... for base_lr in self.base_lrs]."
+            )
         return spread(values, self.group + 1)[self.group]

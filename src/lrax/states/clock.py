@@ -1,5 +1,8 @@
 """The clock of a scheduler."""
 
+from typing import Any
+
+import brainstate
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,6 +53,15 @@ class Clock(TypedState):
                 f"last_epoch must be a whole number from 0 to {LAST_EPOCH}, got {new!r:.80}."
             )
         return strong(new, np.dtype(np.int32), old)
+
+    def __eq__(self, other: object) -> Any:
+        """Whether it shows that epoch; another State is another one, as all are."""
+        return self is other if isinstance(other, brainstate.State) else self.value == other
+
+    def __ne__(self, other: object) -> Any:
+        return self is not other if isinstance(other, brainstate.State) else self.value != other
+
+    __hash__ = TypedState.__hash__
 
     def read(self) -> Number:
         """The epoch, on the host unless it is traced."""

@@ -192,6 +192,11 @@ def function(name: str, value: Unchecked) -> Function:
     return value
 
 
+def counted(name: str, value: Unchecked) -> Number:
+    """How many count as one, as far as a counter of 32 bits reaches."""
+    return integer(name, value, low=1, high=2**31 - 1)
+
+
 def sequence(
     name: str, value: Unchecked, check: Callable[[str, Unchecked], T], *, of: str
 ) -> tuple[T, ...]:

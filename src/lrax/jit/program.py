@@ -135,19 +135,20 @@ class Program:
         self._lending: list[dict[str, Any]] = []
         lent_by = [{leaf.kind for leaf in leaves_of[i] if leaf.lent} for i in order]
         if any(lent_by):
-            made = [n for n, b in enumerate(after) if b not in passed]
-            self._lend(lent_by, jax.tree.leaves((args, kwargs)), made)
+            self._lend(lent_by, jax.tree.leaves((args, kwargs)))
         self._counted = _counted(traced, leaves)
         self._run = jax.jit(self._flat, donate_argnums=(0,))
         self.call = self._caller()
 
-    def _lend(self, lent_by: list[set[Kind]], arguments: list[Leaf], made: list[int]) -> None:
+    def _lend(self, lent_by: list[set[Kind]], arguments: list[Leaf]) -> None:
         """What each State lends, beside arguments of the same kinds."""
         states = self._bundle.states
         pairs = [*zip(states, self._bundle.cells, lent_by, strict=True)]
         self._lending = [cell for _, cell, kinds in pairs if kinds]
         large = [kinds for state, _, kinds in pairs if not isinstance(state, TypedState)]
         kinds = set().union(*lent_by), set().union(*large)
+        written = range(len(self._passed) + len(self._changed))
+        made = [n for n in written if n not in self._passed]
         self._lender = Lender(states, *kinds, arguments, made)
 
     def _caller(self) -> Callable[..., PyTree]:
@@ -167,8 +168,7 @@ class Program:
             except ValueError:
                 raise Stale from None
             lent, kept = pick_lent(leaves), pick_kept(leaves)
-            # What is referred to twice is copied, not given away: a hook is shown the old values.
-            shown = None if free else [*leaves]  # noqa: F841
+            shown = None if free else [*leaves]  # noqa: F841 (to hooks: what is held is copied)
             done: list[tuple[list[Leaf], PyTree]] = []  # where an interrupt finds it
             try:
                 if lender:

@@ -70,7 +70,8 @@ class Lender:
         come = _alike(itertools.compress(leaves, map(operator.is_not, leaves, last)), self._kinds)
         del last  # or it would count
         if come:
-            made = {id(o.last[n]) for o in self._others if o.last for n in o._made}
+            alive = (other for other in self._others if other.last)
+            made = {id(other.last[n]) for other in alive for n in other._made}
             come = [leaf for leaf in come if id(leaf) not in made]
         held = max(map(sys.getrefcount, lent)) > _ALONE
         if held:

@@ -12,7 +12,6 @@ from .._transfers import fetched
 from .._types import Leaf, PyTree, Scalar, StateDict
 from ..schedulers.linear import constant
 from ..schedulers.scheduler import LRScheduler
-from ..states.clock import LAST_EPOCH
 from ..states.internals import refuse_foreign_trace, refuse_inside, tracing
 from ..states.placement import room_for_all, unchanged_by_errors
 from ..states.view import View
@@ -137,9 +136,7 @@ class OptaxOptimizer(ShowsRates):
             check_together(recipe.values)
         check_scheduled({**self._recipe.values, "grad_clip_norm": self.grad_clip_norm})
         self.weight_decay = recipe.values.get("weight_decay")
-        self.accumulate_steps = _checks.integer(
-            "accumulate_steps", accumulate_steps, low=1, high=LAST_EPOCH
-        )
+        self.accumulate_steps = _checks.counted("accumulate_steps", accumulate_steps)
         self.skip_nonfinite = _checks.flag("skip_nonfinite", skip_nonfinite)
         self.auto_step = _checks.flag("auto_step", auto_step)
         self.log_grad_norm = _checks.flag("log_grad_norm", log_grad_norm)

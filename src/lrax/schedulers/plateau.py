@@ -13,7 +13,6 @@ from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.formula import Formula, replaced
 from ..formulas.pieces import MOST, growth
 from ..formulas.schedule import spread
-from ..states.clock import LAST_EPOCH
 from .remembering import Watching, split
 from .watching import FollowsMetric, checked_rules, is_better
 
@@ -35,8 +34,10 @@ class _Plateau(Watching):
         """``max(base * factor**reductions, min_lr)``, where a reduction of at most `eps` is not made."""
         if (self.reductions == 0) is True:  # and not traced
             return base
-        numbers = base, self.factor, self.min_lr, self.eps, self.reductions
-        return _known_rate(*numbers) if x is HOST else _rate(x, *numbers)
+        numbers = base, self.factor, self.min_lr, self.eps
+        if x is HOST:
+            return _known_rate(*numbers, int(self.reductions))
+        return _rate(x, *numbers, self.reductions)
 
     may_be_nan = frozenset({"window_sum"})
 
@@ -210,6 +211,6 @@ class ReduceLROnPlateau(FollowsMetric):
         epsilons = _checks.per_group("eps", eps, _checks.non_negative, of="a number")
         groups = _checks.group_count(min_lr=min_lrs, eps=epsilons)
         bounds = zip(spread(min_lrs, groups), spread(epsilons, groups), strict=True)
-        size = _checks.integer("accumulation_size", accumulation_size, low=1, high=LAST_EPOCH)
+        size = _checks.counted("accumulation_size", accumulation_size)
         formulas = [_Plateau(*rules, low, least, size) for low, least in bounds]
         super().__init__(base_lr, last_epoch, formula=formulas)

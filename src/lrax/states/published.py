@@ -1,6 +1,5 @@
 """What an optimizer uses, and the object between it and the scheduler that it follows."""
 
-import itertools
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -19,31 +18,8 @@ from ..formulas.formula import Formula
 from ..formulas.schedule import spread
 from .internals import TypedState, has_hooks, refuse_foreign_trace, tracing
 from .memory import Memory
+from .owners import Owners
 from .placement import place, strong
-
-
-class _Owners:
-    """A number for each scheduler that has written to a State: the same in every process, and for life.
-
-    A copy of the State shares them, but is another State: it begins with none of its own.
-    """
-
-    def __init__(self) -> None:
-        self._next = itertools.count(1)
-        self._of: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[Any, int]] = (
-            weakref.WeakKeyDictionary()
-        )
-
-    def number(self, published: "Published", scheduler: "Publishing") -> int:
-        """The number of a scheduler: that of the last time, if there was one."""
-        known = self._of.setdefault(published, weakref.WeakKeyDictionary())
-        if scheduler not in known:
-            known[scheduler] = next(self._next)
-        return known[scheduler]
-
-    def remember(self, published: "Published", scheduler: "Publishing", number: int) -> None:
-        """What number a scheduler has, which may be a copy and have it from its original."""
-        self._of.setdefault(published, weakref.WeakKeyDictionary())[scheduler] = number
 
 
 class _Listeners:
@@ -81,14 +57,14 @@ class Published(TypedState):
     another number there and leaves the learning rates alone. Python keeps it, never a checkpoint.
     """
 
-    owners: _Owners
+    owners: Owners
     listeners: _Listeners
     more: int
     """The number of scheduled hyper-parameters, of all groups."""
 
     def __init__(self, groups: int, told: Callable[[Rates], None] | None = None) -> None:
         value = {"lr": np.zeros(groups, np.float32), "owner": np.int32(0)}
-        super().__init__(value, owners=_Owners(), listeners=_Listeners(), more=0)
+        super().__init__(value, owners=Owners(), listeners=_Listeners(), more=0)
         if told is not None:
             self.listeners.any, self.listeners.by_state[self] = True, told
 
@@ -111,8 +87,9 @@ class Published(TypedState):
 
     def column(self, place: int) -> Scalar:
         """One of all."""
+        columns = self.columns
         with meant():  # the index goes to where the learning rates are
-            return self.columns[..., place]
+            return columns[place] if columns.ndim == 1 else columns[..., place]
 
     def by_group(self) -> list[Scalar]:
         """The learning rate of each group."""

@@ -140,3 +140,20 @@ def test_a_hook_sees_the_old_value(jit):
     np.testing.assert_array_equal(state.value, np.full(3, 2.5))
     if jit is lrax.jit:  # brainstate's also shows what it traces
         np.testing.assert_array_equal(seen, np.outer([1, 1.5, 2], np.ones(3)))
+
+
+def test_a_hook_on_one_state_takes_no_memory_of_another():
+    large, small = brainstate.State(jnp.zeros(100_000)), counter()
+
+    @lrax.jit
+    def step():
+        large.value, small.value = large.value + 1, small.value + 1
+
+    step()
+    small.register_hook("write_after", lambda context: None)
+    step()
+    where = {large.value.unsafe_buffer_pointer()}
+    for _ in range(5):
+        step()
+        where.add(large.value.unsafe_buffer_pointer())
+    assert len(where) == 1

@@ -566,13 +566,19 @@ def test_static_arguments_inside_of_another_program(options, jit):
         jit(lambda x: times(x, n=[1]))(1.0)
 
 
+@pytest.mark.parametrize("packed", [lambda scheduler: scheduler, lambda scheduler: (scheduler,)])
 @pytest.mark.parametrize("make", [lambda: lrax.StepLR(0.1, 2), lambda: lrax.ReduceLROnPlateau(0.1)])
-def test_equal_schedulers_as_static_arguments_have_their_own_clocks(make):
+def test_equal_schedulers_as_static_arguments_have_their_own_clocks(make, packed):
     schedulers = [make() for _ in range(2)]
     metric = {"metric": 1.0} if isinstance(schedulers[0], lrax.ReduceLROnPlateau) else {}
-    step = lrax.jit(lambda scheduler: scheduler.step(**metric), static_argnums=0)
+
+    def step(given):
+        scheduler = given[0] if isinstance(given, tuple) else given
+        scheduler.step(**metric)
+
+    step = lrax.jit(step, static_argnums=0)
     for which in (0, 1, 0, 0):
-        step(schedulers[which])
+        step(packed(schedulers[which]))
     assert [int(s.last_epoch.value) for s in schedulers] == [3, 1]
 
 

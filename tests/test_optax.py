@@ -252,3 +252,22 @@ def test_a_dozen_groups_come_back_in_their_order():
     assert [float(mu[0]) for mu, _ in new.opt_state.value.moments] == sorted(
         float(mu[0]) for mu, _ in new.opt_state.value.moments
     )
+
+
+def test_a_tx_may_descend_with_some_weights_and_ascend_with_others():
+    """As for two players of a game."""
+    players = {"w": "lower", "b": "higher"}
+    tx = optax.multi_transform({"lower": optax.adam(1e-3), "higher": optax.sgd(-0.5)}, players)
+    run = Training(tx)
+    run.step()
+    assert_trees_close(run.values(), by_itself(tx, steps=1), rtol=2e-5)
+
+
+@pytest.mark.parametrize("update", [lambda g: -0.125, lambda g: -g[:1]], ids=["a number", "a row"])
+def test_updates_are_spread_over_their_weight_as_optax_does(update):
+    tx = optax.stateless(lambda updates, _: jax.tree.map(update, updates))
+    state = brainstate.ParamState(jnp.ones((2, 3)))
+    optimizer = lrax.OptaxOptimizer(tx).register_trainable_weights({"w": state})
+    gradient = jnp.arange(6.0).reshape(2, 3)
+    optimizer.step({"w": gradient})
+    np.testing.assert_array_equal(state.value, np.ones((2, 3)) + np.asarray(update(gradient)))

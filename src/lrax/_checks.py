@@ -186,7 +186,7 @@ def choice(name: str, value: Unchecked, allowed: Sequence[str]) -> str:
 def function(name: str, value: Unchecked) -> Function:
     if not callable(value):
         raise _fail(TypeError, name, "a function of the epoch", value)
-    if hasattr(type(value), "get_lr"):
+    if hasattr(type(value), "attach_optimizer"):
         remedy = "Multiply schedules: a * b; or pass lambda epoch: scheduler(epoch)."
         raise _fail(TypeError, name, "a function of the epoch", value, remedy)
     return value

@@ -174,11 +174,11 @@ def _cosine_with_restarts(
 
 
 def _refuse_rise(base_lr: RatesLike, end: Any) -> None:
-    for rate in _checks.learning_rates("base_lr", base_lr):
-        if not (_checks.is_traced(rate) or _checks.is_traced(end)) and rate <= end:
-            raise ValueError(
-                f"lr_end must be less than base_lr, {rate}, got {end}. For a rise use PolynomialLR(..., eta_min=...)."
-            )
+    rate = _checks.learning_rates("base_lr", base_lr)[0]  # as theirs, which asks the first
+    if not (_checks.is_traced(rate) or _checks.is_traced(end)) and rate <= end:
+        raise ValueError(
+            f"lr_end must be less than base_lr, {rate}, got {end}. For a rise use PolynomialLR(..., eta_min=...)."
+        )
 
 
 def _polynomial(

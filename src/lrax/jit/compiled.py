@@ -125,14 +125,19 @@ def jit(
     return call
 
 
+def _own(value: Any) -> Hashable:
+    """1 == 1.0 == True; and schedulers are equal whatever their clocks show, but each has its own."""
+    if isinstance(value, tuple):
+        return type(value), *map(_own, value)
+    return type(value), id(value) if isinstance(value, (Node, brainstate.State)) else value
+
+
 class _Fixed:
     """A static argument: equal to one for which a program is the same."""
 
     def __init__(self, place: int | str, value: Any) -> None:
         self.value = value
-        # 1 == 1.0 == True; and schedulers are equal whatever their clocks show, but each has its own.
-        own = id(value) if isinstance(value, (Node, brainstate.State)) else value
-        self._key = place, type(value), own
+        self._key = place, _own(value)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Fixed) and self._key == other._key

@@ -23,6 +23,7 @@ from ..states.internals import (
     direct,
     jax_traces,
     trace,
+    watched,
     writes_as_is,
 )
 from ..states.placement import given, is_key
@@ -35,7 +36,12 @@ class Stale(Exception):
 
 
 def is_about_a_gone_array(error: BaseException) -> bool:
-    texts = ("array has been deleted", "buffer has been deleted", "previously donated")
+    texts = (
+        "array has been deleted",
+        "buffer has been deleted",
+        "previously donated",
+        "deleted or donated",
+    )
     return any(text in str(error).lower() for text in (*texts, "same buffer twice"))
 
 
@@ -168,7 +174,7 @@ class Program:
             except ValueError:
                 raise Stale from None
             lent, kept = pick_lent(leaves), pick_kept(leaves)
-            shown = None if free else [*leaves]  # noqa: F841 (to hooks: what is held is copied)
+            shown = [] if free else [vars(s)[VALUE] for s in watched(bundle.states)]  # noqa: F841
             done: list[tuple[list[Leaf], PyTree]] = []  # where an interrupt finds it
             try:
                 if lender:

@@ -145,7 +145,6 @@ def _buffers(leaf: jax.Array) -> set[Any]:
     except (ValueError, RuntimeError, NotImplementedError):
         pass  # it is gone, or on several devices
     try:
-        # Its parts are arrays, too, and remain: they are not compared with it.
         return {(s.device.id, s.data.unsafe_buffer_pointer()) for s in leaf.addressable_shards}
     except (ValueError, RuntimeError, NotImplementedError):
         return {id(leaf)}

@@ -257,7 +257,8 @@ class OptaxOptimizer(ShowsRates):
     ) -> None:
         """Train further weights, with options of their own: those of `groups`, but for ``frozen``.
 
-        The group follows the same schedule and begins with fresh moments. None: as the first group.
+        The group follows the same schedule and begins with fresh moments; a mean of gradients that was
+        begun (`accumulate_steps`) begins anew. None: as the first group.
         A group with ``lr=0`` is no frozen one where the schedule has an end of its own
         (``eta_min > 0``): weights are frozen by leaving them out.
         """

@@ -76,7 +76,7 @@ def check_weights(
 
 def refuse_descent(tx: optax.GradientTransformation, weights: PyTree) -> None:
     """Refuse a `tx` that already descends: scaled by minus the learning rate it would ascend."""
-    if _moved(tx, weights, 1.0) < 0:
+    if sum(_moved(tx, weights, 1.0)) < 0:
         raise ValueError(
             "tx must be a direction when lr=... is given (for example optax.scale_by_adam()), but this one already "
             "descends, and would ascend when scaled by -lr. Pass it without lr to use it as it is."
@@ -84,28 +84,30 @@ def refuse_descent(tx: optax.GradientTransformation, weights: PyTree) -> None:
 
 
 def refuse_ascent(tx: optax.GradientTransformation, weights: PyTree) -> None:
-    """Refuse a `tx` that is used as it is, and goes where gradients point: both ways, and so not by its noise."""
-    if _moved(tx, weights, 1.0) > 0 > _moved(tx, weights, -1.0):
+    """Refuse a `tx` that is used as it is, and goes where gradients point: both ways, so not by its noise, and with all weights."""
+    up = [way for way in _moved(tx, weights, 1.0) if way]
+    if up and min(up) > 0 and max(_moved(tx, weights, -1.0)) <= 0:
         raise ValueError(
             "tx must descend when lr is left out, and then is used as it is, but this one ascends. Pass lr=... with a "
             "direction such as optax.scale_by_adam(); or negate the gradients, if something is to grow."
         )
 
 
-def _moved(tx: optax.GradientTransformation, weights: PyTree, gradient: float) -> float:
-    """How far a transformation moves weights of 0 in all, by a few gradients of one number; 0 if that is unknown."""
+def _moved(tx: optax.GradientTransformation, weights: PyTree, gradient: float) -> list[float]:
+    """How far a transformation moves each weight, from 0 and by a few gradients of one number; 0 if that is unknown."""
     small = _small(jnp.zeros, weights)
     tx = optax.with_extra_args_support(tx)
     grads = jax.tree.map(lambda w: jnp.full_like(w, gradient), small)
-    total = 0.0
+    totals = [0.0] * len(jax.tree.leaves(small))
     try:
         state = tx.init(small)
         for _ in range(3):  # a schedule may begin at 0
             updates, state = tx.update(grads, state, small, **_sum_of(small))
-            total += sum(float(jnp.sum(leaf)) for leaf in jax.tree.leaves(updates))
+            moves = [float(jnp.sum(leaf)) for leaf in jax.tree.leaves(updates)]
+            totals = [total + move for total, move in zip(totals, moves, strict=True)]
     except Exception:  # a tx that wants more than gradients cannot be tried out
-        return 0.0
-    return total
+        return [0.0]
+    return totals
 
 
 def refuse_kept(

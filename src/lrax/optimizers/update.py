@@ -314,10 +314,15 @@ def _check_structure(name: str, gradient: PyTree, weight: PyTree) -> None:
 
 def _check_shape(path: str, shape: tuple[int, ...], weight: Leaf) -> None:
     """Raise ValueError where an update would change the shape of its weight."""
-    if shape != np.shape(weight):
+    own = np.shape(weight)
+    try:
+        after = np.broadcast_shapes(shape, own)
+    except ValueError:
+        after = shape
+    if after != own:
         raise ValueError(
-            f"The update of {path!r} must have the weight's shape {np.shape(weight)}, got {shape}. Give the weight the shape "
-            "back with which it was registered, or register it with another optimizer; or mend the tx, if that is its update."
+            f"The update of {path!r} must have the weight's shape {own}, got {shape}. Give the weight the shape back with which "
+            "it was registered, or register it with another optimizer; or mend the tx, if that is its update."
         )
 
 

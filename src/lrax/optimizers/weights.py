@@ -163,7 +163,10 @@ def widened(weights: PyTree) -> PyTree:
 def as_gradient(name: str, gradient: Leaf, weight: Leaf) -> Leaf:
     """A checked gradient in the dtype that the moments of the weight have."""
     dtype = getattr(gradient, "dtype", None)
-    numbers = dtype and any(jnp.issubdtype(dtype, kind) for kind in (np.number, np.bool_))
+    kinds = np.number, np.bool_
+    numbers = dtype == jax.dtypes.float0 or (
+        dtype is not None and any(jnp.issubdtype(dtype, kind) for kind in kinds)
+    )
     if not (numbers or isinstance(gradient, (int, float))):
         raise TypeError(
             f"The gradient of {name!r} must be an array of numbers, got {gradient!r:.80}."

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import brainstate
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,11 +54,9 @@ class Clock(TypedState):
         return strong(new, np.dtype(np.int32), old)
 
     def __eq__(self, other: object) -> Any:
-        """Whether it shows that epoch; another State is another one, as all are."""
-        return self is other if isinstance(other, brainstate.State) else self.value == other
-
-    def __ne__(self, other: object) -> Any:
-        return self is not other if isinstance(other, brainstate.State) else self.value != other
+        """Whether it shows that epoch; of what is no number it is told apart as any State."""
+        is_number = isinstance(other, (int, float, np.number, jax.Array)) and not np.ndim(other)
+        return self.read() == other if is_number else NotImplemented
 
     __hash__ = TypedState.__hash__
 

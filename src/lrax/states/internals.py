@@ -56,6 +56,12 @@ try:
         """Whether somebody watches the State."""
         return state._hooks_manager._has_hooks
 
+    def watched(states: Sequence[brainstate.State]) -> list[brainstate.State]:
+        """Those that somebody watches, by hooks of their own or of all States there are."""
+        registry = GlobalHookRegistry._instance
+        every = registry is not None and registry._has_hooks
+        return [state for state in states if every or has_hooks(state)]
+
 except (ImportError, AttributeError, KeyError):
     _top_level = brainstate.util.StateJaxTracer()
 
@@ -67,6 +73,9 @@ except (ImportError, AttributeError, KeyError):
 
     def has_hooks(state: brainstate.State) -> bool:
         return state.hooks.has_hooks()
+
+    def watched(states: Sequence[brainstate.State]) -> list[brainstate.State]:
+        return [state for state in states if has_hooks(state)]
 
 
 try:

@@ -4,7 +4,7 @@ import functools
 import inspect
 import itertools
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import brainstate
 import jax
@@ -16,6 +16,8 @@ from .._types import Function, Leaf, PyTree
 from ..states.internals import configuration, tracing
 from .program import Program, Stale, is_about_a_gone_array
 from .turns import turn
+
+T = TypeVar("T")
 
 _Table: TypeAlias = dict[Hashable, list[Program]]
 """The programs for each kind of arguments."""
@@ -146,9 +148,18 @@ class _Fixed:
         return hash(self._key)
 
 
-def _not_hashable(fixed: Sequence[_Fixed]) -> ValueError:
-    values = [argument.value for argument in fixed]
-    return ValueError(f"Static arguments must be hashable, got {values!r:.200}.")
+def _at(
+    table: dict[Hashable, T], key: Hashable, fixed: Sequence[_Fixed], make: Callable[[], T]
+) -> T:
+    """What a table has for a key, of which the static arguments are a part; made the first time."""
+    try:
+        found = table.get(key)
+    except TypeError:
+        values = [argument.value for argument in fixed]
+        raise ValueError(f"Static arguments must be hashable, got {values!r:.200}.") from None
+    if found is None:
+        found = table[key] = make()
+    return found
 
 
 class _Programs:
@@ -201,10 +212,7 @@ class _Programs:
     def _run_nested(self, args: PyTree, kwargs: PyTree) -> PyTree:
         """As a part of another program, or of none."""
         fixed, bound, args, kwargs = self._bound(args, kwargs)
-        try:
-            nested = self._nested.setdefault(fixed, brainstate.transform.jit(bound))
-        except TypeError:
-            raise _not_hashable(fixed) from None
+        nested = _at(self._nested, fixed, fixed, lambda: brainstate.transform.jit(bound))
         return nested(*args, **kwargs)
 
     def _is_only(self, program: Program) -> bool:
@@ -238,10 +246,7 @@ class _Programs:
         fixed, bound, args, kwargs = self._bound(args, kwargs)
         leaves, structure = jax.tree.flatten((args, kwargs))
         key = (structure, fixed, *map(_signature_of, leaves))
-        try:
-            known = table.setdefault(key, [])
-        except TypeError:
-            raise _not_hashable(fixed) from None
+        known = _at(table, key, fixed, list)
         return known, (args, kwargs), lambda: Program(bound, self.donate, args, kwargs)
 
     def _bound(

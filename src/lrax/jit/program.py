@@ -23,7 +23,6 @@ from ..states.internals import (
     direct,
     jax_traces,
     trace,
-    watched,
     writes_as_is,
 )
 from ..states.placement import given, is_key
@@ -36,13 +35,9 @@ class Stale(Exception):
 
 
 def is_about_a_gone_array(error: BaseException) -> bool:
-    texts = (
-        "array has been deleted",
-        "buffer has been deleted",
-        "previously donated",
-        "deleted or donated",
-    )
-    return any(text in str(error).lower() for text in (*texts, "same buffer twice"))
+    gone = "array has been deleted", "buffer has been deleted", "deleted or donated"
+    texts = *gone, "previously donated", "same buffer twice"
+    return any(text in str(error).lower() for text in texts)
 
 
 class _Leaf(NamedTuple):
@@ -174,7 +169,7 @@ class Program:
             except ValueError:
                 raise Stale from None
             lent, kept = pick_lent(leaves), pick_kept(leaves)
-            shown = [] if free else [vars(s)[VALUE] for s in watched(bundle.states)]  # noqa: F841
+            shown = [] if free else bundle.watched()  # noqa: F841 (while they are held, they are copied)
             done: list[tuple[list[Leaf], PyTree]] = []  # where an interrupt finds it
             try:
                 if lender:

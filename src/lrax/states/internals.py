@@ -209,6 +209,10 @@ class Bundle:
             values[i] = self.states[i].value
         return values
 
+    def watched(self) -> list[Any]:
+        """The values that hooks are shown as the old ones, and which must not be given away before."""
+        return [vars(state)[VALUE] for state in watched(self.states)]
+
     def give_back(self, values: Sequence[Any]) -> None:
         """Have the first of them hold these values: no write that a hook would have to see."""
         for cell, value in zip(self.cells, values, strict=False):

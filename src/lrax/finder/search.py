@@ -72,7 +72,7 @@ def find_lr(
     ------
     TypeError, ValueError
         If an argument is not as described above, the first loss is not finite, or the loss diverges
-        within the first tenth of the learning rates.
+        within the first tenth of the learning rates, or never changes.
 
     Examples
     --------
@@ -116,6 +116,11 @@ def find_lr(
         raise ValueError(
             f"There is nothing to suggest: the loss had diverged at learning rate {lrs[ended - 1]:.2g}, number {ended} of {len(lrs)}. "
             "Pass a smaller start_lr; or if batches differ as much, more smoothing or a larger diverge."
+        )
+    if tried == len(lrs) and np.ptp(losses) == 0:
+        raise ValueError(
+            f"There is nothing to suggest: the loss was {losses[0]:.4g} at all of {tried} learning rates. loss_fn must compute it "
+            "with the weights of the optimizer; or pass a larger end_lr."
         )
     found = lrs[:tried], losses[:tried], smoothed[:tried]
     return RangeTest(*found, suggestions(found[0], found[2], rule.steps))

@@ -43,6 +43,14 @@ class TwoRates(lrax.LRScheduler):
         return [0.1, 0.2]
 
 
+class NoInit(lrax.LRScheduler):
+    def __init__(self, peak=0.1):
+        self.peak = peak
+
+    def get_lr(self):
+        return [self.peak]
+
+
 def cycle():
     return lrax.OneCycleLR(total_steps=10, cycle_momentum=True)
 
@@ -84,7 +92,7 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "warmup beyond the total": (lambda: lrax.WarmupCosineSchedule(warmup_steps=20, total_steps=10), "total_steps", "20", "warmup_steps + n"),
     "a cycle upside down": (lambda: lrax.CyclicLR(0.5, 0.1), "max_lr", "0.5", "0.1", "Swap"),
     "an optimizer in a scheduler": (lambda: lrax.StepLR(optimizer(), 30), "base_lr", "SGD(lr=StepLR("),
-    "a class of schedulers": (lambda: lrax.SGD(lr=lrax.StepLR), "lr", "StepLR(...)"),
+    "a class of schedulers": (lambda: lrax.SGD(lr=lrax.StepLR), "lr", "not a class", "StepLR(...)"),
     "a model": (lambda: lrax.SGD().register_trainable_weights(brainstate.nn.Linear(2, 2)), "Linear", "model.states("),
     "an infinite rate": (lambda: setattr(optimizer(), "current_lr", 1e39), "lr", "3.40282e+38", "1e+39"),
     "a formula that is no dataclass": (lambda: lrax.LRScheduler(0.1, formula=OwnInit(2)), "formula", "OwnInit", "frozen=True"),
@@ -110,6 +118,7 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "a schedule as factors": (lambda: lrax.MultiplicativeLR(0.1, STEP), "lr_lambda", "StepLR(", "a * b"),
     "a schedule as a scale": (lambda: lrax.CyclicLR(0.1, 0.2, scale_fn=STEP), "scale_fn", "StepLR("),
     "a polynomial that rises": (lambda: lrax.get_scheduler("polynomial", 1e-8, 10, 100), "lr_end", "less than base_lr", "1e-07", "eta_min"),
+    "a constructor without the other": (lambda: NoInit(), "NoInit.__init__", "super().__init__(base_lr"),
     "a get_lr of two for one": (lambda: TwoRates(0.1)(3), "get_lr() of TwoRates", "1 learning rates", "got 2", "self.base_lrs"),
     "betas twice": (lambda: lrax.Adam(betas=(0.5, 0.9), beta2=0.99), "betas", "beta2", "one of the two"),
     "betas of a group twice": (lambda: lrax.AdamW(groups={"w": {"beta1": 0.5, "betas": (0.8, 0.9)}}), "betas", "beta1", "one of the two"),

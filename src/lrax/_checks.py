@@ -73,7 +73,7 @@ def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
     if isinstance(value, (np.ndarray, np.generic, jax.Array)):
         raise _fail(TypeError, name, requirement, value)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        kind = type(value).__name__
+        kind = "a class" if isinstance(value, type) else type(value).__name__
         remedy = ""
         if isinstance(value, type):
             remedy = f"Construct it: {value.__name__}(...)."

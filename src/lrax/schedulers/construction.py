@@ -32,6 +32,10 @@ class Constructs(ShowsArguments):
                 bound = _bound(cls, args, kwargs)
                 args, kwargs, arguments = bound.args[1:], bound.kwargs, _arguments(bound)
             scheduler = super().__call__(*args, **kwargs)
+            if not hasattr(scheduler, "publishing"):
+                raise TypeError(
+                    f"{cls.__name__}.__init__ must call super().__init__(base_lr, last_epoch), which makes the clock."
+                )
             scheduler.__constructed__(arguments)
             scheduler.publish()
             return scheduler

@@ -108,10 +108,16 @@ def find_lr(
     with kept_position(batches), _kept_key():
         _go(walk, rule, batches)
     losses, smoothed = fetched(walk.curve.losses), fetched(walk.curve.smoothed)
+    tried = _count_of_tried(lrs, losses, ended=fetched(walk.curve.count) // rule.every)
+    found = lrs[:tried], losses[:tried], smoothed[:tried]
+    return RangeTest(*found, suggestions(found[0], found[2], rule.steps))
+
+
+def _count_of_tried(lrs: np.ndarray, losses: np.ndarray, ended: int) -> int:
+    """How many learning rates have a finite loss; ValueError where losses say nothing."""
     tried = int(np.argmin(np.isfinite(np.append(losses, np.nan))))
     if not tried:
         raise ValueError(f"loss_fn must return a finite loss at the first batch, got {losses[0]}.")
-    ended = fetched(walk.curve.count) // rule.every
     if ended <= len(lrs) // 10:  # of which no suggestion is made
         raise ValueError(
             f"There is nothing to suggest: the loss had diverged at learning rate {lrs[ended - 1]:.2g}, number {ended} of {len(lrs)}. "
@@ -122,8 +128,7 @@ def find_lr(
             f"There is nothing to suggest: the loss was {losses[0]:.4g} at all of {tried} learning rates. loss_fn must compute it "
             "with the weights of the optimizer; or pass a larger end_lr."
         )
-    found = lrs[:tried], losses[:tried], smoothed[:tried]
-    return RangeTest(*found, suggestions(found[0], found[2], rule.steps))
+    return tried
 
 
 def _check_optimizer(optimizer: Unchecked) -> None:

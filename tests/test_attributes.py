@@ -4,7 +4,9 @@ import copy
 import pickle
 
 import brainstate
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import lrax
@@ -126,3 +128,47 @@ def test_a_clock_is_compared_with_numbers_and_is_a_state_of_its_own():
     assert [jnp.ones(3), clock].index(clock) == 1
     assert {clock: "found"}[scheduler.last_epoch] == "found"
     assert lrax.jit(lambda: (scheduler.step(), scheduler.last_epoch == 6)[1])()
+
+
+COMPARED = {
+    "equal": lambda epoch: 0.5 if epoch == 2 else 1.0,
+    "other than": lambda epoch: 1.0 if epoch != 2 else 0.5,
+    "in a tuple": lambda epoch: 0.5 if epoch in (2, 7) else 1.0,
+    "in an array": lambda epoch: 0.5 if epoch in np.array([2, 7]) else 1.0,
+}
+TAKEN_FOR_A_NUMBER = {
+    "truth": lambda epoch: 0.5 if epoch else 1.0,
+    "in a set": lambda epoch: 0.5 if epoch in {2, 7} else 1.0,
+    "a key": lambda epoch: {2: 0.5}.get(epoch, 1.0),
+    "a place": lambda epoch: [1.0, 0.9, 0.5][epoch],
+    "less": lambda epoch: 0.5 if epoch < 3 else 1.0,
+    "rest": lambda epoch: 7 % epoch,
+    "power": lambda epoch: 0.5**epoch,
+}
+
+
+def by_epoch(factor):
+    class ByEpoch(lrax.LRScheduler):
+        def get_lr(self):
+            return [base_lr * factor(self.last_epoch) for base_lr in self.base_lrs]
+
+    return ByEpoch
+
+
+@pytest.mark.parametrize("how", COMPARED)
+def test_a_get_lr_that_compares_the_clock(how):
+    scheduler = by_epoch(COMPARED[how])(1.0)
+    assert [float(scheduler(t)) for t in range(4)] == [1.0, 1.0, 0.5, 1.0]
+    np.testing.assert_array_equal(jax.jit(scheduler)(jnp.arange(4)), [1.0, 1.0, 0.5, 1.0])
+    scheduler.step(2)
+    assert scheduler.get_last_lr() == [0.5]
+
+
+@pytest.mark.parametrize("how", TAKEN_FOR_A_NUMBER)
+def test_a_get_lr_that_takes_the_clock_for_a_number(how):
+    """torch's ``last_epoch`` is one; here it would be one object at all epochs."""
+    with pytest.raises(TypeError, match=r"Write last_epoch\.value"):
+        by_epoch(TAKEN_FOR_A_NUMBER[how])(1.0)
+    if how not in ("in a set", "a key"):  # where States are told apart by identity, as everywhere
+        with pytest.raises(TypeError, match=r"Write last_epoch\.value"):
+            TAKEN_FOR_A_NUMBER[how](lrax.StepLR().last_epoch)

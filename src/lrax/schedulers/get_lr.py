@@ -9,13 +9,17 @@ from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula
 from ..formulas.pieces import check_scalable, ratio
 from ..formulas.schedule import spread
+from ..states.clock import ShowsEpoch
 
 
-class _At:
+class _At(ShowsEpoch):
     """A clock that shows one epoch."""
 
     def __init__(self, epoch: Value) -> None:
         self.value = epoch
+
+    def read(self) -> Value:
+        return self.value
 
 
 class _Unpublished:

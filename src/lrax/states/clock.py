@@ -1,6 +1,7 @@
 """The clock of a scheduler."""
 
-from typing import Any
+import abc
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +29,29 @@ def _are_epochs(value: Unchecked) -> bool:
     return bool(np.all((epochs >= 0) & (epochs <= LAST_EPOCH) & (epochs == np.floor(epochs))))
 
 
-class Clock(TypedState):
+def _refuse(*_: object) -> NoReturn:
+    raise TypeError("last_epoch is a State, and no number. Write last_epoch.value for the epoch.")
+
+
+class ShowsEpoch(abc.ABC):
+    """What is compared with numbers as the epoch that it shows, and taken for a number nowhere else."""
+
+    @abc.abstractmethod
+    def read(self) -> Number:
+        """The epoch."""
+
+    def __eq__(self, other: object) -> Any:
+        is_number = isinstance(other, (int, float, np.number, jax.Array)) and not np.ndim(other)
+        return self.read() == other if is_number else NotImplemented
+
+    __hash__ = _refuse  # pyright: ignore[reportAssignmentType]
+    __bool__ = __int__ = __float__ = __index__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __neg__ = __pow__ = __rpow__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse
+
+
+class Clock(ShowsEpoch, TypedState):
     """The epoch: int32."""
 
     def __init__(self, value: Number) -> None:
@@ -53,11 +76,7 @@ class Clock(TypedState):
             )
         return strong(new, np.dtype(np.int32), old)
 
-    def __eq__(self, other: object) -> Any:
-        """Whether it shows that epoch; of what is no number it is told apart as any State."""
-        is_number = isinstance(other, (int, float, np.number, jax.Array)) and not np.ndim(other)
-        return self.read() == other if is_number else NotImplemented
-
+    __eq__ = ShowsEpoch.__eq__
     __hash__ = TypedState.__hash__
 
     def read(self) -> Number:

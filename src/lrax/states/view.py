@@ -18,7 +18,9 @@ class View:
 
     @property
     def value(self) -> Any:
-        return self._get()
+        found = self._get()
+        # What a reader computes in place must not be what the State holds.
+        return found.copy() if isinstance(found, np.ndarray) else found
 
     @value.setter
     def value(self, new: Any) -> None:

@@ -126,3 +126,28 @@ def test_gradients_by_a_formula_that_has_none_after_its_phase():
 
     found = jax.vmap(jax.grad(rate), in_axes=(None, 0))(jnp.float32(2.0), jnp.arange(9))
     np.testing.assert_allclose(found, [by_root(t) if t < 4 else 1.0 for t in range(9)], rtol=1e-6)
+
+
+SAWTOOTH = lrax.PiecewiseSchedule(1.0, [0, 4, 4], [1, 5, 1])
+RISE_TO_NOTHING = lrax.WSDSchedule(1.0, warmup_steps=5, total_steps=5)
+
+
+@pytest.mark.parametrize(
+    "scheduler, total_steps",
+    [
+        (SAWTOOTH, 4),
+        (SAWTOOTH.repeat(4), None),
+        (SAWTOOTH.repeat(4, limit=3), 12),
+        (SAWTOOTH.with_warmup(1, start_lr=0.9), 5),
+        (SAWTOOTH + 0.5, 4),
+        (RISE_TO_NOTHING.delay(3), 8),
+        (RISE_TO_NOTHING.stretch(2), 10),
+        (lrax.WarmupCosineSchedule(1.0, 5, 5).delay(3), 8),
+    ],
+)
+def test_a_way_that_jumps_back_to_where_it_began(scheduler, total_steps):
+    assert scheduler.total_steps == total_steps
+    if total_steps is not None:
+        rates = scheduler(np.arange(total_steps + 99))
+        assert rates[total_steps - 1] != rates[total_steps]
+        assert np.ptp(rates[total_steps:]) == 0

@@ -80,8 +80,9 @@ class Turning(Formula):
     def range_from(self, base: Number, t: Number) -> Range:
         if self.asks_users:
             return super().range_from(base, t)
-        later = (epoch for epoch in self.changes(base) if epoch > t)
-        return between(self.raw(epoch, base, HOST) for epoch in (t, *later))
+        later = [epoch for epoch in self.changes(base) if epoch > t]
+        before = [math.nextafter(epoch, 0) for epoch in later]  # where it may jump from
+        return between(self.raw(epoch, base, HOST) for epoch in (t, *before, *later))
 
 
 class Monotone(Formula):

@@ -226,6 +226,37 @@ def test_a_scheduler_of_its_own_states_is_copied_with_them():
         assert_close([*twin.get_last_lr(), *scheduler.get_last_lr()], [0.05, 0.1], rtol=1e-6), way
 
 
+class Holds(lrax.LRScheduler):
+    def __init__(self, base_lr=0.1):
+        super().__init__(base_lr)
+        self.inner = lrax.ExponentialLR(1.0, gamma=0.5)
+
+
+class Calls(Holds):
+    def get_lr(self):
+        return [base_lr * self.inner(self.last_epoch.value) for base_lr in self.base_lrs]
+
+
+class Steps(Holds):
+    def get_lr(self):
+        return [base_lr * self.inner.get_lr()[0] for base_lr in self.base_lrs]
+
+    def step(self, epoch=None, *, metric=None):
+        self.inner.step()
+        super().step(epoch)
+
+
+def test_a_scheduler_inside_of_a_users_is_called_or_stepped():
+    part = 2 * Calls()
+    part.step(3)
+    assert_close(part.get_last_lr(), [0.025])
+    alone = Steps()
+    alone.step()
+    assert_close(alone.get_last_lr(), [0.05])
+    with pytest.raises(TypeError, match="must hold no States"):
+        2 * Steps()
+
+
 def test_learning_rates_are_those_of_the_schedulers_own_arguments():
     scheduler = lrax.ExponentialLR(0.1, gamma=0.5)
     _, optimizer = trained(scheduler)

@@ -131,8 +131,9 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
     def __constructed__(self, arguments: tuple[tuple[str, Any], ...] | None) -> None:
         """The last step of construction: what a user's class was constructed with, and the guards."""
         self._arguments = arguments
-        held = self._held_by_users().values()
-        self._own_states = not all(isinstance(state, (Clock, Memory)) for state in held)
+        # A step() of its own may move the clocks that it holds.
+        still = (Clock, Memory) if type(self).step is LRScheduler.step else ()
+        self._own_states = not all(isinstance(s, still) for s in self._held_by_users().values())
         self._ready = True
 
     # --- What it is ---------------------------------------------------------------------------

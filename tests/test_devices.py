@@ -237,3 +237,24 @@ def test_what_came_to_all_devices_from_one_stays():
         np.testing.assert_array_equal(first, np.arange(64.0))
         np.testing.assert_array_equal(state.value, 4 * np.arange(64.0))
     """)
+
+
+def test_shards_that_somebody_holds_stay():
+    run("""
+        import brainstate, jax, jax.numpy as jnp, numpy as np, lrax
+        from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+        mesh = jax.make_mesh((4,), ("d",), axis_types=(AxisType.Auto,))
+        rows = NamedSharding(mesh, PartitionSpec("d"))
+        parts = [jax.device_put(jnp.full(25, float(i)), device) for i, device in enumerate(jax.devices())]
+        made = brainstate.State(jax.make_array_from_single_device_arrays((100,), rows, parts))
+        put = brainstate.State(jax.device_put(jnp.ones(100), rows))
+        shard = put.value.addressable_shards[1].data
+        step = lrax.jit(lambda: [setattr(state, "value", 2 * state.value) for state in (made, put)])
+        step()
+        step()
+        assert [float(part[0]) for part in parts] == [0, 1, 2, 3]
+        np.testing.assert_array_equal(shard, np.ones(25))
+        np.testing.assert_array_equal(put.value, np.full(100, 4.0))
+        np.testing.assert_array_equal(made.value, 4 * np.repeat(np.arange(4.0), 25))
+    """)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import lrax
-from helpers import assert_trees_equal, compiled_programs
+from helpers import assert_close, assert_trees_equal, compiled_programs
 from steps import JITS, Training, counter, jits
 
 transform = brainstate.transform
@@ -116,16 +116,50 @@ def test_what_counters_and_weights_need_is_computed_once():
         assert other.last_epoch.value == 500 + epoch
 
 
-def test_jax_finds_where_a_nan_comes_from():
+@pytest.mark.parametrize("looks, x", [(jax.debug_nans, -1.0), (jax.debug_infs, 0.0)])
+@pytest.mark.parametrize("calls", [0, 2])
+def test_jax_finds_where_a_nan_comes_from(looks, x, calls):
+    """And nothing is lost, though what ran before it was looked for gives its memory away."""
     scheduler, weight = lrax.StepLR(0.1, 2), brainstate.ParamState(jnp.ones(3))
 
     @lrax.jit
     def step(x):
         scheduler.step()
-        weight.value = weight.value * jnp.log(x)
+        weight.value = jnp.log(weight.value * x)
 
-    with jax.debug_nans(True), pytest.raises(FloatingPointError, match=r"nan.*log"):
-        step(-jnp.ones(3))
+    for _ in range(calls):
+        step(jnp.e * jnp.ones(3))
+    with looks(True), pytest.raises(FloatingPointError, match=r"(nan|inf).*log"):
+        step(x * jnp.ones(3))
+    assert_close(weight.value, np.ones(3), rtol=1e-6)
+    assert scheduler.last_epoch == calls
+    step(jnp.e * jnp.ones(3))
+    assert scheduler.last_epoch == calls + 1
+
+
+def test_what_jax_takes_for_one_kind_of_argument_is_one_program():
+    traced = []
+
+    def times(x, n):
+        traced.append(x)
+        return (x * n).sum()
+
+    compiled = lrax.jit(times, static_argnums=1)
+    ones = np.ones(3)
+    for x in (ones, ones.astype(np.float32), jnp.ones(3)):
+        assert compiled(x, 2) == 6
+    for x in (np.int64(3), np.int32(3), jnp.int32(3)):
+        assert compiled(x, 2) == 6
+    assert compiled(3, 2) == 6
+    assert len(traced) == 3  # a number of Python's has no dtype that it insists on
+
+
+def test_lower_takes_shapes():
+    total = counter()
+    add = lrax.jit(lambda x: setattr(total, "value", total.value + x.sum()))
+    lowered = add.lower(jax.ShapeDtypeStruct((4,), np.float32))
+    assert lowered.compile().memory_analysis().argument_size_in_bytes == 20
+    assert total.value == 0
 
 
 @jits

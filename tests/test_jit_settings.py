@@ -21,7 +21,6 @@ SETTINGS = {
     "default device": lambda: jax.default_device(jax.devices()[0]),
     "mesh": lambda: jax.set_mesh(jax.make_mesh((1,), ("x",))),
     "precision of brainstate": lambda: brainstate.environ.context(precision=64),
-    "NaNs": lambda: jax.debug_nans(True),  # jax.jit does not
     "checks": lambda: jax.enable_checks(True),
 }
 

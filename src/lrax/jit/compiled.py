@@ -13,7 +13,7 @@ from brainstate.graph import Node
 
 from .. import _checks
 from .._types import Function, Leaf, PyTree
-from ..states.internals import configuration, tracing
+from ..states.internals import configuration, looks_for_nans, tracing
 from .program import Program, Stale, is_about_a_gone_array
 from .turns import turn
 
@@ -31,15 +31,18 @@ def _is_value(leaf: Leaf) -> bool:
 
 
 def _signature_of(leaf: Leaf) -> Hashable:
-    if isinstance(leaf, jax.Array):
-        return leaf.aval
+    """The same for what is one kind of argument to jax, whatever holds it."""
     if isinstance(leaf, (np.ndarray, np.generic)):
-        return leaf.shape, leaf.dtype
-    known = (*_NUMBERS, brainstate.State)  # a State is refused while tracing
-    if not isinstance(leaf, known) and not hasattr(leaf, "__jax_array__"):
+        return leaf.shape, jax.dtypes.canonicalize_dtype(leaf.dtype), False, None
+    if isinstance(leaf, (jax.Array, *_NUMBERS)):
+        aval = leaf.aval if isinstance(leaf, jax.Array) else jax.typeof(leaf)
+        spread = None if aval.sharding.mesh.empty else aval.sharding
+        return aval.shape, aval.dtype, aval.weak_type, spread
+    # A State is refused while tracing.
+    if not isinstance(leaf, brainstate.State) and not hasattr(leaf, "__jax_array__"):
         raise TypeError(
-            f"An argument is a {type(leaf).__name__}, not an array. Compile a method as lrax.jit(obj.method), "
-            "or make the object static: lrax.jit(fn, static_argnums=...)."
+            f"An argument is a {type(leaf).__name__}, not an array. Pass numbers as np.asarray(x), compile a method as "
+            "lrax.jit(obj.method), or make an object static: lrax.jit(fn, static_argnums=...)."
         )
     return type(leaf)
 
@@ -56,9 +59,10 @@ def jit(
     The buffers of the written States are reused for their new values, so that a training step needs
     no second copy of weights and moments, and a call costs little more than one of ``jax.jit``. It is
     traced anew for what ``jax.jit`` is: other arguments, other settings of jax. Calls from several
-    threads take turns. Inside another transformation it is ``brainstate.transform.jit``. Under
-    ``jax.transfer_guard`` numbers that States hold on the host, as after a ``step()`` there, are put
-    on the device explicitly; those among the arguments are yours to put.
+    threads take turns, so a callback must not wait for another thread's. Inside another transformation
+    it is ``brainstate.transform.jit``. Under ``jax.transfer_guard`` numbers that States hold on the
+    host, as after a ``step()`` there, are put on the device explicitly; those among the arguments are
+    yours to put. What States held after its last call stays in memory until the next one.
 
     Parameters
     ----------
@@ -71,8 +75,8 @@ def jit(
         (``w = weight.value``, a clone, a view of NumPy) is copied first and stays; another array on the
         same memory (``jax.device_put(w, its_device)``) is gone. A call that fails or is interrupted
         while XLA runs may lose the values, and says so; with False it cannot. While a call runs,
-        callbacks and other threads must not read what it writes. On a CPU all this does not go for
-        clocks and learning rates, which are not given up.
+        callbacks, signal handlers and other threads must not read what it writes. On a CPU all this
+        does not go for clocks and learning rates, which are not given up.
 
     Raises
     ------
@@ -183,7 +187,7 @@ class _Programs:
         if tracing():
             return self._run_nested(args, kwargs)
         settings, table = self._current
-        if configuration() != settings:
+        if (configuration(), looks_for_nans()) != settings:
             table = self._other_table()
         if table is None:
             return self._run_nested(args, kwargs)
@@ -224,8 +228,8 @@ class _Programs:
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
         """The program for such arguments, before it is compiled."""
         with turn.lock:
-            _, arguments, trace = self._prepare({}, args, kwargs)
-            return trace().lower(*arguments)
+            _, bound, *arguments = self._bound(args, kwargs)
+            return self._traced(bound, *arguments).lower(*arguments)
 
     def clear(self) -> None:
         self._known, self._current, self._nested, self.only = {}, (None, {}), {}, None
@@ -234,7 +238,7 @@ class _Programs:
         """The programs for what jax is set to now; None if it is not to compile."""
         if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
             return None
-        settings = configuration()
+        settings = configuration(), looks_for_nans()
         table = self._known.setdefault(settings, {})
         self._current = settings, table
         return table
@@ -247,7 +251,11 @@ class _Programs:
         leaves, structure = jax.tree.flatten((args, kwargs))
         key = (structure, fixed, *map(_signature_of, leaves))
         known = _at(table, key, fixed, list)
-        return known, (args, kwargs), lambda: Program(bound, self.donate, args, kwargs)
+        return known, (args, kwargs), lambda: self._traced(bound, args, kwargs)
+
+    def _traced(self, bound: Function, args: PyTree, kwargs: PyTree) -> Program:
+        # Where jax finds a NaN, it runs the program again, on the same arrays.
+        return Program(bound, self.donate and not looks_for_nans(), args, kwargs)
 
     def _bound(
         self, args: PyTree, kwargs: PyTree

@@ -22,6 +22,7 @@ from ..states.internals import (
     configuration,
     direct,
     jax_traces,
+    looks_for_nans,
     trace,
     writes_as_is,
 )
@@ -161,7 +162,7 @@ class Program:
 
         def call(args: PyTree, kwargs: PyTree, directly: bool = False) -> PyTree:
             free = first is not None and direct(first) and not any(map(HAS_HOOKS, hooks))
-            if directly and not free:
+            if directly and (not free or looks_for_nans()):
                 raise Stale
             leaves = [c[VALUE] for c in cells] if free and not made else self._values(free)
             try:

@@ -87,7 +87,7 @@ class Lender:
         given = _alike(jax.tree.leaves(arguments), self._large)
         near = [*kept, *given]
         if not strange.isdisjoint(map(id, lent)):
-            shapes = {shape for shape, _ in self._kinds}
+            shapes = {shape for shape, _ in self._kinds} | {*map(_shape_of_shards, lent)}
             near += [leaf for leaf in jax.live_arrays() if leaf.aval.shape in shapes]
         self._known = [*map(weakref.ref, given)]
         return _exclusive(lent, is_held, near)
@@ -116,6 +116,11 @@ def is_on_one_device(leaf: Leaf) -> bool:
     return not isinstance(leaf, jax.Array) or len(leaf.sharding.device_set) == 1
 
 
+def _shape_of_shards(leaf: Leaf) -> tuple[int, ...] | None:
+    """An array of it may be one of the shards, on one device."""
+    return None if is_on_one_device(leaf) else leaf.sharding.shard_shape(leaf.aval.shape)
+
+
 def _exclusive(lent: Leaves, held: list[bool], near: list[Leaf]) -> Leaves:
     """`lent`, with copies of those that are `held`, or whose memory another one or one of `near` has."""
     near = [leaf for leaf in near if isinstance(leaf, jax.Array)]
@@ -127,7 +132,8 @@ def _exclusive(lent: Leaves, held: list[bool], near: list[Leaf]) -> Leaves:
     own: list[Leaf] = []
     for leaf, is_held in zip(lent, held, strict=True):
         if isinstance(leaf, jax.Array):
-            buffers = _buffers(leaf) if kind(leaf) in kinds else set()
+            near_it = kind(leaf) in kinds or not is_on_one_device(leaf)
+            buffers = _buffers(leaf) if near_it else set()
             if is_held or buffers & taken:
                 leaf = _copy(leaf)
             taken |= buffers

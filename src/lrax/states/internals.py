@@ -95,6 +95,11 @@ except (ImportError, TypeError):
         return *settings, jax.sharding.get_abstract_mesh()
 
 
+def looks_for_nans() -> bool:
+    """Whether jax looks into what programs return, which is no part of its configuration."""
+    return jax.config.jax_debug_nans or jax.config.jax_debug_infs  # pyright: ignore[reportAttributeAccessIssue]
+
+
 REACHES_VALUES = "_value" in vars(brainstate.State(0))
 """Whether a value can be taken out of a State and given back."""
 
@@ -170,8 +175,9 @@ class _InUse:
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError(
-            "This State was read while a call of lrax.jit writes it, by a callback or in another thread. Read it before or after "
-            "the call, return from the function what a callback shall have, or use lrax.jit(fn, donate=False)."
+            "This State was read while a call of lrax.jit writes it, by a callback, a signal handler or another thread. Read it "
+            "before or after the call (a handler sets a flag), return from the function what a callback shall have, or use "
+            "lrax.jit(fn, donate=False)."
         )
 
     def _refuse(self, *_: Any) -> Any:

@@ -59,3 +59,27 @@ def test_joined_pieces_share_a_graph():
         return equations(jax.make_jaxpr(lambda t: joined(t))(jnp.int32(0)).jaxpr)
 
     assert size(64) <= 2 * size(32)
+
+
+AROUND = {
+    "warmup": (lambda s: s.with_warmup(5), 7),
+    "warmup from above 0": (lambda s: s.with_warmup(5, start_lr=1e-3), 8),
+    "cooldown": (lambda s: s.with_cooldown(50, 5), 9),
+    "cooldown to above 0": (lambda s: s.with_cooldown(50, 5, eta_min=1e-3), 9),
+    "cosine": (lambda s: s.with_cooldown(50, 5, "cosine", eta_min=1e-3), 12),
+    "1-sqrt": (lambda s: s.with_cooldown(50, 5, "1-sqrt"), 13),
+}
+
+
+@pytest.mark.parametrize("label", AROUND)
+def test_what_a_warmup_or_a_cooldown_adds(label):
+    """The rates at which they begin and end are known before, and so which way they go."""
+    around, most = AROUND[label]
+
+    def size(n):
+        scheduler = lrax.LinearLR(0.1, 0.5, 1.0, 50)
+        for _ in range(n):
+            scheduler = around(scheduler)
+        return equations(jax.make_jaxpr(lambda t: scheduler(t))(jnp.int32(0)).jaxpr)
+
+    assert size(13) - size(3) <= 10 * most

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -166,11 +167,14 @@ def traced_numbers(
 
 
 def map_leaves(function: Callable[[Leaf], Leaf], tree: PyTree) -> PyTree:
-    """`tree` (a formula, or a tuple) with `function` applied to all that it is made of."""
+    """`tree` (a formula, or a tuple) with `function` applied to all that it is made of; itself if nothing changes."""
     if isinstance(tree, tuple):
-        return tuple(map_leaves(function, entry) for entry in tree)
+        entries = tuple(map_leaves(function, entry) for entry in tree)
+        return tree if all(map(operator.is_, tree, entries)) else entries
     if isinstance(tree, Formula):
-        return replaced(tree, **{k: map_leaves(function, v) for k, v in _hyper_parameters(tree)})
+        changed = {k: (v, map_leaves(function, v)) for k, v in _hyper_parameters(tree)}
+        changed = {k: new for k, (old, new) in changed.items() if new is not old}
+        return replaced(tree, **changed) if changed else tree
     return function(tree)
 
 

@@ -131,6 +131,12 @@ class Formula(abc.ABC):
         """Whether a function or a formula of a user's is in it."""
         return not is_ours(self) or any(holds_users(value) for _, value in _held(self))
 
+    @functools.cached_property
+    def foreseeable(self) -> bool:
+        """Whether its learning rates are known before anything runs, and the same whenever it is asked."""
+        learns = any("learned" in field.metadata for field in dataclasses.fields(self))
+        return not learns and is_ours(self) and all(_foreseeable(v) for _, v in _held(self))
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Formula) and identity(self) == identity(other)
 
@@ -274,6 +280,14 @@ def holds_users(value: Any) -> bool:
     if isinstance(value, tuple):
         return any(map(holds_users, value))
     return callable(value) and not isinstance(value, type)
+
+
+def _foreseeable(value: Any) -> bool:
+    if isinstance(value, Formula):
+        return value.foreseeable
+    if isinstance(value, tuple):
+        return all(map(_foreseeable, value))
+    return not is_traced(value) and (isinstance(value, type) or not callable(value))
 
 
 class _Same:

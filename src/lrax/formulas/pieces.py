@@ -29,12 +29,14 @@ def ramp(
     length: Value,
     shape: Shape = "linear",
     left: Value | None = None,
+    after: Value | None = None,
 ) -> Value:
     """From `start` (``done == 0``) to `end` (``done >= length``) along a shape, some 20 * 2**-53 off.
 
     Built up from the smaller of the two values, so nothing cancels; at the end a comparison picks
     `end` itself. A ramp of length 0 is at its end at once. A rise is the mirror in time of a fall.
-    What is `left` of the length may be known to more digits than the difference of the two has.
+    What is `left` of the length may be known to more digits than the difference of the two has. What
+    follows may go on from there: `after`, in place of `end`.
 
     >>> import lrax
     >>> class Mine(lrax.Formula):
@@ -43,37 +45,40 @@ def ramp(
     >>> print(lrax.LRScheduler(1.0, formula=Mine())([0, 1, 4, 9]))
     [0.   0.25 1.   1.  ]
     """
+    after = end if after is None else after
     running = done < length if left is None else left > 0
     if running is False:  # and so no array or tracer
-        return end
-    some = length > 0
-    span = length if some is True else x.where(some, length, 1)
-    if left is None:
-        if shape not in ("linear", "cosine"):  # which are what they are outside, too
-            done = x.minimum(x.maximum(done, 0), span)
-        left = span - done
+        return after
+    span = length if (some := length > 0) is True else x.where(some, length, 1)
     known = running is True  # on the host
     falls = start > end if known else _falls(start, end)
+    # What is left of a fall to a number ends it, once it is 0.
+    lands = falls is True and some is True and after is end and shape in _FINITE
+    if left is None:
+        done = done if shape in _FINITE else x.minimum(x.maximum(done, 0), span)
+        left = span - done
+    if lands and not known:
+        left = x.maximum(left, 0)
     if falls is True:
         low, high, up, down = end, start, left, done
     elif falls is False:
         low, high, up, down = start, end, done, left
     elif shape == "linear" and not (isinstance(start, float) and isinstance(end, float)):
         # Two positive terms: a shorter program where it is not known which way it goes.
-        return x.where(running, start * (left / span) + end * (done / span), end)
+        return x.where(running, start * (left / span) + end * (done / span), after)
     else:
         pairs = (end, start), (start, end), (left, done), (done, left)
         low, high, up, down = (x.where(falls, a, b) for a, b in pairs)
-    if shape == "linear":
-        share = up / span
-    elif shape == "cosine":
-        share = half_cosine(x, up / span)
+    if shape in ("linear", "cosine"):  # of one fraction
+        share = up / span if shape == "linear" else half_cosine(x, up / span)
     else:
         share = height(x, shape, up / span, down / span, low, high)
-    if known:
-        return low + (high - low) * share
     lr = high * share if _is_zero(low) else low + (high - low) * share
-    return x.where(running, lr, end)
+    return lr if known or lands else x.where(running, lr, after)
+
+
+_FINITE = ("linear", "cosine", "1-sqrt")
+"""Shapes that are finite outside of the way, too, and 0 where nothing is left."""
 
 
 def _falls(start: Value, end: Value) -> Value:

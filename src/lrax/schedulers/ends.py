@@ -30,17 +30,14 @@ class _WithWarmup(Around):
     def around(self, t: Value, x: Arithmetic) -> Value:
         if not self.running:
             lr = self.at(x.since(t, self.steps), x)
-            return ramp(x, self.start_lr, lr, t, self.steps, self.shape)
+            first = self._known_first if self.scheduler.foreseeable else lr
+            return ramp(x, self.start_lr, first, t, self.steps, self.shape, after=lr)
         lr = self.at(t, x)
         if not _checks.is_traced(self.start_lr) and self.start_lr == 0:
             return lr * ramp(x, 0.0, 1.0, t, self.steps, self.shape)
-        first = self._known_first if self._first_is_known else self.at(x.minimum(t, 0), x)
+        first = self._known_first if self.scheduler.foreseeable else self.at(x.minimum(t, 0), x)
         factor = ratio(x, ramp(x, self.start_lr, first, t, self.steps, self.shape), first)
         return x.where(t < self.steps, lr * factor, lr)
-
-    @functools.cached_property
-    def _first_is_known(self) -> bool:
-        return is_concrete(self.scheduler) and not self.scheduler.learners()
 
     @functools.cached_property
     def _known_first(self) -> Number:
@@ -48,8 +45,9 @@ class _WithWarmup(Around):
 
     def check_first(self) -> None:
         """Raise ValueError where a learning rate of 0 would have to become `start_lr` by a factor."""
-        known = self.running and not _checks.is_traced(self.start_lr) and self._first_is_known
-        if known and self.start_lr > 0 and self._known_first == 0:
+        concrete = self.running and is_concrete((self.scheduler, self.start_lr))
+        known = concrete and not self.scheduler.learners()
+        if known and self.start_lr > 0 and self.at(0, HOST) == 0:
             raise ValueError(
                 f"start_lr must be 0 with running=True in front of a schedule that begins at 0, got {self.start_lr}: it is "
                 "multiplied. Let it begin after the warmup, with running=False."
@@ -166,12 +164,19 @@ class _WithCooldown(Around):
     eta_min: Number
 
     def around(self, t: Value, x: Arithmetic) -> Value:
-        lr = self.at(x.minimum(t, self.start), x)
+        known = self._known_top
+        lr = self.at(x.minimum(t, self.start) if known is None else t, x)
+        top = lr if known is None else known
 
         def part(of: int) -> Value:
-            return ramp(x, lr, self.eta_min, t - self.start, self.steps, self.shape) if of else lr
+            return ramp(x, top, self.eta_min, t - self.start, self.steps, self.shape) if of else lr
 
         return x.choose((self.start,), t, part)
+
+    @functools.cached_property
+    def _known_top(self) -> Number | None:
+        known = self.scheduler.foreseeable and not _checks.is_traced(self.start)
+        return self.at(self.start, HOST) if known else None
 
     def learners(self) -> tuple[Learner, ...]:
         return self.within(Window(end=self.start))

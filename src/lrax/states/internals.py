@@ -95,9 +95,17 @@ except (ImportError, TypeError):
         return *settings, jax.sharding.get_abstract_mesh()
 
 
-def looks_for_nans() -> bool:
-    """Whether jax looks into what programs return, which is no part of its configuration."""
-    return jax.config.jax_debug_nans or jax.config.jax_debug_infs  # pyright: ignore[reportAttributeAccessIssue]
+try:
+    from jax._src.config import debug_infs, debug_nans
+
+    def looks_for_nans() -> bool:
+        """Whether jax looks into what programs return, which is no part of its configuration."""
+        return debug_nans.value or debug_infs.value
+
+except ImportError:
+
+    def looks_for_nans() -> bool:
+        return jax.config.jax_debug_nans or jax.config.jax_debug_infs  # pyright: ignore[reportAttributeAccessIssue]
 
 
 REACHES_VALUES = "_value" in vars(brainstate.State(0))

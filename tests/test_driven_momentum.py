@@ -59,6 +59,58 @@ def test_a_load_that_fails_leaves_the_momentum_a_number(kind):
     train(new, 1)
 
 
+def falling():
+    return lrax.ReduceLROnPlateau(0.9, factor=0.5, patience=0)
+
+
+def fails_later(epoch):
+    return 0.1 if epoch < 2 else "no number"
+
+
+FAILING = {
+    "a load": lambda o: o.load_state_dict(begin("SGD", cycle(), groups={"b": {}}).state_dict()),
+    "a group": lambda o: o.add_param_group(
+        {"c": brainstate.ParamState(jnp.ones(2))}, momentum=falling(), weight_decay=fails_later
+    ),
+    "a scheduler": lambda o: lrax.LambdaLR(0.1, fails_later, last_epoch=3).attach_optimizer(o),
+}
+
+
+@pytest.mark.parametrize("fails", FAILING)
+def test_what_fails_changes_neither_what_was_assigned_nor_what_a_compiled_step_writes(fails):
+    optimizer = begin("SGD", plain(), momentum=falling(), groups={"b": {}})
+
+    @lrax.jit
+    def step():
+        optimizer.step(G)
+        optimizer.lr.step(metric=1.0)
+
+    step()
+    step()
+    optimizer.current_lr = 0.7
+    before = [dict(group) for group in optimizer.hyperparams]
+    with pytest.raises(Exception, match=r"differs|one number"):
+        FAILING[fails](optimizer)
+    assert [dict(group) for group in optimizer.hyperparams] == before
+    assert before[0]["lr"] == np.float32(0.7)
+    step()
+    memory = optimizer.state_dict()["memory"]["0.momentum.0"]
+    assert memory["reductions"] == 2
+    assert optimizer.hyperparams[0]["momentum"] == np.float32(0.9 * 0.5**2)
+
+
+def test_what_was_assigned_lasts_until_the_next_step_whoever_else_comes_in():
+    scheduler = plain()
+    first, second = begin("SGD", scheduler), begin("SGD", scheduler)
+    first.current_lr = 0.7
+    second.add_param_group({"c": brainstate.ParamState(jnp.ones(2))})
+    begin("Adam", scheduler)
+    first.add_param_group({"c": brainstate.ParamState(jnp.ones(2))}, lr=0.3)
+    assert first.get_last_lr() == [np.float32(0.7), np.float32(0.3)]
+    scheduler.step()
+    assert first.get_last_lr() == [scheduler(1), np.float32(3 * scheduler(1))]
+
+
 @pytest.mark.parametrize("jit", [lrax.jit, brainstate.transform.jit])
 @pytest.mark.parametrize("groups", [{"a": {"lr_scale": 0.1}}, {"a": {"momentum": 0.5}}])
 def test_exchanges_compile_nothing_with_groups(jit, groups):

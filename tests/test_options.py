@@ -76,6 +76,16 @@ def test_a_guard_does_not_compile_again():
         assert not compiled
 
 
+@pytest.mark.parametrize("kind", [lrax.SGD, lrax.Adam, lrax.AdamW])
+def test_a_guard_lets_a_checkpoint_in(kind):
+    optimizer = kind(lr=0.1).register_trainable_weights({"w": brainstate.ParamState(jnp.ones(3))})
+    optimizer.step({"w": jnp.ones(3)})
+    saved = optimizer.state_dict()
+    with jax.transfer_guard("disallow"):
+        optimizer.load_state_dict(saved)
+    assert optimizer.step_count == 1
+
+
 def test_the_host_fetches_explicitly_what_a_compiled_step_left_on_the_device(monkeypatch):
     """A CPU lets everything through to the host, so that the guard itself cannot tell."""
     fetched, device_get = [], jax.device_get

@@ -82,7 +82,7 @@ def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
         elif isinstance(value, dict) or _is_model(value):
             remedy = "Weights are registered: optimizer.register_trainable_weights(model.states(brainstate.ParamState))."
         elif kind == "Quantity":
-            remedy = "A learning rate has no unit: strip it first."
+            remedy = "Numbers of a schedule or an optimizer have no unit: strip it first."
         elif callable(value) and not hasattr(type(value), "get_lr"):
             remedy = "A function of the epoch becomes a scheduler as LambdaLR(1.0, function)."
         elif hasattr(type(value), "get_lr"):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._transfers import fetched
+from .._transfers import fetched, meant
 from .._types import Leaf, PyTree, Remembered, StateDict, Unchecked
 from ..formulas.arithmetic import LARGEST
 from ..formulas.description import differences, named
@@ -377,5 +377,6 @@ def _check_signs(states: list[PyTree]) -> None:
         whole = np.shape(leaf) == () and jnp.issubdtype(leaf.dtype, np.integer)
         if whole and any(part in last for part in _COUNTS):
             check_number(name, int(leaf), low=0, whole=True)
-        if last in _SQUARES and bool(jnp.any(jnp.real(leaf) < 0)):
-            raise ValueError(f"{name} must be numbers >= 0, got {float(jnp.real(leaf).min())}.")
+        with meant():
+            if last in _SQUARES and bool(jnp.any(jnp.real(leaf) < 0)):
+                raise ValueError(f"{name} must be numbers >= 0, got {float(jnp.real(leaf).min())}.")

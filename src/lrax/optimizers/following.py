@@ -1,5 +1,6 @@
 """How an optimizer follows a scheduler: what it has published, for which groups, and where."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -84,20 +85,13 @@ class Following(Node):
         """Follow `scheduler` from now on, and no longer the one before; an error changes nothing."""
         self._check(scheduler, groups)
         before: LRScheduler | None = vars(self).get("scheduler")
-        driven = self.driven
-        self.driven = driven or scheduler.momentum_schedule() is not None
-        left = before is not None and before is not scheduler
-        if left and before.publishing.release(self.published):  # pyright: ignore
-            before.publish()  # pyright: ignore
-        try:
+        with self.unchanged_by_errors(scheduler):
+            self.driven = self.driven or scheduler.momentum_schedule() is not None
+            left = before is not None and before is not scheduler
+            if left and before.publishing.release(self.published):  # pyright: ignore
+                before.publish()  # pyright: ignore
             self._publish(scheduler, groups, scheduler.publishing.adopt)
-        except Exception:  # a function of the user's may fail, or give no learning rate
-            scheduler.publishing.release(self.published)
-            self.driven = driven
-            if before is not None:
-                self._publish(before, groups, before.publishing.adopt)
-            raise
-        self.scheduler = scheduler
+            self.scheduler = scheduler
 
     def drive(self, driven: bool, groups: Sequence[Group]) -> bool:
         """From now on the momentum is a scheduled one, or no longer; whether that is new."""
@@ -105,17 +99,36 @@ class Following(Node):
             return False
         if not driven and self.scheduler.momentum_schedule() is not None:
             return False
-        self.driven = driven
-        self.regroup(groups, groups)
+        with self.unchanged_by_errors():
+            self.driven = driven
+            self.regroup(groups, groups)
         return True
 
     def regroup(self, groups: Sequence[Group], before: Sequence[Group]) -> None:
         """There are other groups than those `before`; an error changes nothing."""
-        change = self.scheduler.publishing.change
+        rates = self.published.by_group()
+        with self.unchanged_by_errors():
+            self._publish(self.scheduler, groups, self.scheduler.publishing.change)
+            for i, (group, old) in enumerate(zip(groups, before, strict=False)):
+                if group is old:  # what was assigned lasts until the next step
+                    self.published.write_one(i, rates[i])
+
+    @contextlib.contextmanager
+    def unchanged_by_errors(self, *schedulers: LRScheduler) -> Iterator[None]:
+        """All is as it was, and what compiled programs write is what is looked at, if a function of the user's fails."""
+        known = {s.publishing for s in (*schedulers, vars(self).get("scheduler")) if s is not None}
+        followers = [(publishing, publishing.followers) for publishing in known]
+        own, published = {**vars(self)}, self.published
+        more, value = published.more, published.held()
         try:
-            self._publish(self.scheduler, groups, change)
+            yield
         except Exception:
-            self._publish(self.scheduler, before, change)
+            vars(self).clear()
+            vars(self).update(own)
+            published.more = more
+            published.rearrange(value)
+            for publishing, old in followers:
+                publishing.set_followers(*old)
             raise
 
     def forget(self) -> None:
@@ -188,7 +201,7 @@ class Following(Node):
             )
         tell(self.published, plan._replace(learning=learning))
         self.learning = learning
-        scheduler.publish()
+        scheduler.publish(self.published)
 
     def _learning_of(self, plan: Plan, names: Sequence[str]) -> Learning | None:
         """What learns in a plan; it remembers what was known under the same names."""

@@ -367,14 +367,15 @@ class OptaxOptimizer(ShowsRates):
     def _load_or_stay(self, state_dict: StateDict, strict: bool) -> None:
         training, following = self._training, self._following
         before = training.update, training.own()
-        drives = following.drive(checkpoint.was_driven(state_dict), self._groups)
+        drives = False
         try:
-            if drives:
-                training.replace(following.places)
-            self._load(state_dict, strict)
+            with following.unchanged_by_errors():
+                drives = following.drive(checkpoint.was_driven(state_dict), self._groups)
+                if drives:
+                    training.replace(following.places)
+                self._load(state_dict, strict)
         except Exception:
             if drives:
-                following.drive(False, self._groups)
                 training.install(*before)
             raise
 

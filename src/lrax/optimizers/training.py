@@ -196,8 +196,11 @@ class Training(Node):
         if not tracing() and not any(callable(leaf) for leaf in jax.tree.leaves(extra_args)):
             update = self._compiled_update()
             own = given(own)
-        values, opt, columns = own
-        new, opt, made = update(found, values, opt, columns, extra_args)
+        try:
+            new, opt, made = update(found, *own, extra_args)
+        except TypeError:  # jax shows all that the update is made of
+            self.update(found, *own, extra_args)
+            raise
         if first is not None:
             first(made)
         self.state.value = opt
@@ -206,6 +209,12 @@ class Training(Node):
 
     def _by_name(self, extra_args: dict[str, Any]) -> dict[str, Any]:
         """Arguments for optax, where trees like the registered one are such by the names of the weights."""
+        unknown = extra_args.keys() - {"value", "grad", *OBJECTIVES}
+        if unknown and self.update.recipe.ours:
+            raise TypeError(
+                f"step(...) must have arguments that the optimizer knows, got {', '.join(sorted(unknown))}. A metric is given to "
+                "scheduler.step(metric=...), a learning rate to optimizer.current_lr, all others to the constructor."
+            )
         changed = dict(extra_args)
         if "grad" in changed:
             names = self.update.trained_states

@@ -298,9 +298,10 @@ class Publishing(Node):
         self.bases = bases
         self._on_host = on_host
         """Whether the host can work out the schedule itself from numbers."""
-        self._follow(Follower(Published(len(bases)), bases))
+        self.set_followers(Follower(Published(len(bases)), bases))
 
-    def _follow(self, *followers: Follower) -> None:
+    def set_followers(self, *followers: Follower) -> None:
+        """They follow, and nobody else."""
         self.followers = followers
         first, *others = followers
         planned = None if first.plan is None else first
@@ -320,12 +321,12 @@ class Publishing(Node):
         self.release(published)
         number = published.owners.number(published, self)
         known = (f for f in self.followers if f.number is not None and f.published is not published)
-        self._follow(*known, self._follower(published, plan, number))
+        self.set_followers(*known, self._follower(published, plan, number))
         published.belong_to(number)
 
     def change(self, published: Published, plan: Plan) -> None:
         """Something else is planned for `published`."""
-        self._follow(
+        self.set_followers(
             *(
                 self._follower(published, plan, f.number) if f.published is published else f
                 for f in self.followers
@@ -345,7 +346,7 @@ class Publishing(Node):
             if follower.published is published and follower.number is not None:
                 published.owners.remember(published, self, follower.number)
         kept = tuple(f for f in self.followers if f.published is not published)
-        self._follow(*(kept or [Follower(Published(len(self.bases)), self.bases)]))
+        self.set_followers(*(kept or [Follower(Published(len(self.bases)), self.bases)]))
         return not kept
 
     def forget(self, published: Published) -> None:
@@ -353,7 +354,7 @@ class Publishing(Node):
         kept = tuple(f for f in self.followers if f.published is not published)
         plans = [f.plan and f.plan._replace(automatic=False) for f in self.followers]
         last = zip(self.followers, plans, strict=True)
-        self._follow(*(kept or [f._replace(number=None, plan=plan) for f, plan in last]))
+        self.set_followers(*(kept or [f._replace(number=None, plan=plan) for f, plan in last]))
 
     def of(self, published: Published) -> Follower:
         """Who reads `published`."""
@@ -374,9 +375,10 @@ class Publishing(Node):
         found = [f.plan.learning for f in there if f.plan is not None]
         return [learning for learning in found if learning is not None]
 
-    def publish(self, columns: Callable[[Follower], Rates]) -> None:
-        """Write to each follower its columns, or to none if one of them fails."""
-        found = [(follower, columns(follower)) for follower in self.followers]
+    def publish(self, columns: Callable[[Follower], Rates], to: Published | None = None) -> None:
+        """Write to each follower its columns, or to none if one of them fails; or only `to` one."""
+        followers = self.followers if to is None else [self.of(to)]
+        found = [(follower, columns(follower)) for follower in followers]
         for follower, new in found:
             follower.write(new)
 

@@ -127,11 +127,14 @@ REFUSED = {
     "nothing": (None, "torch_scheduler must be a scheduler of torch"),
     "a number": (0.1, "torch_scheduler must be a scheduler of torch.*got 0.1"),
     "a function": (abs, "torch_scheduler must be a scheduler of torch.*LambdaLR"),
-    "one of ours": (lrax.StepLR(0.1), "torch_scheduler must be a scheduler of torch.*StepLR"),
+    "one of ours": (
+        lrax.StepLR(0.1),
+        "torch_scheduler must be a scheduler of torch.*StepLR.*lrax already",
+    ),
     "a class": (kind_of("StepLR", TORCH), "torch_scheduler must be a scheduler of torch"),
     "an optimizer": (
-        kind_of("SGD", "torch.optim.sgd")(),
-        r"torch_scheduler must be of a class that torch itself has.*torch.optim.sgd.SGD",
+        SimpleNamespace(param_groups=[]),
+        "torch_scheduler must be a scheduler of torch.*not its optimizer",
     ),
     "a new one": (
         kind_of("NewLR", TORCH)(),
@@ -176,7 +179,18 @@ def test_a_product_goes_on_from_what_it_finds_unless_it_is_first(first):
 def test_momentum_inside_a_composite():
     theirs = stand_in(STORED["sequential"])
     theirs._schedulers[0] = stand_in(STORED["cycles"])
-    with pytest.raises(TypeError, match="cycle_momentum must be False"):
+    with pytest.raises(
+        TypeError, match=r"schedulers\[0\] must have cycle_momentum=False.*CyclicLR"
+    ):
+        lrax.interop.from_torch(theirs)
+
+
+def test_a_chain_of_members_at_different_epochs():
+    """torch steps each from where it stands; here there is one clock."""
+    theirs = stand_in(STORED["chained"])
+    lrax.interop.from_torch(theirs)
+    theirs._schedulers[0].last_epoch += 6
+    with pytest.raises(TypeError, match=r"at the same epoch, got \[\d+, .*delay"):
         lrax.interop.from_torch(theirs)
 
 
@@ -187,7 +201,9 @@ def test_groups_that_differ_where_they_must_not():
         lrax.interop.from_torch(theirs)
     theirs = stand_in(STORED["cycles"])
     theirs.base_momentums = [0.8, 0.7]
-    with pytest.raises(TypeError, match="base_momentum of a CyclicLR must be the same"):
+    with pytest.raises(
+        TypeError, match=r"base_momentum of a CyclicLR must be the same.*'momentum'"
+    ):
         lrax.interop.from_torch(theirs)
 
 

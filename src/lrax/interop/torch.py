@@ -16,13 +16,13 @@ def from_torch(torch_scheduler: TorchScheduler) -> LRScheduler:
     torch's scheduler and its optimizer are only read. Where ours differs:
 
     - CosineAnnealingLR holds `eta_min` after `T_max`; torch's rises again.
-    - ChainedScheduler is the product of its members' factors; in torch a LambdaLR, warm restarts, and
-      a SequentialLR at its milestones discard what stands before them, and a cosine with
-      ``eta_min > 0`` gives other values.
+    - ChainedScheduler is the product of its members' factors; in torch a LambdaLR, warm restarts, a
+      CyclicLR, a OneCycleLR, and a SequentialLR at its milestones discard what stands before them, and
+      a cosine with ``eta_min > 0`` gives other values.
     - A learning rate that was changed by hand comes back to the schedule.
     - ReduceLROnPlateau goes on from the current learning rates, with torch's counters and its best.
     - SWALR becomes a CosineAnnealingLR, or a PolynomialLR with power 1, towards its `swa_lr`.
-    - OneCycleLR and CyclicLR have ``cycle_momentum=True`` if torch's have.
+    - OneCycleLR and CyclicLR have ``cycle_momentum=True`` if torch's have, and must not among others.
     - A OneCycleLR among other members sets in torch the learning rate that those start from; here
       each keeps its own.
     - CosineAnnealingWarmRestarts after ``step(3.5)`` is at epoch 3, the whole one before; between
@@ -36,9 +36,10 @@ def from_torch(torch_scheduler: TorchScheduler) -> LRScheduler:
     Raises
     ------
     TypeError
-        If it is something else, or has parameter groups that differ where ours must not, or goes on
-        in a composite from the learning rate it finds: SWALR, ReduceLROnPlateau, or a
-        MultiplicativeLR that a SequentialLR comes to later.
+        If it is something else, or has parameter groups that differ where ours must not, or is a
+        ChainedScheduler of members at different epochs, or goes on in a composite from the learning
+        rate it finds: SWALR, ReduceLROnPlateau, or a MultiplicativeLR that a SequentialLR comes to
+        later.
     ValueError
         If it has an argument that ours refuses, such as a ``gamma`` below 0; the message names it.
 
@@ -54,6 +55,14 @@ def from_torch(torch_scheduler: TorchScheduler) -> LRScheduler:
 
 def _converted(theirs: Any, name: str, inside: bool) -> LRScheduler:
     kind = type(theirs)
+    if isinstance(theirs, LRScheduler):
+        raise TypeError(
+            f"{name} must be a scheduler of torch, got {theirs!r:.80}. It is one of lrax already."
+        )
+    if hasattr(theirs, "param_groups"):
+        raise TypeError(
+            f"{name} must be a scheduler of torch, got a {kind.__name__}. Pass the scheduler, and not its optimizer."
+        )
     if not any(base.__module__.startswith("torch.optim.") for base in kind.__mro__):
         raise TypeError(
             f"{name} must be a scheduler of torch.optim.lr_scheduler, got {theirs!r:.80}. "
@@ -67,6 +76,11 @@ def _converted(theirs: Any, name: str, inside: bool) -> LRScheduler:
         )
     if inside and kind.__name__ in ("SWALR", "ReduceLROnPlateau"):
         raise _goes_on(name, kind)
+    if inside and getattr(theirs, "cycle_momentum", False):
+        raise TypeError(
+            f"{name} must have cycle_momentum=False among others, got a {kind.__name__} that has True, as by default. "
+            "Make it with False, and give the optimizer of lrax the momentum: momentum=CyclicLR(...)."
+        )
     return convert(theirs, 0 if inside else _epoch(theirs))
 
 
@@ -89,14 +103,25 @@ def _per_group(values: Sequence[Any]) -> Any:
     return found if len(found) > 1 else found[0]
 
 
-def _same(theirs: Any, name: str, values: Sequence[Any]) -> Number:
+def _same(theirs: Any, name: str, values: Sequence[Any], remedy: str) -> Number:
     """The value that all groups have."""
     if len(set(map(float, values))) > 1:
         raise TypeError(
-            f"{name} of a {type(theirs).__name__} must be the same in all parameter groups, got {list(values)}. "
-            "Make a scheduler for each group: groups={pattern: {'lr': scheduler}}."
+            f"{name} of a {type(theirs).__name__} must be the same in all parameter groups, got {list(values)}. {remedy}"
         )
     return float(values[0])
+
+
+def _momenta(theirs: Any, base: Sequence[Any], highest: Sequence[Any]) -> dict[str, Any]:
+    remedy = (
+        "Make it with cycle_momentum=False, and give each group of lrax its own: groups={pattern: "
+        "{'momentum': scheduler}}."
+    )
+    return {
+        "cycle_momentum": True,
+        "base_momentum": _same(theirs, "base_momentum", base, remedy),
+        "max_momentum": _same(theirs, "max_momentum", highest, remedy),
+    }
 
 
 def _in_groups(theirs: Any, name: str) -> list[Any]:
@@ -136,11 +161,7 @@ def _cyclic(theirs: Any, epoch: int) -> LRScheduler:
     scale = theirs._scale_fn_custom
     momenta = {}
     if theirs.cycle_momentum:
-        momenta = {
-            "cycle_momentum": True,
-            "base_momentum": _same(theirs, "base_momentum", theirs.base_momentums),
-            "max_momentum": _same(theirs, "max_momentum", theirs.max_momentums),
-        }
+        momenta = _momenta(theirs, theirs.base_momentums, theirs.max_momentums)
     return ours.CyclicLR(
         _per_group(theirs.base_lrs),
         _per_group(theirs.max_lrs),
@@ -159,11 +180,7 @@ def _one_cycle(theirs: Any, epoch: int) -> LRScheduler:
     highest, first, last = (_in_groups(theirs, n) for n in ("max_lr", "initial_lr", "min_lr"))
     phases, momenta = theirs._schedule_phases, {}
     if theirs.cycle_momentum:
-        momenta = {
-            "cycle_momentum": True,
-            "base_momentum": _same(theirs, "base_momentum", _in_groups(theirs, "base_momentum")),
-            "max_momentum": _same(theirs, "max_momentum", _in_groups(theirs, "max_momentum")),
-        }
+        momenta = _momenta(theirs, *(_in_groups(theirs, f"{n}_momentum") for n in ("base", "max")))
     return ours.OneCycleLR(
         _per_group(highest),
         theirs.total_steps,
@@ -206,7 +223,8 @@ def _plateau(theirs: Any, epoch: int) -> LRScheduler:
 
 
 def _swa(theirs: Any, epoch: int) -> LRScheduler:
-    target = _same(theirs, "swa_lr", _in_groups(theirs, "swa_lr"))
+    remedy = "Make a scheduler for each group: groups={pattern: {'lr': scheduler}}."
+    target = _same(theirs, "swa_lr", _in_groups(theirs, "swa_lr"), remedy)
     length = max(1, theirs.anneal_epochs)
     done = min(1, epoch / length)
     if theirs._anneal_strategy == "cos":
@@ -233,6 +251,12 @@ def _sequential(theirs: Any, epoch: int) -> LRScheduler:
 
 
 def _chained(theirs: Any, epoch: int) -> LRScheduler:
+    epochs = [*map(_epoch, theirs._schedulers)]
+    if len({*epochs}) > 1:
+        raise TypeError(
+            f"schedulers of a ChainedScheduler must be at the same epoch, got {epochs}: a composite of lrax has one clock. "
+            "Convert each, and write ChainedScheduler([a, b.delay(n)])."
+        )
     return ours.ChainedScheduler(_members(theirs), epoch)
 
 

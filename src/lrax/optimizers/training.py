@@ -196,10 +196,11 @@ class Training(Node):
         if not tracing() and not any(callable(leaf) for leaf in jax.tree.leaves(extra_args)):
             update = self._compiled_update()
             own = given(own)
+        values, opt, columns = own
         try:
-            new, opt, made = update(found, *own, extra_args)
+            new, opt, made = update(found, values, opt, columns, extra_args)
         except TypeError:  # jax shows all that the update is made of
-            self.update(found, *own, extra_args)
+            self.update(found, values, opt, columns, extra_args)
             raise
         if first is not None:
             first(made)

@@ -43,6 +43,11 @@ class TwoRates(lrax.LRScheduler):
         return [0.1, 0.2]
 
 
+class OwnTx(lrax.OptaxOptimizer):
+    def default_tx(self):
+        return optax.sgd(0.1)
+
+
 class NoInit(lrax.LRScheduler):
     def __init__(self, peak=0.1):
         self.peak = peak
@@ -122,6 +127,7 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "a get_lr of two for one": (lambda: TwoRates(0.1)(3), "get_lr() of TwoRates", "1 learning rates", "got 2", "self.base_lrs"),
     "betas twice": (lambda: lrax.Adam(betas=(0.5, 0.9), beta2=0.99), "betas", "beta2", "one of the two"),
     "betas of a group twice": (lambda: lrax.AdamW(groups={"w": {"beta1": 0.5, "betas": (0.8, 0.9)}}), "betas", "beta1", "one of the two"),
+    "a hook of braintools'": (lambda: OwnTx(lr=0.1), "OwnTx.default_tx()", "super().__init__(tx"),
     "no learning rate": (lambda: lrax.SGD(lr=None), "lr", "number", "None", "1e-3"),
     "a direction as a complete optimizer": (lambda: lrax.OptaxOptimizer(optax.scale_by_adam()).register_trainable_weights({"w": weight(2)}), "tx", "descend", "lr=..."),
     "a factory of directions as one": (lambda: lrax.OptaxOptimizer(optax.scale_by_lion).register_trainable_weights({"w": weight(2)}), "tx", "descend", "lr=..."),

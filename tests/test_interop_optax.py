@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -69,3 +70,15 @@ def test_refused(name):
     value, message = REFUSED[name]
     with pytest.raises(TypeError, match=f"schedule must be a function .*{message}"):
         lrax.interop.from_optax(value)
+
+
+def test_a_scheduler_in_optax_is_asked_before_it_begins():
+    parts = [lrax.WarmupCosineSchedule(0.1, 3, 10), lrax.ExponentialLR(0.1, gamma=0.5)]
+    joined, ours = optax.join_schedules(parts, [10]), lrax.SequentialLR(parts, [10])
+    counts = jnp.arange(20)
+    assert_close([joined(count) for count in counts], ours(counts))
+    assert_close(jax.vmap(joined)(counts), ours(counts))
+    with pytest.raises(ValueError, match=r"got -7\. For optax\.join_schedules .*SequentialLR"):
+        joined(3)
+    tx = optax.inject_hyperparams(optax.sgd)(learning_rate=joined)
+    assert tx.init(jnp.ones(2)).hyperparams["learning_rate"] == 0

@@ -108,7 +108,7 @@ def find_lr(
     with kept_position(batches), _kept_key():
         _go(walk, rule, batches)
     losses, smoothed = fetched(walk.curve.losses), fetched(walk.curve.smoothed)
-    tried = _count_of_tried(lrs, losses, ended=fetched(walk.curve.count) // rule.every)
+    tried = _count_of_tried(lrs, losses, ended=int(fetched(walk.curve.count)) // rule.every)
     found = lrs[:tried], losses[:tried], smoothed[:tried]
     return RangeTest(*found, suggestions(found[0], found[2], rule.steps))
 

@@ -162,9 +162,9 @@ def _waves(
 def _cosine_with_restarts(
     base_lr: RatesLike, num_warmup_steps: Any, num_training_steps: Any, num_cycles: Any = 1
 ) -> LRScheduler:
-    warmup, total = _lengths(num_warmup_steps, num_training_steps, 1)
+    warmup, total = _lengths(num_warmup_steps, num_training_steps)
     cycles = _checks.integer("num_cycles", _known("num_cycles", num_cycles), low=1)
-    length = total - warmup
+    length = _at_least(total - warmup, 1)
     if not _checks.is_traced(length) and length % cycles == 0:
         found = ours.CosineAnnealingWarmRestarts(base_lr, length // cycles, cycle_limit=cycles)
     else:

@@ -201,7 +201,8 @@ class Following(Node):
             )
         tell(self.published, plan._replace(learning=learning))
         self.learning = learning
-        scheduler.publish(self.published)
+        with scheduler.publishing.only(self.published):  # what others were assigned stays
+            scheduler.publish()
 
     def _learning_of(self, plan: Plan, names: Sequence[str]) -> Learning | None:
         """What learns in a plan; it remembers what was known under the same names."""

@@ -191,6 +191,11 @@ def recipe_of(
     arguments: Mapping[str, Unchecked],
 ) -> Recipe:
     """What an optimizer of that class is made of, out of the arguments of its constructor."""
+    if hasattr(kind, "default_tx"):
+        raise TypeError(
+            f"{kind.__name__}.default_tx() is asked by braintools, and not here. Pass what it returns: "
+            "super().__init__(tx, lr=...)."
+        )
     if isinstance(tx, Recipe):
         if lr is None:
             raise TypeError(

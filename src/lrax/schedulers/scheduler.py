@@ -342,10 +342,10 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         """The same as ``step()``."""
         self.step()
 
-    def publish(self, to: Published | None = None) -> None:
-        """Write the learning rates at the epoch of the clock to whoever follows, as ``step()`` does, or only `to` one."""
+    def publish(self) -> None:
+        """Write the learning rates at the epoch of the clock to whoever follows, as ``step()`` does."""
         epoch, formulas = self.last_epoch.read(), self._formulas_now()
-        self.publishing.publish(lambda f: self._rates_of(*f.asked(formulas), epoch), to)
+        self.publishing.publish(lambda f: self._rates_of(*f.asked(formulas), epoch))
 
     def apply(self, fn: Callable[[Scalar], Scalar]) -> None:
         """Map `fn` over the published learning rates of all groups; it lasts until the next ``step()``."""

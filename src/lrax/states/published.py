@@ -1,7 +1,8 @@
 """What an optimizer uses, and the object between it and the scheduler that it follows."""
 
+import contextlib
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -375,10 +376,19 @@ class Publishing(Node):
         found = [f.plan.learning for f in there if f.plan is not None]
         return [learning for learning in found if learning is not None]
 
-    def publish(self, columns: Callable[[Follower], Rates], to: Published | None = None) -> None:
-        """Write to each follower its columns, or to none if one of them fails; or only `to` one."""
-        followers = self.followers if to is None else [self.of(to)]
-        found = [(follower, columns(follower)) for follower in followers]
+    @contextlib.contextmanager
+    def only(self, published: Published) -> Iterator[None]:
+        """To nobody else is anything written meanwhile."""
+        followers = self.followers
+        self.set_followers(self.of(published))
+        try:
+            yield
+        finally:
+            self.set_followers(*followers)
+
+    def publish(self, columns: Callable[[Follower], Rates]) -> None:
+        """Write to each follower its columns, or to none if one of them fails."""
+        found = [(follower, columns(follower)) for follower in self.followers]
         for follower, new in found:
             follower.write(new)
 

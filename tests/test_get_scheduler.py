@@ -121,6 +121,13 @@ def test_restarts_of_any_length(cycles):
     assert_close(scheduler(t), expected)
 
 
+@pytest.mark.parametrize("cycles", [1, 2, 3])
+def test_restarts_of_no_length(cycles):
+    """transformers divides by a length of at least one."""
+    scheduler = lrax.get_scheduler("cosine_with_restarts", 0.1, 4, 4, num_cycles=cycles)
+    assert_close(scheduler(np.arange(8)), [0, 0.025, 0.05, 0.075, 0.1, 0, 0, 0])
+
+
 def one_step_ahead(t, warmup, total, start=None):
     if t < warmup:
         return (t + 1) / warmup if start is None else start + (1 - start) * t / max(warmup - 1, 1)

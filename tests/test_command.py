@@ -201,6 +201,17 @@ def test_a_run_shorter_than_the_terminal_is_wide(capsys):
     np.testing.assert_allclose(heights, 1 - middles, atol=0.03)
 
 
+def test_no_peak_is_lost_where_it_has_a_column(capsys):
+    text = output(capsys, "PiecewiseSchedule(1.0, [0, 5, 10], [0.1, 1, 0.1])")
+    assert next(line for line in text.splitlines() if "│" in line).split()[0] == "1"
+
+
+@pytest.mark.parametrize("form", ["--csv", "--json"])
+def test_more_steps_than_can_be_printed(form, capsys):
+    assert main(["StepLR(0.1, 30)", form, "--steps", "3000000000"]) == 2
+    assert "--steps must be <= 10000000 with --csv or --json" in capsys.readouterr().err
+
+
 def test_powers_of_ten(capsys):
     text = output(capsys, "ExponentialLR(0.1, gamma=0.9)", "--steps", "100", "--log")
     heights = drawn(text)
@@ -342,6 +353,11 @@ def test_whoever_reads_may_have_read_enough():
     found = subprocess.run(["bash", "-c", script, WSD], capture_output=True, text=True)
     assert found.stdout == "step,WSDSchedule\n0,0.0\n0\n"
     assert found.stderr == ""
+
+
+def test_nobody_may_read_at_all(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main([WSD]) == 0
 
 
 def test_the_command_is_installed():

@@ -48,6 +48,17 @@ class OwnTx(lrax.OptaxOptimizer):
         return optax.sgd(0.1)
 
 
+class NoReturn(lrax.Formula):
+    def raw(self, t, base, x):
+        base / (1 + t)
+
+
+class Stepping(lrax.LRScheduler):
+    def get_lr(self):
+        self.step()
+        return self.base_lrs
+
+
 class NoInit(lrax.LRScheduler):
     def __init__(self, peak=0.1):
         self.peak = peak
@@ -124,6 +135,8 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "a schedule as a scale": (lambda: lrax.CyclicLR(0.1, 0.2, scale_fn=STEP), "scale_fn", "StepLR("),
     "a polynomial that rises": (lambda: lrax.get_scheduler("polynomial", 1e-8, 10, 100), "lr_end", "less than base_lr", "1e-07", "eta_min"),
     "a constructor without the other": (lambda: NoInit(), "NoInit.__init__", "super().__init__(base_lr"),
+    "a formula without return": (lambda: lrax.LRScheduler(0.1, formula=NoReturn()), "raw() of NoReturn", "number", "None"),
+    "a get_lr that steps": (lambda: Stepping(0.1), "get_lr() of Stepping", "steps", "last_epoch.value"),
     "a get_lr of two for one": (lambda: TwoRates(0.1)(3), "get_lr() of TwoRates", "1 learning rates", "got 2", "self.base_lrs"),
     "betas twice": (lambda: lrax.Adam(betas=(0.5, 0.9), beta2=0.99), "betas", "beta2", "one of the two"),
     "betas of a group twice": (lambda: lrax.AdamW(groups={"w": {"beta1": 0.5, "betas": (0.8, 0.9)}}), "betas", "beta1", "one of the two"),

@@ -151,3 +151,8 @@ def test_a_way_that_jumps_back_to_where_it_began(scheduler, total_steps):
         rates = scheduler(np.arange(total_steps + 99))
         assert rates[total_steps - 1] != rates[total_steps]
         assert np.ptp(rates[total_steps:]) == 0
+
+
+def test_a_boundary_of_very_many_within_an_epoch():
+    scheduler = lrax.StepLR(0.1, step_size=1).stretch(1e-9)
+    assert scheduler.boundaries[0] == 1

@@ -77,7 +77,7 @@ def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
         remedy = ""
         if isinstance(value, type):
             remedy = f"Construct it: {value.__name__}(...)."
-        elif hasattr(type(value), "param_groups"):
+        elif hasattr(value, "param_groups"):
             remedy = "The optimizer takes the scheduler: SGD(lr=StepLR(0.1, step_size=30))."
         elif isinstance(value, dict) or _is_model(value):
             remedy = "Weights are registered: optimizer.register_trainable_weights(model.states(brainstate.ParamState))."
@@ -85,6 +85,8 @@ def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
             remedy = "Numbers of a schedule or an optimizer have no unit: strip it first."
         elif callable(value) and not hasattr(type(value), "get_lr"):
             remedy = "A function of the epoch becomes a scheduler as LambdaLR(1.0, function)."
+        elif type(value).__module__.startswith("braintools."):
+            remedy = "It is one of braintools: import that class from lrax.optim."
         elif hasattr(type(value), "get_lr"):
             remedy = "Pass a number here; combine schedulers with SequentialLR or ChainedScheduler."
         raise _fail(TypeError, name, f"{requirement} (not {kind})", value, remedy)

@@ -100,9 +100,13 @@ def evaluate_host(
     same = groups == 1 or (len(formulas) == 1 and bases.count(base) == groups)
     if same and scales is None:  # as mostly
         value = formula.raw(t, base, HOST)
-        values[0] = (
-            value * _UP if SMALLEST <= value <= LARGEST else _clip(value, formula, base, t, kind)
-        )
+        try:
+            fits = SMALLEST <= value <= LARGEST
+        except TypeError:
+            raise TypeError(
+                f"raw() of {type(formula).__name__} must return a number, got {value!r:.80} at epoch {t}."
+            ) from None
+        values[0] = value * _UP if fits else _clip(value, formula, base, t, kind)
         if groups > 1:
             values.fill(values[0])
         return values

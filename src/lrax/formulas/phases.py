@@ -94,6 +94,7 @@ def boundaries_of(piece: Piece, kind: type) -> tuple[int, ...]:
 
 
 def _whole(epochs: Iterator[Number], last: int) -> Iterator[int]:
-    """The first whole epochs at or after `epochs`, each once, but 0, up to the last."""
-    whole = itertools.takewhile(lambda epoch: epoch <= last, map(math.ceil, epochs))
+    """The first whole epochs at or after `epochs`, each once, but 0, up to the last; of a million of them."""
+    found = map(math.ceil, itertools.islice(epochs, 1_000_000))
+    whole = itertools.takewhile(lambda epoch: epoch <= last, found)
     return (epoch for epoch, _ in itertools.groupby(whole) if epoch > 0)

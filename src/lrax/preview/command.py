@@ -1,6 +1,7 @@
 """The command ``lrax``: a schedule drawn in the terminal, before anything is trained."""
 
 import argparse
+import contextlib
 import csv
 import dataclasses
 import json
@@ -22,6 +23,8 @@ from .examples import examples
 from .expression import scheduler_of
 from .terminal import drawing, marks, sparkline, table
 
+_MOST_PRINTED = 10_000_000
+
 _EPILOG = """\
 examples:
   lrax list
@@ -33,6 +36,9 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 2 for what is not understood."""
+    if sys.stdout is None:  # closed by whoever has started it
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            return main(arguments)
     options = _parser().parse_args(arguments)
     try:
         if options.expression == "list":
@@ -87,6 +93,11 @@ def _show(options: argparse.Namespace) -> None:
         figure: Any = plot(schedulers, steps, log=options.log).figure
         figure.savefig(options.png, dpi=150, format="png")
     whole = options.csv or options.json
+    if whole and steps > _MOST_PRINTED:
+        raise ValueError(
+            f"--steps must be <= {_MOST_PRINTED} with --csv or --json, which print every step, got {steps}. Call the scheduler "
+            "in Python: scheduler(np.arange(n))."
+        )
     named = zip(schedulers, labels(schedulers), strict=True)
     curves = [curve(scheduler, steps, label, whole) for scheduler, label in named]
     if options.csv:

@@ -47,7 +47,7 @@ def _in_columns(epochs: np.ndarray, rates: np.ndarray, columns: int) -> np.ndarr
     places = np.minimum(np.searchsorted(edges, epochs, side="right") - 1, columns - 1)
     if len(epochs) > columns:
         found[:] = 0
-        np.maximum.at(found, places, rates)
+    np.maximum.at(found, places, rates)
     return found
 
 

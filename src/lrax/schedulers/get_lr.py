@@ -28,10 +28,9 @@ class _Unpublished:
     def __init__(self, kind: str) -> None:
         self.kind = kind
 
-    @property
-    def first(self) -> NoReturn:
+    def __getattr__(self, name: str) -> NoReturn:
         raise TypeError(
-            f"get_lr() of {self.kind} must be a function of last_epoch, but reads the current learning rates. "
+            f"get_lr() of {self.kind} must be a function of last_epoch, but reads the current learning rates, or steps. "
             "Work them out from self.base_lrs and self.last_epoch.value."
         )
 

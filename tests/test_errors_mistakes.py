@@ -138,6 +138,7 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "a formula without return": (lambda: lrax.LRScheduler(0.1, formula=NoReturn()), "raw() of NoReturn", "number", "None"),
     "a get_lr that steps": (lambda: Stepping(0.1), "get_lr() of Stepping", "steps", "last_epoch.value"),
     "a get_lr of two for one": (lambda: TwoRates(0.1)(3), "get_lr() of TwoRates", "1 learning rates", "got 2", "self.base_lrs"),
+    "a beta that is 1 in float32": (lambda: lrax.Adam(betas=(0.9, 1 - 1e-8)), "betas[1]", "[0, 1)", "float32 it is 1"),
     "betas twice": (lambda: lrax.Adam(betas=(0.5, 0.9), beta2=0.99), "betas", "beta2", "one of the two"),
     "betas of a group twice": (lambda: lrax.AdamW(groups={"w": {"beta1": 0.5, "betas": (0.8, 0.9)}}), "betas", "beta1", "one of the two"),
     "a hook of braintools'": (lambda: OwnTx(lr=0.1), "OwnTx.default_tx()", "super().__init__(tx"),

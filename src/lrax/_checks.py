@@ -144,10 +144,11 @@ def non_negative(name: str, value: Unchecked) -> Number:
 
 
 def share(name: str, value: Unchecked) -> Number:
-    """A number in [0, 1)."""
+    """A number in [0, 1), as float32 has it."""
     number = non_negative(name, value)
-    if not is_traced(number) and number >= 1:
-        raise _fail(ValueError, name, "a number in [0, 1)", value)
+    if not is_traced(number) and np.float32(min(number, 2.0)) >= 1:
+        remedy = "As a float32 it is 1." if number < 1 else ""
+        raise _fail(ValueError, name, "a number in [0, 1)", value, remedy)
     return number
 
 

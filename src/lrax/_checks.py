@@ -294,12 +294,11 @@ def epochs(value: Unchecked) -> Value:
         if isinstance(value, np.ndarray) and value.dtype.itemsize > 8:
             with np.errstate(over="ignore"):
                 value = value.astype(np.float64)
-        # By optax.join_schedules a schedule is asked before it begins: a count below 0 is 0, as in a compiled program.
-        counts = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.integer)
-        least = -math.inf if counts else 0
         fine = not is_known(value)
-        fine = fine or bool(np.all((fetched(value) >= least) & np.isfinite(fetched(value))))
+        fine = fine or bool(np.all((fetched(value) >= 0) & np.isfinite(fetched(value))))
     if not fine:
-        remedy = "For optax.join_schedules pass jnp.asarray(epoch), or use SequentialLR."
+        remedy = (
+            "optax.join_schedules asks before a schedule begins: use SequentialLR, or compile it."
+        )
         raise _fail(ValueError, "epoch", "finite and >= 0", value, remedy)
     return value

@@ -143,7 +143,7 @@ class ReduceLROnPlateau(FollowsMetric):
         if bad > patience:  n, cooling, bad = n + 1, cooldown, 0
 
         lr = base_lr                               n = 0
-             max(base_lr * factor ** n, min_lr)    n > 0; where it would fall by eps or less, n stays
+             max(base_lr * factor ** n, min_lr)    n > 0; n stays where that falls by <= eps
 
     NaN is never better. ``scheduler(epoch)`` raises: there is no learning rate at a given epoch.
 

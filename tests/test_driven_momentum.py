@@ -99,6 +99,20 @@ def test_what_fails_changes_neither_what_was_assigned_nor_what_a_compiled_step_w
     assert optimizer.hyperparams[0]["momentum"] == np.float32(0.9 * 0.5**2)
 
 
+def test_a_group_comes_in_where_a_rate_is_nan():
+    optimizer = begin("SGD", plain())
+
+    @lrax.jit
+    def spoil(x):
+        optimizer.current_lr = x
+
+    spoil(jnp.nan)
+    optimizer.add_param_group({"c": brainstate.ParamState(jnp.ones(2))})
+    np.testing.assert_array_equal(optimizer.get_last_lr(), np.float32([np.nan, 0.1]))
+    optimizer.lr.step(0)
+    assert optimizer.get_last_lr() == [np.float32(0.1)] * 2
+
+
 def test_what_was_assigned_lasts_until_the_next_step_whoever_else_comes_in():
     scheduler = plain()
     first, second = begin("SGD", scheduler), begin("SGD", scheduler)

@@ -137,6 +137,22 @@ def test_jax_finds_where_a_nan_comes_from(looks, x, calls):
     assert scheduler.last_epoch == calls + 1
 
 
+def test_memory_is_given_up_again_after_a_first_call_that_looks_for_nans():
+    weight = brainstate.State(jnp.zeros(1000))
+
+    @lrax.jit
+    def step(x):
+        weight.value = weight.value + x
+
+    with jax.debug_nans(True):
+        step(1.0)
+    for _ in range(3):
+        step(1.0)
+        before = weight.value.unsafe_buffer_pointer()
+        step(1.0)
+        assert weight.value.unsafe_buffer_pointer() == before
+
+
 def test_what_jax_takes_for_one_kind_of_argument_is_one_program():
     traced = []
 

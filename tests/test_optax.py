@@ -271,3 +271,32 @@ def test_updates_are_spread_over_their_weight_as_optax_does(update):
     gradient = jnp.arange(6.0).reshape(2, 3)
     optimizer.step({"w": gradient})
     np.testing.assert_array_equal(state.value, np.ones((2, 3)) + np.asarray(update(gradient)))
+
+
+@pytest.mark.parametrize("lr", [None, 0.1])
+def test_a_transformation_of_a_users_takes_what_it_knows(lr):
+    """As optax.contrib.sam its grad_fn: what it is, only it knows."""
+    tx = optax.conditionally_transform(
+        optax.scale(2.0), lambda step, boost: boost, forward_extra_args=True
+    )
+    tx = optax.chain(tx, optax.scale(-0.1)) if lr is None else tx
+    state = brainstate.ParamState(jnp.ones(3))
+    optimizer = lrax.OptaxOptimizer(tx, lr=lr).register_trainable_weights({"w": state})
+    optimizer.step({"w": jnp.ones(3)}, boost=jnp.array(True))
+    np.testing.assert_allclose(state.value, 0.8, rtol=1e-6)
+    optimizer.step({"w": jnp.ones(3)}, boost=jnp.array(False))
+    np.testing.assert_allclose(state.value, 0.7, rtol=1e-6)
+
+
+class OwnTx(lrax.OptaxOptimizer):
+    def default_tx(self):
+        return optax.scale_by_lion()
+
+    def __init__(self, lr):
+        super().__init__(self.default_tx(), lr=lr)
+
+
+def test_a_subclass_of_braintools_that_passes_what_its_hook_returns():
+    state = brainstate.ParamState(jnp.ones(3))
+    OwnTx(0.1).register_trainable_weights({"w": state}).step({"w": jnp.ones(3)})
+    np.testing.assert_allclose(state.value, 0.9, rtol=1e-6)

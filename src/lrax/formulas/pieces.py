@@ -12,7 +12,7 @@ import numpy as np
 from .._checks import is_traced
 from .._types import Number, Value
 from .arithmetic import Arithmetic
-from .shapes import Shape, half_cosine, height
+from .shapes import FINITE, Shape, half_cosine, height, lands_by_itself
 
 LEAST, MOST = sys.float_info.min, sys.float_info.max
 """Of float64: the smallest number with which compiled programs compute, and the largest that is finite."""
@@ -52,10 +52,10 @@ def ramp(
     span = length if (some := length > 0) is True else x.where(some, length, 1)
     known = running is True  # on the host
     falls = start > end if known else _falls(start, end)
-    # What is left of a fall to a number ends it, once it is 0.
-    lands = falls is True and some is True and after is end and shape in _FINITE
+    lands = falls is True and some is True and after is end and lands_by_itself(shape)
     if left is None:
-        done = done if shape in _FINITE else x.minimum(x.maximum(done, 0), span)
+        if shape not in FINITE:
+            done = x.maximum(done, 0) if lands else x.minimum(x.maximum(done, 0), span)
         left = span - done
     if lands and not known:
         left = x.maximum(left, 0)
@@ -69,16 +69,12 @@ def ramp(
     else:
         pairs = (end, start), (start, end), (left, done), (done, left)
         low, high, up, down = (x.where(falls, a, b) for a, b in pairs)
-    if shape in ("linear", "cosine"):  # of one fraction
+    if shape in ("linear", "cosine"):
         share = up / span if shape == "linear" else half_cosine(x, up / span)
     else:
-        share = height(x, shape, up / span, down / span, low, high)
+        share = height(x, shape, up, down, span, low, high)
     lr = high * share if _is_zero(low) else low + (high - low) * share
     return lr if known or lands else x.where(running, lr, after)
-
-
-_FINITE = ("linear", "cosine", "1-sqrt")
-"""Shapes that are finite outside of the way, too, and 0 where nothing is left."""
 
 
 def _falls(start: Value, end: Value) -> Value:

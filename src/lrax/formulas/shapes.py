@@ -35,6 +35,8 @@ def half_cosine(x: Arithmetic, up: Value) -> Value:
 
 
 def _power(x: Arithmetic, up: Value, down: Value, exponent: Value) -> Value:
+    if isinstance(exponent, (int, float)) and exponent >= 1:
+        return x.power(up, exponent)
     # At 0 its derivative may be infinite, which a gradient would see even where another branch is taken.
     begun = up > 0
     return x.where(begun, x.power(x.where(begun, up, 1.0), exponent), 0.0)
@@ -46,9 +48,9 @@ def _one_minus_sqrt(x: Arithmetic, up: Value, down: Value, _: None) -> Value:
 
 
 def _exponential(x: Arithmetic, up: Value, down: Value, ratio: Value) -> Value:
-    # (r**p - r) / (1 - r) = r**p * (1 - r**q) / (1 - r), where q = 1 - p
+    # (r**p - r) / (1 - r) = (r**-q - 1) / (1 / r - 1), where q = 1 - p
     log = x.log(ratio)
-    return x.exp(down * log) * (x.expm1(up * log) / x.expm1(log))
+    return x.expm1(-up * log) / x.expm1(-log)
 
 
 def _tanh(x: Arithmetic, up: Value, down: Value, steepness: Value) -> Value:
@@ -80,14 +82,36 @@ _HARMONIC = "harmonic"
 _NUMBERS = {"power": 2.0, "exponential": 0.5, "tanh": 3.0}
 NAMES = (*_SHAPES, _HARMONIC)
 
+FINITE = ("linear", "cosine", "1-sqrt")
+"""Shapes that are finite outside of the way, too."""
 
-def height(x: Arithmetic, shape: Shape, up: Value, down: Value, low: Value, high: Value) -> Value:
-    """How much of the height from `low` to `high` a way has at the fraction `up` of its length from its low end."""
+_LANDING = (*FINITE, "square", "power", "exponential", "log", "rex")
+"""Shapes that are exactly 0 where nothing is left of a fall, however long ago."""
+
+_OF_BOTH = ("1-sqrt", "square", "tanh")
+"""Shapes that need the fraction from the high end, too."""
+
+
+def _named(shape: Any) -> tuple[Any, Number | None]:
+    """Name and number."""
+    return shape if isinstance(shape, tuple) else (shape, _NUMBERS.get(shape))
+
+
+def lands_by_itself(shape: Shape) -> bool:
+    """Whether a fall along it ends without a comparison."""
+    return _named(shape)[0] in _LANDING
+
+
+def height(
+    x: Arithmetic, shape: Shape, up: Value, down: Value, span: Value, low: Value, high: Value
+) -> Value:
+    """How much of the height from `low` to `high` a way has, `up` from its low end and `down` from its high end."""
     if callable(shape):
-        return x.call(shape, down)
-    name, number = shape if isinstance(shape, tuple) else (shape, _NUMBERS.get(shape))
+        return x.call(shape, down / span)
+    name, number = _named(shape)
     if name != _HARMONIC:
-        return _SHAPES[name](x, up, down, number)
+        return _SHAPES[name](x, up / span, down / span if name in _OF_BOTH else up, number)
+    up, down = up / span, down / span
     weight = down * high + up * low
     return up * low / x.where(weight > 0, weight, 1.0)
 

@@ -210,7 +210,8 @@ class _Programs:
                     "shape or dtype. lrax.jit takes what is kept: convert it in the function."
                 ) from None
             known.insert(0, program)
-            self.only = program.call if self._is_only(program) else None
+            lasts = not looks_for_nans() and self._is_only(program)
+            self.only = program.call if lasts else None
             return out
 
     def _run_nested(self, args: PyTree, kwargs: PyTree) -> PyTree:

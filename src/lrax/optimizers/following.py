@@ -1,6 +1,7 @@
 """How an optimizer follows a scheduler: what it has published, for which groups, and where."""
 
 import contextlib
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -106,12 +107,13 @@ class Following(Node):
 
     def regroup(self, groups: Sequence[Group], before: Sequence[Group]) -> None:
         """There are other groups than those `before`; an error changes nothing."""
-        rates = self.published.by_group()
+        rates = self.published.rates
         with self.unchanged_by_errors():
             self._publish(self.scheduler, groups, self.scheduler.publishing.change)
-            for i, (group, old) in enumerate(zip(groups, before, strict=False)):
-                if group is old:  # what was assigned lasts until the next step
-                    self.published.write_one(i, rates[i])
+            if all(
+                map(operator.is_, groups, before)
+            ):  # what was assigned lasts until the next step
+                self.published.put_back(rates)
 
     @contextlib.contextmanager
     def unchanged_by_errors(self, *schedulers: LRScheduler) -> Iterator[None]:

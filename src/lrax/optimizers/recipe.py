@@ -191,7 +191,7 @@ def recipe_of(
     arguments: Mapping[str, Unchecked],
 ) -> Recipe:
     """What an optimizer of that class is made of, out of the arguments of its constructor."""
-    if hasattr(kind, "default_tx"):
+    if hasattr(kind, "default_tx") and (tx is None or isinstance(tx, Recipe)):
         raise TypeError(
             f"{kind.__name__}.default_tx() is asked by braintools, and not here. Pass what it returns: "
             "super().__init__(tx, lr=...)."

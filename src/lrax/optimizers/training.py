@@ -211,7 +211,7 @@ class Training(Node):
     def _by_name(self, extra_args: dict[str, Any]) -> dict[str, Any]:
         """Arguments for optax, where trees like the registered one are such by the names of the weights."""
         unknown = extra_args.keys() - {"value", "grad", *OBJECTIVES}
-        if unknown and self.update.recipe.ours:
+        if unknown and not self.update.recipe.foreign:
             raise TypeError(
                 f"step(...) must have arguments that the optimizer knows, got {', '.join(sorted(unknown))}. A metric is given to "
                 "scheduler.step(metric=...), a learning rate to optimizer.current_lr, all others to the constructor."

@@ -31,6 +31,8 @@ class Cycles(NamedTuple):
     rests: tuple[float, ...]
     """The fraction of an epoch from that one to the end."""
     lengths: tuple[float, ...]
+    restarts: tuple[float, ...]
+    """The starts but for the first."""
 
     def epoch(self, cycle: int, since: float) -> int | None:
         """The first whole epoch of a cycle that is so many epochs after its start; None if it has none."""
@@ -63,7 +65,8 @@ def growing(length: int, factor: float, most: int | None) -> Cycles | None:
             )
         )
         start, size = end, size * numerator // denominator
-    return Cycles(*zip(*rows, strict=True))
+    starts, *others = zip(*rows, strict=True)
+    return Cycles(starts, *others, restarts=starts[1:])
 
 
 def _not_before(start: int) -> float:

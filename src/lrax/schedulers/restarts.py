@@ -68,7 +68,7 @@ class _WarmRestarts(Formula):
     @functools.cached_property
     def restarts(self) -> tuple[Number, ...]:
         """Where the cycles begin that grow, but for the first."""
-        return self.starts[1:] if self.fractional is None else self.fractional.starts[1:]
+        return self.starts[1:] if self.fractional is None else self.fractional.restarts
 
     def number_of(self, t: Value, x: Arithmetic) -> Value:
         """In which cycle an epoch is, from 0 on."""
@@ -198,7 +198,7 @@ class _WarmRestarts(Formula):
 
 
 def _fractional_cycle(table: cycles.Cycles, t: Value, x: Arithmetic) -> tuple[Value, Value, Value]:
-    restarts, find = table.starts[1:], x.steps
+    restarts, find = table.restarts, x.steps
     first, gap = find(restarts, t, table.firsts), find(restarts, t, table.gaps)
     last, rest = find(restarts, t, table.lasts), find(restarts, t, table.rests)
     length = find(restarts, t, table.lengths)
@@ -327,7 +327,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         formula = self._formula()
         if (table := formula.unlimited) is not None:
             t_cur = _checks.non_negative("T_cur", value)
-            now = HOST.count(table.starts[1:], self.last_epoch.read().item())
+            now = HOST.count(table.restarts, self.last_epoch.read().item())
             self.step(_first_epoch(table, range(now, cycles.MOST), t_cur))
             return
         t_cur = _checks.integer("T_cur", value)

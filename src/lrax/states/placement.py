@@ -11,8 +11,8 @@ import numpy as np
 from brainstate.graph import Node
 
 from .._checks import is_traced
-from .._transfers import fetched, guarded
-from .._types import Leaf, PyTree
+from .._transfers import fetched, guarded, meant
+from .._types import Leaf, PyTree, Rates
 from .internals import VALUE
 
 
@@ -126,3 +126,11 @@ def key_numbers(leaf: Leaf) -> Leaf:
 def on_host(value: Leaf) -> Leaf:
     """A NumPy value for one that is known, the tracer for one that is not."""
     return value if is_traced(value) else fetched(value)[()]
+
+
+def in_front(rates: Rates, columns: Rates) -> Rates:
+    """The columns, the first of which are these rates."""
+    on_host = isinstance(rates, np.ndarray) and isinstance(columns, np.ndarray)
+    module: Any = np if on_host else jnp
+    with meant():
+        return module.concatenate([rates, columns[..., rates.shape[-1] :]], axis=-1)

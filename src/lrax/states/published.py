@@ -20,7 +20,7 @@ from ..formulas.schedule import spread
 from .internals import TypedState, has_hooks, refuse_foreign_trace, tracing
 from .memory import Memory
 from .owners import Owners
-from .placement import place, strong
+from .placement import in_front, place, strong
 
 
 class _Listeners:
@@ -110,11 +110,13 @@ class Published(TypedState):
 
     def write_rates(self, rates: Rates, number: int | None = None) -> None:
         """Write the learning rates, and leave what is behind them."""
-        if self.more:
-            with meant():
-                module: Any = np if isinstance(rates, np.ndarray) else jnp
-                rates = module.concatenate([rates, self.columns[..., self.groups :]], axis=-1)
-        self.write(rates, number)
+        self.write(in_front(rates, self.columns) if self.more else rates, number)
+
+    def put_back(self, rates: Rates) -> None:
+        """Write the learning rates of the first groups as they were, whatever they were."""
+        columns = self.columns
+        if rates.ndim == columns.ndim:  # not of many trainings
+            self.write(in_front(rates, columns))
 
     def write_one(self, group: int, value: Scalar) -> None:
         """Write the learning rate of one group."""

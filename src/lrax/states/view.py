@@ -19,8 +19,12 @@ class View:
     @property
     def value(self) -> Any:
         found = self._get()
-        # What a reader computes in place must not be what the State holds.
-        return found.copy() if isinstance(found, np.ndarray) else found
+        if isinstance(
+            found, np.ndarray
+        ):  # to be read: what is computed in place is nobody's learning rate
+            found = found.view()
+            found.flags.writeable = False
+        return found
 
     @value.setter
     def value(self, new: Any) -> None:
@@ -48,7 +52,7 @@ class View:
         return float(self.value)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        return np.asarray(self.value, dtype)
+        return np.array(self.value, dtype)
 
     def __reduce__(self) -> tuple[Any, ...]:
         value = np.asarray(self.value)

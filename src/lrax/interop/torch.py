@@ -19,7 +19,8 @@ def from_torch(torch_scheduler: TorchScheduler) -> LRScheduler:
     - ChainedScheduler is the product of its members' factors; in torch a LambdaLR, warm restarts, a
       CyclicLR, a OneCycleLR, and a SequentialLR at its milestones discard what stands before them, and
       a cosine with ``eta_min > 0`` gives other values.
-    - A learning rate that was changed by hand comes back to the schedule.
+    - A learning rate that was changed by hand comes back to the schedule. LinearLR and ConstantLR with
+      ``total_iters=0`` are at their end from epoch 0 on; torch's stay at their first factor.
     - ReduceLROnPlateau goes on from the current learning rates, with torch's counters and its best.
     - SWALR becomes a CosineAnnealingLR, or a PolynomialLR with power 1, towards its `swa_lr`.
     - OneCycleLR and CyclicLR have ``cycle_momentum=True`` if torch's have, and must not among others.

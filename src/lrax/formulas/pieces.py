@@ -52,12 +52,12 @@ def ramp(
     span = length if (some := length > 0) is True else x.where(some, length, 1)
     known = running is True  # on the host
     falls = start > end if known else _falls(start, end)
-    lands = falls is True and some is True and after is end and lands_by_itself(shape)
+    lands = not known and falls is some is True and after is end and lands_by_itself(shape)
     if left is None:
         if shape not in FINITE:
             done = x.maximum(done, 0) if lands else x.minimum(x.maximum(done, 0), span)
         left = span - done
-    if lands and not known:
+    if lands:
         left = x.maximum(left, 0)
     if falls is True:
         low, high, up, down = end, start, left, done
@@ -73,7 +73,7 @@ def ramp(
         share = up / span if shape == "linear" else half_cosine(x, up / span)
     else:
         share = height(x, shape, up, down, span, low, high)
-    lr = high * share if _is_zero(low) else low + (high - low) * share
+    lr = high * share if not known and _is_zero(low) else low + (high - low) * share
     return lr if known or lands else x.where(running, lr, after)
 
 

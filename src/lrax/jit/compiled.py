@@ -131,6 +131,11 @@ def jit(
     return call
 
 
+def _settings() -> Hashable:
+    """What a program depends on beside its arguments: how jax is set."""
+    return configuration(), looks_for_nans()
+
+
 def _own(value: Any) -> Hashable:
     """1 == 1.0 == True; and schedulers are equal whatever their clocks show, but each has its own."""
     if isinstance(value, tuple):
@@ -187,7 +192,7 @@ class _Programs:
         if tracing():
             return self._run_nested(args, kwargs)
         settings, table = self._current
-        if (configuration(), looks_for_nans()) != settings:
+        if _settings() != settings:
             table = self._other_table()
         if table is None:
             return self._run_nested(args, kwargs)
@@ -239,7 +244,7 @@ class _Programs:
         """The programs for what jax is set to now; None if it is not to compile."""
         if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
             return None
-        settings = configuration(), looks_for_nans()
+        settings = _settings()
         table = self._known.setdefault(settings, {})
         self._current = settings, table
         return table

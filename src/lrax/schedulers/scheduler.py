@@ -149,8 +149,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         """Formula and base learning rate for each parameter group, to be used in another formula."""
         if self._own_states:
             raise TypeError(
-                f"A part of another schedule must hold no States, nor a scheduler beside a step() of its own, since they are "
-                f"neither saved nor stepped with it, got {self!r:.80}. "
+                f"A part of another schedule must hold no States, nor a scheduler that a step() of its own may step, got {self!r:.80}. "
                 "Hold them in a scheduler of your own around the others."
             )
         if self.momentum_schedule() is not None:

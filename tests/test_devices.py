@@ -258,3 +258,57 @@ def test_shards_that_somebody_holds_stay():
         np.testing.assert_array_equal(put.value, np.full(100, 4.0))
         np.testing.assert_array_equal(made.value, 4 * np.repeat(np.arange(4.0), 25))
     """)
+
+
+def test_what_a_failure_that_nobody_waited_for_has_lost_can_be_loaded_again():
+    """On several devices, and on a GPU, a call returns before it fails: what it returns is none."""
+    run("""
+        import brainstate, jax, jax.numpy as jnp, numpy as np, lrax
+        from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+        mesh = jax.make_mesh((4,), ("d",), axis_types=(AxisType.Auto,))
+        put = lambda value: jax.device_put(value, NamedSharding(mesh, PartitionSpec()))
+        failing = []
+
+        def same(x):
+            if failing:
+                raise ValueError("the third call")
+            return x
+
+        def asked(x):
+            return jax.pure_callback(same, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+        everywhere = PartitionSpec()
+        ask = jax.shard_map(asked, mesh=mesh, in_specs=everywhere, out_specs=everywhere, check_vma=False)
+        for scheduler in (lrax.ReduceLROnPlateau(0.1), lrax.ExponentialLR(0.1, gamma=0.5)):
+            metric = isinstance(scheduler, lrax.ReduceLROnPlateau)
+            weight = brainstate.ParamState(put(jnp.arange(4.0)))
+            optimizer = lrax.Adam(lr=scheduler).register_trainable_weights({"w": weight})
+
+            @lrax.jit
+            def step():
+                gradient = ask(weight.value)
+                optimizer.step({"w": gradient})
+                scheduler.step(*[gradient[0]] * metric)
+
+            step(), step()
+            before, saved = np.array(weight.value), optimizer.state_dict()
+            failing.append(True)
+            try:
+                step()
+                jax.block_until_ready(optimizer.opt_state.value)
+            except RuntimeError as error:
+                assert "the third call" in str(error)
+            else:
+                raise AssertionError("nothing has failed")
+            failing.clear()
+            rates = []
+            for _ in range(2):
+                weight.value = put(before)
+                optimizer.load_state_dict(saved)
+                for part, old in zip(*map(jax.tree.leaves, (optimizer.state_dict(), saved)), strict=True):
+                    np.testing.assert_array_equal(part, old)
+                step()
+                rates.append(np.array(weight.value))
+            np.testing.assert_array_equal(*rates)
+    """)

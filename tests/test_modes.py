@@ -164,3 +164,14 @@ def test_one_number_takes_no_other_way_than_an_array():
     for epoch in (5, np.int64(5)):
         with pytest.raises(ValueError, match="array"):
             listed(epoch)
+
+
+SINGLE = OWN | {"cosine": lambda base: lrax.CosineAnnealingLR(base, 9)}
+
+
+@pytest.mark.parametrize("number", [int, float, np.int64, np.float32, np.array])
+@pytest.mark.parametrize("label", SINGLE)
+def test_one_number_of_the_host_gives_one_of_numpy(label, number):
+    """Also where it is 0, at the end."""
+    scheduler = SINGLE[label](1.0)
+    assert {type(scheduler(number(t))) for t in (0, 5, 9)} == {np.float32}

@@ -186,12 +186,12 @@ def choice(name: str, value: Unchecked, allowed: Sequence[str]) -> str:
     return value
 
 
-def function(name: str, value: Unchecked) -> Function:
+def function(name: str, value: Unchecked, of: str = "the epoch") -> Function:
     if not callable(value):
-        raise _fail(TypeError, name, "a function of the epoch", value)
+        raise _fail(TypeError, name, f"a function of {of}", value)
     if hasattr(type(value), "attach_optimizer"):
-        remedy = "Multiply schedules: a * b; or pass lambda epoch: scheduler(epoch)."
-        raise _fail(TypeError, name, "a function of the epoch", value, remedy)
+        remedy = "Multiply schedules: a * b; or pass a lambda that calls it."
+        raise _fail(TypeError, name, f"a function of {of}", value, remedy)
     return value
 
 

@@ -48,13 +48,21 @@ def evaluate(
     return evaluate_traced(formulas, bases, epoch, kind, scales)
 
 
-_UP = 1 + 2.0**-44
+UP = 1 + 2.0**-44
 """A last factor. What is half-way between two float32 in one mode may be 2**-53 beside it in another,
 and few digits make many such numbers (0.5 * 16777217). With it all of them are rounded up."""
 
+ONE = np.float32(1)
+
+
+def only(rates: Rates) -> Rates:
+    """The learning rates of the one group there is, a single one as a scalar."""
+    found = rates.squeeze(-1)  # unlike an index, it goes to no device
+    return found[()] if isinstance(found, np.ndarray) else found
+
 
 def _round(module: Any, x: Arithmetic, value: Value) -> Rates:
-    clipped = x.where(value < SMALLEST, 0.0, x.minimum(value, LARGEST) * _UP)  # NaN is passed on
+    clipped = x.where(value < SMALLEST, 0.0, x.minimum(value, LARGEST) * UP)  # NaN is passed on
     return module.asarray(clipped).astype(np.float32)
 
 
@@ -79,14 +87,6 @@ def _subject(formula: Formula, kind: type) -> str:
     return f"{kind.__name__} must have a learning rate"
 
 
-def evaluate_one(formula: Formula, base: float, t: int, kind: type) -> np.ndarray:
-    """The learning rate of one group at one epoch, from Python numbers: float32, shape ()."""
-    value, rate = formula.raw(t, base, HOST), np.empty((), _FLOAT32)
-    fits = SMALLEST <= value <= LARGEST  # as mostly
-    rate[()] = value * _UP if fits else _clip(value, formula, base, t, kind)
-    return rate
-
-
 def evaluate_host(
     formulas: tuple[Formula, ...],
     bases: tuple[float, ...],
@@ -106,7 +106,7 @@ def evaluate_host(
             raise TypeError(
                 f"raw() of {type(formula).__name__} must return a number, got {value!r:.80} at epoch {t}."
             ) from None
-        values[0] = value * _UP if fits else _clip(value, formula, base, t, kind)
+        values[0] = value * UP if fits else _clip(value, formula, base, t, kind)
         if groups > 1:
             values.fill(values[0])
         return values
@@ -127,7 +127,7 @@ def _scaled(x: Arithmetic, value: Value, scale: Value) -> Value:
 def _clip(value: float, formula: Formula, base: float, t: float, kind: type) -> float:
     """A float64 that NumPy rounds to float32 as :func:`_round` does."""
     if value >= SMALLEST:
-        return value * _UP if value <= LARGEST else LARGEST
+        return value * UP if value <= LARGEST else LARGEST
     if value >= 0 or value >= -_ROUNDING * base:
         return 0.0
     raise _no_rate(kind, formula, value, t)

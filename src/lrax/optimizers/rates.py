@@ -74,9 +74,7 @@ class ShowsRates(GuardedNode):
     def lr_apply(self, apply_fn: Callable[[Scalar], Scalar]) -> None:
         """Map `apply_fn` over the learning rates of all groups; it lasts until the scheduler's next ``step()``."""
         self._refuse_complete("lr_apply()")
-        if not callable(apply_fn):
-            raise TypeError(f"apply_fn must be a function of a learning rate, got {apply_fn!r}.")
-        self.lr.apply(apply_fn)
+        self.lr.apply(_checks.function("apply_fn", apply_fn, of="a learning rate"))
 
     @property
     def _published(self) -> Published:

@@ -8,8 +8,9 @@ import brainstate
 from .. import _checks
 from .._transfers import meant
 from .._types import Epochs, Number, Plain, Rates, RatesLike, Scalar, StateDict
+from ..formulas.arithmetic import HOST, LARGEST, SMALLEST
 from ..formulas.description import described
-from ..formulas.evaluate import Scales, evaluate, evaluate_host, evaluate_one, is_concrete
+from ..formulas.evaluate import ONE, UP, Scales, evaluate, evaluate_host, is_concrete, only
 from ..formulas.formula import Formula
 from ..formulas.schedule import Member, Schedule, checked_formulas, spread
 from ..pictures.pictured import Pictured
@@ -126,7 +127,9 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         self._on_host = self._concrete and not self._by_get_lr
         self.publishing = Publishing(self._bases, self._on_host)
         plain = self._on_host and not learners and type(self).lr_at is LRScheduler.lr_at
-        self._is_one = plain and len(self._bases) == 1
+        self._one = (
+            next(zip(formulas, self._bases, strict=False)) if plain and groups == 1 else None
+        )
 
     def __constructed__(self, arguments: tuple[tuple[str, Any], ...] | None) -> None:
         """The last step of construction: what a user's class was constructed with, and the guards."""
@@ -239,8 +242,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         The groups are those of the scheduler's own arguments, whatever optimizer follows it; what
         each group of an optimizer gets is ``optimizer.lr_at(epoch)``.
         """
-        if self.learning is not None:
-            self.refuse_memory()
+        self.refuse_memory()
         return self._rates_of(self._formulas_now(), self._bases, None, _checks.epochs(epoch))
 
     def refuse_memory(self) -> None:
@@ -257,15 +259,17 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         `epoch` may be a number or an array, of Python, NumPy or jax, traced, and fractional. Host
         numbers give NumPy, jax arrays give jax. A scheduler is thereby an optax schedule.
         """
-        if type(epoch) is int and self._is_one and 0 <= epoch <= LAST_EPOCH:  # half as long
-            return evaluate_one(self._formulas[0], self._bases[0], epoch, type(self))
+        if type(epoch) is int and (one := self._one) and 0 <= epoch <= LAST_EPOCH:  # as mostly
+            value = one[0].raw(epoch, one[1], HOST)
+            if type(value) is float and SMALLEST <= value <= LARGEST:
+                return ONE * (value * UP)  # in a third of the time that a conversion takes
         rates = self.lr_at(epoch)
         if rates.shape[-1] != 1:
             raise ValueError(
                 f"scheduler(epoch) gives one learning rate, but there are {rates.shape[-1]} parameter groups. "
                 "Use scheduler.lr_at(epoch), which gives one for each."
             )
-        return rates.squeeze(-1)  # unlike an index, it goes to no device
+        return only(rates)
 
     # --- Stepping -----------------------------------------------------------------------------
 
@@ -350,10 +354,8 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
     def apply(self, fn: Callable[[Scalar], Scalar]) -> None:
         """Map `fn` over the published learning rates of all groups; it lasts until the next ``step()``."""
         refuse_foreign_trace(self.last_epoch, f"{type(self).__name__}.apply()")
-        if not callable(fn):
-            raise TypeError(f"fn must be a function of a learning rate, got {fn!r}.")
         with meant():
-            self.publishing.apply(fn)
+            self.publishing.apply(_checks.function("fn", fn, of="a learning rate"))
 
     def attach_optimizer(self, optimizer: TakesSchedulers) -> None:
         """From now on `optimizer` follows this scheduler, and no longer the one before.

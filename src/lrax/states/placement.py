@@ -87,7 +87,15 @@ def room_for_all(states: Iterable[brainstate.State]) -> Iterator[None]:
 
 def _is_lost(value: PyTree) -> bool:
     arrays = (leaf for leaf in jax.tree.leaves(value) if isinstance(leaf, jax.Array))
-    return any(not is_traced(array) and array.is_deleted() for array in arrays)
+    return any(not is_traced(array) and _is_gone(array) for array in arrays)
+
+
+def _is_gone(array: jax.Array) -> bool:
+    """Whether it was given away, or is what a program should have returned that failed while nobody waited for it."""
+    try:
+        return array.block_until_ready().is_deleted()
+    except RuntimeError:
+        return True
 
 
 def _zeros_for_lost(leaf: Leaf) -> Leaf:

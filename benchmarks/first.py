@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import jax
+import numpy as np
 from models import MANY_STATES, mlp
 from report import Measurement, Row
 from timing import interleaved
@@ -53,20 +54,30 @@ def first_steps(seed: int) -> Iterator[Measurement]:
         yield measure
 
 
+_IMPORTS = """
+from time import perf_counter as now
+begin = now()
+import brainstate, optax
+between = now()
+import lrax
+print(now() - begin, between - begin)
+"""
+
+
 def imports(seed: int) -> Iterator[Measurement]:
-    """In new processes."""
+    """In new processes, the one after the other, since the first takes a different second each time."""
 
     # The first import writes the bytecode, as an installation does.
     settings = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-c", _IMPORTS]
 
-    def importing(names):
-        command = [sys.executable, "-c", f"import {names}"]
-        return lambda: subprocess.run(command, check=True, env=settings)
+    def seconds() -> list[float]:
+        shown = subprocess.run(command, check=True, env=settings, stdout=subprocess.PIPE, text=True)
+        return [float(number) for number in shown.stdout.split()]
 
     def measure() -> list[Row]:
-        functions = {"lrax": importing("lrax"), "others": importing("brainstate, optax")}
-        found = interleaved(functions, seconds=0, fewest=7, calls=1, warmups=1)
-        times = found["lrax"], found["others"]
-        return [Row("`import lrax`", *times, "`import brainstate, optax`", 1, extra=0.1)]
+        _, *rounds = [seconds() for _ in range(8)]
+        ours, others = np.array(rounds).T
+        return [Row("`import lrax`", ours, others, "`import brainstate, optax`", 1, extra=0.1)]
 
     yield measure

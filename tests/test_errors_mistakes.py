@@ -130,7 +130,7 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "a map to nothing": (lambda: optimizer().lr_apply(lambda lr: None), "lr", "number", "None"),
     "Nesterov without momentum": (lambda: lrax.SGD(nesterov=True), "nesterov", "momentum > 0", "0"),
     "one clip twice": (lambda: lrax.SGD(grad_clip_norm=1.0, clip_norm=2.0), "grad_clip_norm", "clip_norm", "one of them"),
-    "a schedule as a function": (lambda: lrax.LambdaLR(0.1, STEP), "lr_lambda", "StepLR(", "a * b", "scheduler(epoch)"),
+    "a schedule as a function": (lambda: lrax.LambdaLR(0.1, STEP), "lr_lambda", "StepLR(", "a * b", "scheduler(x)"),
     "a schedule as factors": (lambda: lrax.MultiplicativeLR(0.1, STEP), "lr_lambda", "StepLR(", "a * b"),
     "a schedule as a scale": (lambda: lrax.CyclicLR(0.1, 0.2, scale_fn=STEP), "scale_fn", "StepLR("),
     "a polynomial that rises": (lambda: lrax.get_scheduler("polynomial", 1e-8, 10, 100), "lr_end", "less than base_lr", "1e-07", "eta_min"),

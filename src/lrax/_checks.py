@@ -190,7 +190,7 @@ def function(name: str, value: Unchecked, of: str = "the epoch") -> Function:
     if not callable(value):
         raise _fail(TypeError, name, f"a function of {of}", value)
     if hasattr(type(value), "attach_optimizer"):
-        remedy = "Multiply schedules: a * b; or pass a lambda that calls it."
+        remedy = "Multiply schedules: a * b; or pass lambda x: scheduler(x)."
         raise _fail(TypeError, name, f"a function of {of}", value, remedy)
     return value
 

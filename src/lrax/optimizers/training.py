@@ -12,7 +12,7 @@ from brainstate.graph import Node
 
 from .._transfers import meant
 from .._types import Function, Leaf, PyTree, Rates
-from ..states.internals import tracing
+from ..states.internals import Bundle, tracing
 from ..states.placement import given, place
 from .arrangement import default, leaves_of
 from .by_weight import Own
@@ -188,10 +188,12 @@ class Training(Node):
     ) -> None:
         """Update the weights, but `first` do what may fail; it is told whether there is an update: None is always."""
         names = self.update.trained_states
-        found = {name: gradient_of(grads, name, self.weights) for name in names}
-        values = {name: self.weights[name].state.value for name in names}
-        extra_args = self._by_name(extra_args)
-        own: Any = (values, self.state.value, columns)
+        states = Bundle([*(self.weights[name].state for name in names), self.state])
+        *weights, opt = states.read()
+        values = dict(zip(names, weights, strict=True))
+        found = {n: gradient_of(grads, n, self.weights, value) for n, value in values.items()}
+        extra_args = self._by_name(extra_args, values)
+        own: Any = (values, opt, columns)
         update: Function = self.update
         if not tracing() and not any(callable(leaf) for leaf in jax.tree.leaves(extra_args)):
             update = self._compiled_update()
@@ -204,11 +206,9 @@ class Training(Node):
             raise
         if first is not None:
             first(made)
-        self.state.value = opt
-        for name in names:
-            self.weights[name].state.value = new[name]
+        states.write([*(new[name] for name in names), opt])
 
-    def _by_name(self, extra_args: dict[str, Any]) -> dict[str, Any]:
+    def _by_name(self, extra_args: dict[str, Any], values: dict[str, PyTree]) -> dict[str, Any]:
         """Arguments for optax, where trees like the registered one are such by the names of the weights."""
         unknown = extra_args.keys() - {"value", "grad", *OBJECTIVES}
         if unknown and not self.update.recipe.foreign:
@@ -218,8 +218,8 @@ class Training(Node):
             )
         changed = dict(extra_args)
         if "grad" in changed:
-            names = self.update.trained_states
-            changed["grad"] = {n: gradient_of(changed["grad"], n, self.weights) for n in names}
+            grad, weights = changed["grad"], self.weights
+            changed["grad"] = {n: gradient_of(grad, n, weights, v) for n, v in values.items()}
         for name in OBJECTIVES:
             if callable(objective := changed.get(name)):
                 changed[name] = self._of_registered(objective)

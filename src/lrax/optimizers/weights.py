@@ -101,16 +101,16 @@ _ONE_DICT = (
 )
 
 
-def gradient_of(grads: PyTree, name: str, weights: dict[str, Weight]) -> PyTree:
-    """The gradient of a weight, out of those of all: in a tree like the registered one, by name, or in nested dicts."""
-    weight = weights[name]
-    found = [*_found(grads, _ways(name, weight.path))]
-    structure = jax.tree.structure(weight.state.value)
-    fitting = [gradient for gradient in found if jax.tree.structure(gradient) == structure]
-    if found:
-        return (fitting or found)[0]
-    leaves = jax.tree_util.tree_leaves_with_path(grads)
-    depth = len(weight.path)
+def gradient_of(grads: PyTree, name: str, weights: dict[str, Weight], value: PyTree) -> PyTree:
+    """The gradient of a weight of that value, out of those of all: in a tree like the registered one, by name, or in nested dicts."""
+    path, structure, others = weights[name].path, jax.tree.structure(value), []
+    for found in _found(grads, _ways(name, path)):
+        if jax.tree.structure(found) == structure:
+            return found
+        others.append(found)
+    if others:
+        return others[0]
+    leaves, depth = jax.tree_util.tree_leaves_with_path(grads), len(path)
     there = dict.fromkeys(_name(map(plain_key, keys[:depth])) for keys, _ in leaves)
     raise ValueError(
         f"grads must hold a gradient for every registered weight, but {name!r} is missing: "

@@ -223,6 +223,22 @@ class Bundle:
             values[i] = self.states[i].value
         return values
 
+    def read(self) -> list[Any]:
+        """Their values."""
+        return self.peek() if self._free() else [state.value for state in self.states]
+
+    def write(self, values: Sequence[Any]) -> None:
+        """Write all of them."""
+        if self._free() and all(map(writes_as_is, self.states)):
+            self.poke(values)
+            return
+        for state, value in zip(self.states, values, strict=True):
+            state.value = value
+
+    def _free(self) -> bool:
+        """Whether no bookkeeping is needed."""
+        return self.first is not None and direct(self.first) and not any(map(HAS_HOOKS, self.hooks))
+
     def watched(self) -> list[Any]:
         """The values that hooks are shown as the old ones, and which must not be given away before."""
         return [vars(state)[VALUE] for state in watched(self.states)]

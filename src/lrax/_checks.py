@@ -77,7 +77,7 @@ def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
         remedy = ""
         if isinstance(value, type):
             remedy = f"Construct it: {value.__name__}(...)."
-        elif hasattr(value, "param_groups"):
+        elif hasattr(value, "param_groups") or _is_of_optax(value):
             remedy = "The optimizer takes the scheduler: SGD(lr=StepLR(0.1, step_size=30))."
         elif isinstance(value, dict) or _is_model(value):
             remedy = "Weights are registered: optimizer.register_trainable_weights(model.states(brainstate.ParamState))."
@@ -94,6 +94,10 @@ def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
         return value if isinstance(value, int) else float(value)
     except OverflowError:  # a fraction
         return math.inf if value > 0 else -math.inf  # pyright: ignore[reportOperatorIssue]
+
+
+def _is_of_optax(value: Unchecked) -> bool:
+    return hasattr(value, "init") and hasattr(value, "update")
 
 
 def _is_model(value: Unchecked) -> bool:
@@ -231,7 +235,7 @@ def per_group(
     name: str, value: Unchecked, check: Callable[[str, Unchecked], T], *, of: str
 ) -> tuple[T, ...]:
     """One entry for all groups, or a list with one entry a group."""
-    if not is_list(value):
+    if not is_list(value) or _is_of_optax(value):
         return (check(name, value),)
     entries = sequence(name, value, check, of=of)
     if not entries:

@@ -80,6 +80,12 @@ def _no_rate(kind: type, formula: Formula, value: float, t: float) -> ValueError
     )
 
 
+def _no_number(formula: Formula, value: Any, t: float) -> TypeError:
+    return TypeError(
+        f"raw() of {type(formula).__name__} must return a number, got {value!r:.80} at epoch {t}."
+    )
+
+
 def _subject(formula: Formula, kind: type) -> str:
     if isinstance(formula, Hyper):
         return f"{formula.name} must be"
@@ -103,9 +109,7 @@ def evaluate_host(
         try:
             fits = SMALLEST <= value <= LARGEST
         except TypeError:
-            raise TypeError(
-                f"raw() of {type(formula).__name__} must return a number, got {value!r:.80} at epoch {t}."
-            ) from None
+            raise _no_number(formula, value, t) from None
         values[0] = value * UP if fits else _clip(value, formula, base, t, kind)
         if groups > 1:
             values.fill(values[0])
@@ -115,6 +119,8 @@ def evaluate_host(
         base = bases[group]
         if known != (id(formula), base):
             value, known = formula.raw(t, base, HOST), (id(formula), base)
+            if not hasattr(value, "__float__"):
+                raise _no_number(formula, value, t)
         scaled = value if scales is None else _scaled(HOST, value, scales[group])
         values[group] = _clip(scaled, formula, base, t, kind)
     return values

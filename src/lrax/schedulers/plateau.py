@@ -209,6 +209,8 @@ class ReduceLROnPlateau(FollowsMetric):
         rules = checked_rules(mode, factor, patience, threshold, threshold_mode, cooldown)
         min_lrs = _checks.learning_rates("min_lr", min_lr)
         epsilons = _checks.per_group("eps", eps, _checks.non_negative, of="a number")
+        bases = _checks.learning_rates("base_lr", base_lr)
+        _checks.group_count(base_lr=bases, min_lr=min_lrs, eps=epsilons)
         groups = _checks.group_count(min_lr=min_lrs, eps=epsilons)
         bounds = zip(spread(min_lrs, groups), spread(epsilons, groups), strict=True)
         size = _checks.counted("accumulation_size", accumulation_size)

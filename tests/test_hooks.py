@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lrax
-from helpers import assert_close, state_of
+from helpers import assert_close, assert_trees_equal, state_of
 from network import new_states
 from steps import JITS, Training, counter, jits
 
@@ -121,6 +121,55 @@ def test_a_state_that_writes_in_its_own_way():
         add()
         halves[name] = float(state.value)
     assert halves["lrax"] == halves["brainstate"]
+
+
+class Doubled(brainstate.ParamState):
+    def _read_value(self):
+        return super()._read_value() * 2
+
+    def _write_value(self, v):
+        super()._write_value(v / 2)
+
+
+class Clipped(brainstate.ParamState):
+    @property
+    def value(self):
+        return brainstate.State.value.fget(self)
+
+    @value.setter
+    def value(self, v):
+        brainstate.State.value.fset(self, jnp.clip(v, 0.95, 1.05))
+
+
+@pytest.mark.parametrize("jit", [lambda function: function, lrax.jit], ids=["eager", "lrax"])
+@pytest.mark.parametrize("kind, after", [(Doubled, 1.8), (Clipped, 0.95)])
+def test_a_weight_that_is_read_and_written_in_its_own_way(kind, after, jit):
+    weight = kind(jnp.ones(1))
+    optimizer = lrax.SGD(lr=0.1, weight_decay=0.5).register_trainable_weights({"w": weight})
+    jit(optimizer.step)({"w": jnp.ones(1)})
+    np.testing.assert_allclose(weight.value, [after], rtol=1e-6)
+
+
+@pytest.mark.parametrize("by", ["a hook", "the State"])
+def test_a_weight_that_refuses_its_update_leaves_all_as_they_were(by):
+    class Checked(brainstate.ParamState):
+        def _write_value(self, v):
+            if by == "the State":
+                raise ValueError("no")
+            super()._write_value(v)
+
+    def refuse(context):
+        context.cancel, context.cancel_reason = True, "no"
+
+    weights = {"a": brainstate.ParamState(jnp.ones(1)), "b": Checked(jnp.ones(1))}
+    if by == "a hook":
+        weights["b"].register_hook("write_before", refuse)
+    optimizer = lrax.SGD(lr=0.1, momentum=0.9).register_trainable_weights(weights)
+    before = optimizer.state_dict()
+    with pytest.raises(Exception, match="no"):
+        optimizer.step({"a": jnp.ones(1), "b": jnp.ones(1)})
+    assert [float(w.value[0]) for w in weights.values()] == [1, 1]
+    assert_trees_equal(optimizer.state_dict(), before)
 
 
 @jits

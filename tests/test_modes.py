@@ -162,8 +162,21 @@ def test_one_number_takes_no_other_way_than_an_array():
 
     listed = lrax.LRScheduler(0.1, formula=Listed())
     for epoch in (5, np.int64(5)):
-        with pytest.raises(ValueError, match="array"):
+        with pytest.raises(TypeError, match="raw\\(\\) of Listed must return a number, got array"):
             listed(epoch)
+
+
+def test_a_users_function_is_called_once_for_one_number():
+    calls = []
+
+    def of(value):
+        return lrax.LambdaLR(0.1, lambda epoch: calls.append(epoch) or value)
+
+    for value in (1.0, 0.0, 1, 1e39, 1e-45):
+        scheduler = of(value)
+        calls.clear()
+        scheduler(5)
+        assert calls == [5], value
 
 
 SINGLE = OWN | {"cosine": lambda base: lrax.CosineAnnealingLR(base, 9)}

@@ -13,11 +13,10 @@ from registry.rows import STEP
 KEYWORDS = {  # a class and a keyword that it does not have: the one that is meant
     ("StepLR", "lr"): "base_lr",
     ("StepLR", "learning_rate"): "base_lr",
-    ("StepLR", "gama"): "gamma",
     ("StepLR", "decay_rate"): "gamma",
     ("StepLR", "transition_steps"): "step_size",
     ("OneCycleLR", "lr"): "max_lr",
-    ("OneCycleLR", "max_epochs"): "total_steps",
+    ("OneCycleLR", "max_epochs"): "epochs",
     ("CyclicLR", "step_size"): "step_size_up",
     ("WarmupCosineSchedule", "init_value"): "warmup_start_lr",
     ("WarmupCosineSchedule", "peak_value"): "base_lr",
@@ -26,7 +25,6 @@ KEYWORDS = {  # a class and a keyword that it does not have: the one that is mea
     ("WarmupCosineSchedule", "num_warmup_steps"): "warmup_steps",
     ("WarmupCosineSchedule", "end_value"): "eta_min",
     ("WarmupScheduler", "warmup_steps"): "warmup_epochs",
-    ("LinearLR", "warmup_epochs"): "total_iters",
     ("CosineAnnealingLR", "min_lr"): "eta_min",
     ("CosineAnnealingLR", "t_max"): "T_max",
     ("CosineAnnealingLR", "init_value"): "base_lr",
@@ -65,6 +63,13 @@ NOT_NEEDED = {
     "params": (lambda: lrax.AdamW(params=[]), "register_trainable_weights"),
     "verbose": (lambda: lrax.StepLR(0.1, verbose=True), "get_last_lr"),
     "threshold": (lambda: lrax.ReduceLROnPlateau(min_delta=0.1), "called threshold here"),
+    "a slip": (lambda: lrax.StepLR(gama=0.5), "Did you mean gamma"),
+    "warmup": (lambda: lrax.PolynomialLR(0.1, warmup_iters=5), r"with_warmup\(5\)"),
+    "warmup of timm": (lambda: lrax.WSDSchedule(0.1, warmup_t=5), "called warmup_steps here"),
+    "epochs": (lambda: lrax.OneCycleLR(0.1, num_epochs=90), "called epochs here"),
+    "first of a cycle": (lambda: lrax.OneCycleLR(initial_lr=0.004), "Its arguments are max_lr"),
+    "stable": (lambda: lrax.WSDSchedule(0.1, 10, stable_steps=50), "Its arguments are base_lr"),
+    "final fraction": (lambda: lrax.SGD(0.1, lrf=0.01), "Its arguments are"),
     "no guess": (lambda: lrax.WarmupCosineSchedule(warmup_ratio=0.1), "Its arguments are"),
 }  # fmt: skip
 
@@ -109,12 +114,12 @@ NAMES = {
     "param_groups_lrd": "Here that is layerwise_lr_decay.",
     "join_schedules": "Here that is SequentialLR.",
     "get_linear_schedule_with_warmup": "Here that is WSDSchedule, or get_scheduler(",
-    "Lion": "lrax.OptaxOptimizer(optax.scale_by_lion(), lr=...)",
-    "RMSprop": "lrax.OptaxOptimizer(optax.scale_by_rms(), lr=...)",
-    "Adagrad": "lrax.OptaxOptimizer(optax.scale_by_rss(), lr=...)",
-    "NAdam": "lrax.OptaxOptimizer(optax.nadam(learning_rate))",
-    "Lamb": "lrax.OptaxOptimizer(optax.lamb(learning_rate))",
-    "Muon": "lrax.OptaxOptimizer(optax.contrib.muon(learning_rate))",
+    "Lion": "lrax.OptaxOptimizer(optax.lion, lr=...)",
+    "RMSprop": "lrax.OptaxOptimizer(optax.rmsprop, lr=...)",
+    "Adagrad": "lrax.OptaxOptimizer(optax.adagrad, lr=...)",
+    "NAdam": "lrax.OptaxOptimizer(optax.nadam, lr=...)",
+    "Lamb": "lrax.OptaxOptimizer(optax.lamb, lr=...)",
+    "Muon": "lrax.OptaxOptimizer(optax.contrib.muon, lr=...)",
 }
 
 

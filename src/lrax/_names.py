@@ -9,23 +9,25 @@ from typing import Any
 import optax
 import optax.contrib
 
-_RATE = "lr learning_rate init_value init_lr initial_lr peak_value peak_lr base_lr max_lr"
+_PEAK = "lr learning_rate peak_value peak_lr base_lr max_lr"
+_RATE = f"{_PEAK} init_value init_lr initial_lr"
 _END = "eta_min min_lr end_value end_lr final_lr lr_min min_learning_rate"
 _LENGTH = "T_max t_max total_steps total_iters decay_steps max_epochs max_steps num_epochs num_training_steps transition_steps"
-_WARMUP = "warmup_epochs warmup_steps warmup_iters num_warmup_steps n_warmup_steps"
+_WARMUP = "warmup_epochs warmup_steps warmup_iters num_warmup_steps n_warmup_steps warmup_t"
 _FACTOR = "gamma decay_rate factor decay_factor"
 _PERIOD = "step_size decay_steps transition_steps decay_epochs period"
 _ARGUMENTS = {
     "warmup_start_lr": "init_value init_lr warmup_init_lr start_lr",
     "lr": _RATE,
     "base_lr": _RATE,
-    "max_lr": _RATE,
+    "max_lr": _PEAK,
     "eta_min": _END,
     "min_lr": _END,
     "end_value": _END,
+    "epochs": "num_epochs max_epochs total_epochs n_epochs",
     "T_max": _LENGTH,
     "total_steps": _LENGTH,
-    "total_iters": f"{_LENGTH} {_WARMUP}",
+    "total_iters": _LENGTH,
     "warmup_epochs": f"{_WARMUP} total_iters",
     "warmup_steps": _WARMUP,
     "T_0": "T_max t_0 first_cycle_steps",
@@ -44,7 +46,7 @@ _ARGUMENTS = {
     "betas": "b1 b2 beta1 beta2",
     "eps": "epsilon",
     "weight_decay": "wd",
-    "decay": "ema_decay momentum layer_decay",
+    "decay": "ema_decay layer_decay",
     "params": "model param_states weights",
     "threshold": "min_delta",
     "grad_clip_norm": "max_norm max_grad_norm clipnorm",
@@ -57,6 +59,9 @@ _NOT_NEEDED = {
     "optimizer": "The optimizer takes the scheduler: SGD(lr=StepLR(0.1, step_size=30)).",
     "params": "The weights are registered: optimizer.register_trainable_weights(...).",
     "verbose": "Print get_last_lr() where you want to see it.",
+    **dict.fromkeys(
+        _WARMUP.split(), "Any schedule takes a warmup in front: schedule.with_warmup(5)."
+    ),
 }
 """What other libraries want and this one does not, and what is done instead."""
 
@@ -97,8 +102,6 @@ _ELSEWHERE = {
     "Momentum": "SGD, with momentum=...",
     "MomentumNesterov": "SGD, with momentum=... and nesterov=True",
 }
-_DIRECTIONS = {"rmsprop": "scale_by_rms", "adagrad": "scale_by_rss"}
-"""optax's directions that are not called as the optimizer is."""
 
 
 def check_keywords(kind: Any, given: dict[str, Any], args: tuple[Any, ...] = ()) -> None:
@@ -136,9 +139,12 @@ def unknown_keyword(kind: Any, name: str, value: Any) -> TypeError:
     """The error of a constructor that has no such keyword."""
     meant = [ours for ours, theirs in _ARGUMENTS.items() if name in theirs.split()]
     meant = [ours for ours in meant if ours in kind.parameters]
-    meant = meant or difflib.get_close_matches(name, kind.parameters, n=1, cutoff=0.75)
-    known = _NOT_NEEDED.get(name, f"Its arguments are {', '.join(kind.parameters)}.")
-    remedy = f"It is called {meant[0]} here." if meant else known
+    close = difflib.get_close_matches(name, kind.parameters, n=1, cutoff=0.85)
+    remedy = _NOT_NEEDED.get(name, f"Its arguments are {', '.join(kind.parameters)}.")
+    if meant:
+        remedy = f"It is called {meant[0]} here."
+    elif close:
+        remedy = f"Did you mean {close[0]}?"
     return TypeError(f"{kind.__name__} has no argument {name}, got {name}={value!r:.80}. {remedy}")
 
 
@@ -164,14 +170,9 @@ def remedy(name: str, known: Iterable[str]) -> str:
 
 
 def _in_optax(name: str) -> str | None:
-    """How an optimizer of optax is handed to OptaxOptimizer: as a direction, if there is one."""
-    direction = _DIRECTIONS.get(name, f"scale_by_{name}")
-    if hasattr(optax, name) and hasattr(optax, direction):
-        parameters = inspect.signature(getattr(optax, direction)).parameters.values()
-        if all(p.default is not inspect.Parameter.empty for p in parameters):
-            return f"optax.{direction}(), lr=..."
+    """How an optimizer of optax is handed to OptaxOptimizer."""
     for module in (optax, optax.contrib):
         found = getattr(module, name, None)
         if callable(found) and "learning_rate" in inspect.signature(found).parameters:
-            return f"{module.__name__}.{name}(learning_rate)"
+            return f"{module.__name__}.{name}, lr=..."
     return None

@@ -12,6 +12,7 @@ import numpy as np
 from ._types import Value
 
 _UNGUARDED = (None, "allow")
+_STOPPING = ("log", "disallow")
 _AS_IT_IS = contextlib.nullcontext()
 _config: Any = jax.config
 
@@ -29,7 +30,14 @@ def guarded() -> bool:
 
 
 def meant() -> contextlib.AbstractContextManager[Any]:
-    """For code of ours that computes with constants and host numbers where nothing is compiled."""
-    if _config.jax_transfer_guard_host_to_device in ("log", "disallow"):
-        return jax.transfer_guard_host_to_device("allow")
-    return _AS_IT_IS
+    """For code of ours that computes with constants, host numbers and what is on several devices where nothing is compiled."""
+    to_device = _config.jax_transfer_guard_host_to_device in _STOPPING
+    between = _config.jax_transfer_guard_device_to_device in _STOPPING
+    if not (to_device or between):
+        return _AS_IT_IS
+    allowed = contextlib.ExitStack()
+    if to_device:
+        allowed.enter_context(jax.transfer_guard_host_to_device("allow"))
+    if between:
+        allowed.enter_context(jax.transfer_guard_device_to_device("allow"))
+    return allowed

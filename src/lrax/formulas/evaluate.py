@@ -80,10 +80,11 @@ def _no_rate(kind: type, formula: Formula, value: float, t: float) -> ValueError
     )
 
 
-def _no_number(formula: Formula, value: Any, t: float) -> TypeError:
-    return TypeError(
-        f"raw() of {type(formula).__name__} must return a number, got {value!r:.80} at epoch {t}."
-    )
+def _check_number(formula: Formula, value: Any, t: Value) -> None:
+    if not hasattr(value, "__float__") or np.ndim(value) > np.ndim(t):
+        raise TypeError(
+            f"raw() of {type(formula).__name__} must return a number, got {value!r:.80} at epoch {t!s:.80}."
+        )
 
 
 def _subject(formula: Formula, kind: type) -> str:
@@ -106,11 +107,8 @@ def evaluate_host(
     same = groups == 1 or (len(formulas) == 1 and bases.count(base) == groups)
     if same and scales is None:  # as mostly
         value = formula.raw(t, base, HOST)
-        try:
-            fits = SMALLEST <= value <= LARGEST
-        except TypeError:
-            raise _no_number(formula, value, t) from None
-        values[0] = value * UP if fits else _clip(value, formula, base, t, kind)
+        fits = type(value) is float and SMALLEST <= value <= LARGEST
+        values[0] = value * UP if fits else rounded(value, formula, base, t, kind)
         if groups > 1:
             values.fill(values[0])
         return values
@@ -119,10 +117,9 @@ def evaluate_host(
         base = bases[group]
         if known != (id(formula), base):
             value, known = formula.raw(t, base, HOST), (id(formula), base)
-            if not hasattr(value, "__float__"):
-                raise _no_number(formula, value, t)
+            _check_number(formula, value, t)
         scaled = value if scales is None else _scaled(HOST, value, scales[group])
-        values[group] = _clip(scaled, formula, base, t, kind)
+        values[group] = rounded(scaled, formula, base, t, kind)
     return values
 
 
@@ -130,12 +127,13 @@ def _scaled(x: Arithmetic, value: Value, scale: Value) -> Value:
     return x.minimum(value, MOST) * scale  # infinity times 0 would be NaN
 
 
-def _clip(value: float, formula: Formula, base: float, t: float, kind: type) -> float:
-    """A float64 that NumPy rounds to float32 as :func:`_round` does."""
+def rounded(value: Any, formula: Formula, base: float, t: float, kind: type) -> np.float32:
+    """What a formula has returned at an epoch as :func:`_round` rounds it."""
+    _check_number(formula, value, t)
     if value >= SMALLEST:
-        return value * UP if value <= LARGEST else LARGEST
+        return np.float32(value * UP if value <= LARGEST else LARGEST)
     if value >= 0 or value >= -_ROUNDING * base:
-        return 0.0
+        return np.float32(0)
     raise _no_rate(kind, formula, value, t)
 
 
@@ -223,6 +221,7 @@ def _evaluate_array(
     def rates(formula: Formula, place: int | slice, t: Value) -> Rates:
         base = x.array(bases[place])
         value = known(formula).raw(t, base, x)
+        _check_number(formula, value, t)
         if scales is not None:
             value = _scaled(x, value, x.array(scales[place]))
         _refuse_no_rates(kind, formula, value, base, t)

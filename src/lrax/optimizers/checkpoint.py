@@ -69,7 +69,7 @@ def saved(
     scheduler: StateDict,
 ) -> StateDict:
     """The state dict of an optimizer."""
-    opt_state = saved_leaves(by_weight(own))
+    opt_state = saved_leaves(by_weight(jax.block_until_ready(own)))
     for i, part in enumerate(own.parts):
         place = {"part": i} if part.group == i else {"part": i, "group": part.group}
         place = {name: np.asarray(number, np.int32) for name, number in place.items()}

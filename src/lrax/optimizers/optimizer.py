@@ -360,8 +360,9 @@ class OptaxOptimizer(ShowsRates):
         refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.load_state_dict()")
         strict = _checks.flag("strict", strict)
         learning = self._following.learning
-        states = [self.opt_state, self._published, *([learning.memory] if learning else [])]
-        with room_for_all(states if strict else []):
+        states = [self._published, *([learning.memory] if learning else [])]
+        # What the dict has nothing for goes on, which must not be from 0.
+        with room_for_all([*states, self.opt_state] if strict else states):
             self._load_or_stay(state_dict, strict)
 
     def _load_or_stay(self, state_dict: StateDict, strict: bool) -> None:

@@ -147,7 +147,9 @@ class Training(Node):
         if own.parts != self.update.parts:
             self.install(dataclasses.replace(self.update, parts=own.parts), own)
             return
-        opt = self._packed(own, self.state.value.numbers)
+        # Not those that are there: a call that has failed may have lost them.
+        numbers = numbers_of(layout.stacks for layout in self.update.layouts)
+        opt = self._packed(own, numbers)
         self.state.value = jax.tree.map(place, opt, self.state.value)
 
     def _packed(self, own: Own, numbers: tuple[Leaf, ...]) -> Packed:
@@ -188,8 +190,8 @@ class Training(Node):
     ) -> None:
         """Update the weights, but `first` do what may fail; it is told whether there is an update: None is always."""
         names = self.update.trained_states
-        states = Bundle([*(self.weights[name].state for name in names), self.state])
-        *weights, opt = states.read()
+        states = Bundle([self.state, *(self.weights[name].state for name in names)])
+        opt, *weights = states.read()
         values = dict(zip(names, weights, strict=True))
         found = {n: gradient_of(grads, n, self.weights, value) for n, value in values.items()}
         extra_args = self._by_name(extra_args, values)
@@ -206,7 +208,7 @@ class Training(Node):
             raise
         if first is not None:
             first(made)
-        states.write([*(new[name] for name in names), opt])
+        states.write([opt, *(new[name] for name in names)])
 
     def _by_name(self, extra_args: dict[str, Any], values: dict[str, PyTree]) -> dict[str, Any]:
         """Arguments for optax, where trees like the registered one are such by the names of the weights."""

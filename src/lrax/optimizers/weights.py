@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import brainstate
@@ -132,8 +132,9 @@ def _found(grads: PyTree, ways: Iterable[tuple[Any, ...]]) -> Iterator[PyTree]:
 
 
 def _entry(tree: PyTree, key: Any) -> PyTree:
-    by_name = isinstance(key, str) and hasattr(type(tree), "_fields")
-    return getattr(tree, key) if by_name else tree[key]
+    return (
+        getattr(tree, key) if isinstance(key, str) and not isinstance(tree, Mapping) else tree[key]
+    )
 
 
 def some(names: Iterable[str]) -> str:
@@ -164,8 +165,8 @@ def as_gradient(name: str, gradient: Leaf, weight: Leaf) -> Leaf:
     """A checked gradient in the dtype that the moments of the weight have."""
     dtype = getattr(gradient, "dtype", None)
     kinds = np.number, np.bool_
-    numbers = dtype == jax.dtypes.float0 or (
-        dtype is not None and any(jnp.issubdtype(dtype, kind) for kind in kinds)
+    numbers = isinstance(dtype, np.dtype) and (
+        dtype == jax.dtypes.float0 or any(jnp.issubdtype(dtype, kind) for kind in kinds)
     )
     if not (numbers or isinstance(gradient, (int, float))):
         raise TypeError(

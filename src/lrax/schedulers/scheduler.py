@@ -10,7 +10,7 @@ from .._transfers import meant
 from .._types import Epochs, Number, Plain, Rates, RatesLike, Scalar, StateDict
 from ..formulas.arithmetic import HOST, LARGEST, SMALLEST
 from ..formulas.description import described
-from ..formulas.evaluate import ONE, UP, Scales, evaluate, evaluate_host, is_concrete, only
+from ..formulas.evaluate import ONE, UP, Scales, evaluate, evaluate_host, is_concrete, only, rounded
 from ..formulas.formula import Formula
 from ..formulas.schedule import Member, Schedule, checked_formulas, spread
 from ..pictures.pictured import Pictured
@@ -263,6 +263,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
             value = one[0].raw(epoch, one[1], HOST)
             if type(value) is float and SMALLEST <= value <= LARGEST:
                 return ONE * (value * UP)  # in a third of the time that a conversion takes
+            return rounded(value, *one, epoch, type(self))
         rates = self.lr_at(epoch)
         if rates.shape[-1] != 1:
             raise ValueError(
@@ -388,7 +389,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         strict = _checks.flag("strict", strict)
         published = [follower.published for follower in self.publishing.followers]
         parts = self.schedule, self.last_epoch, self.learning, self._held_by_users()
-        with room_for_all([*self._own_parts(), *published] if strict else []):
+        with room_for_all([*self._own_parts(), *published]):
             values = checkpoint.checked(state_dict, strict, *parts)
             with unchanged_by_errors([state for state, _ in values]):
                 for state, value in values:

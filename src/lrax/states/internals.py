@@ -108,6 +108,13 @@ except ImportError:
         return jax.config.jax_debug_nans or jax.config.jax_debug_infs  # pyright: ignore[reportAttributeAccessIssue]
 
 
+try:
+    from brainstate._state import _INVALIDATED_TRACE_VALUE as _GONE
+
+except ImportError:
+    _GONE = object()
+
+
 REACHES_VALUES = "_value" in vars(brainstate.State(0))
 """Whether a value can be taken out of a State and given back."""
 
@@ -178,6 +185,11 @@ def writes_as_is(state: brainstate.State) -> bool:
     return type(state)._write_value in (brainstate.State._write_value, TypedState._write_value)
 
 
+def _is_read_as_it_is(state: brainstate.State) -> bool:
+    kind, plain = type(state), brainstate.State
+    return kind.value is plain.value and kind._read_value is plain._read_value
+
+
 class _InUse:
     """What a State refers to while a call has its value."""
 
@@ -225,19 +237,27 @@ class Bundle:
 
     def read(self) -> list[Any]:
         """Their values."""
-        return self.peek() if self._free() else [state.value for state in self.states]
+        values = self.peek() if self._free() else []
+        known = values and not any(value is _GONE for value in values)
+        return values if known else [state.value for state in self.states]
 
     def write(self, values: Sequence[Any]) -> None:
-        """Write all of them."""
+        """Write all of them, or none if one of them refuses."""
         if self._free() and all(map(writes_as_is, self.states)):
             self.poke(values)
             return
-        for state, value in zip(self.states, values, strict=True):
-            state.value = value
+        before = [cell[VALUE] for cell in self.cells]
+        try:
+            for state, value in zip(self.states, values, strict=True):
+                state.value = value
+        except BaseException:
+            self.give_back(before)
+            raise
 
     def _free(self) -> bool:
-        """Whether no bookkeeping is needed."""
-        return self.first is not None and direct(self.first) and not any(map(HAS_HOOKS, self.hooks))
+        """Whether no bookkeeping is needed, and no State has a way of its own."""
+        free = self.first is not None and direct(self.first) and not any(map(HAS_HOOKS, self.hooks))
+        return free and all(map(_is_read_as_it_is, self.states))
 
     def watched(self) -> list[Any]:
         """The values that hooks are shown as the old ones, and which must not be given away before."""

@@ -73,16 +73,21 @@ def unchanged_by_errors(states: Sequence[brainstate.State]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def room_for_all(states: Iterable[brainstate.State]) -> Iterator[None]:
-    """For what is loaded into all of these States: what a call that failed has lost is 0, unless loading fails as well."""
-    lost = [(cell, cell[VALUE]) for cell in map(vars, states) if _is_lost(cell[VALUE])]
-    for cell, value in lost:
-        cell[VALUE] = jax.tree.map(_zeros_for_lost, value)
+    """For what is loaded into all of these States: what a call that failed has lost is 0 meanwhile, and stays lost if it is not loaded."""
+    cells = [cell for cell in map(vars, states) if _is_lost(cell[VALUE])]
+    lost = [cell[VALUE] for cell in cells]
+    with meant():
+        room = [jax.tree.map(_zeros_for_lost, value) for value in lost]
+    for cell, value in zip(cells, room, strict=True):
+        cell[VALUE] = value
+    loaded = False
     try:
         yield
-    except Exception:
-        for cell, value in lost:
-            cell[VALUE] = value
-        raise
+        loaded = True
+    finally:
+        for cell, old, zeros in zip(cells, lost, room, strict=True):
+            if not loaded or cell[VALUE] is zeros:
+                cell[VALUE] = old
 
 
 def _is_lost(value: PyTree) -> bool:

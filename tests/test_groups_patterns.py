@@ -341,3 +341,14 @@ def test_what_is_frozen_has_no_moments_needs_no_gradients_and_stays_bit_for_bit(
     assert not np.array_equal(states["layers.1"].value["weight"], before["layers.1"]["weight"])
     squares = [np.sum(np.float64(grads[n][k]) ** 2) for n, k in (p.rsplit(".", 1) for p in trained)]
     assert_close(optimizer.grad_norm, np.sqrt(sum(squares)))
+
+
+def test_a_weight_with_a_unit_is_named_as_others_are():
+    weights = {
+        "a": {"bias": brainstate.ParamState(jnp.ones(2) * u.nA)},
+        "b": {"bias": brainstate.ParamState(jnp.ones(2))},
+    }
+    optimizer = lrax.AdamW(groups={"bias$": {"weight_decay": 0.0}}).register_trainable_weights(
+        weights
+    )
+    assert [[*group["params"]] for group in optimizer.param_groups] == [["a.bias", "b.bias"]]

@@ -171,9 +171,20 @@ def test_a_product_goes_on_from_what_it_finds_unless_it_is_first(first):
             lrax.interop.from_torch(theirs)
         return
     theirs.last_epoch = 0
+    for group, lr in zip(theirs.optimizer.param_groups, (0.1, 0.02), strict=True):
+        group["lr"] = lr
     ours = lrax.interop.from_torch(theirs)
     ours.step()
     assert_close(ours.get_last_lr(), [0.1 * FUNCTIONS["half"](1), 0.02 * FUNCTIONS["factor"](1)])
+
+
+def test_a_rate_that_is_not_the_schedules_is_said():
+    theirs = stand_in(STORED["sequential"])
+    theirs.optimizer.param_groups[1]["lr"] *= 2
+    with pytest.warns(
+        UserWarning, match=r"At epoch \d+ the learning rates of torch are .*from_torch"
+    ):
+        lrax.interop.from_torch(theirs)
 
 
 def test_momentum_inside_a_composite():
@@ -226,7 +237,7 @@ def test_what_ours_refuses_is_said(key, attribute, value, message):
 def test_a_peak_of_zero():
     theirs = stand_in(STORED["one cycle"])
     theirs.optimizer = SimpleNamespace(
-        param_groups=[dict.fromkeys(("max_lr", "initial_lr", "min_lr"), 0.0)]
+        param_groups=[dict.fromkeys(("lr", "max_lr", "initial_lr", "min_lr"), 0.0)]
     )
     theirs.cycle_momentum = False
     assert lrax.interop.from_torch(theirs)(5) == 0

@@ -8,6 +8,7 @@ import brainunit as u
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import lrax
@@ -400,3 +401,50 @@ def test_keys_that_are_no_strings():
         with pytest.raises(ValueError, match=r"has unknown keys \["):
             owner.load_state_dict({**state, "opt_state": {**state["opt_state"], key: {}, "a": {}}})
     assert values(owner) == before
+
+
+# --- what a number is a number of ---------------------------------------------------------------------
+
+
+def with_unit(unit):
+    """An optimizer with momentum, of one weight in that unit and one in none, and their average."""
+    weights = {
+        "w": brainstate.ParamState(jnp.ones(2) * unit),
+        "b": brainstate.ParamState(jnp.ones(2)),
+    }
+    optimizer = lrax.SGD(lr=0.1, momentum=0.9).register_trainable_weights(weights)
+    return weights, optimizer, lrax.AveragedWeights(weights, decay=0.9)
+
+
+def test_moments_in_another_unit():
+    _, optimizer, average = with_unit(u.mV)
+    optimizer.step({"w": jnp.ones(2) * u.mV, "b": jnp.ones(2)})
+    saved, mean = optimizer.state_dict(), average.state_dict()
+    weights, other, others = with_unit(u.volt)
+    with pytest.raises(ValueError, match="unit of w: saved mV, here V"):
+        other.load_state_dict(saved)
+    for strict in (True, False):
+        with pytest.raises(ValueError, match="unit of w: saved mV, here V"):
+            others.load_state_dict(mean, strict)
+    with pytest.warns(UserWarning, match="begin with fresh moments: w"):
+        other.load_state_dict(saved, strict=False)
+    other.step({"w": jnp.zeros(2) * u.volt, "b": jnp.zeros(2)})
+    np.testing.assert_array_equal(weights["w"].value.mantissa, np.ones(2))
+    np.testing.assert_allclose(weights["b"].value, np.full(2, 0.91), rtol=1e-6)
+    _, same, _ = with_unit(u.mV)
+    same.load_state_dict(saved)
+    assert_trees_equal(same.state_dict(), saved)
+
+
+@pytest.mark.parametrize("other", [optax.lion, optax.adamax, optax.nadam])
+def test_another_factory_of_optax(other):
+    def made(factory):
+        weight = brainstate.ParamState(jnp.ones(2))
+        return lrax.OptaxOptimizer(factory, lr=0.1).register_trainable_weights({"w": weight})
+
+    optimizer = made(optax.adam)
+    optimizer.step({"w": jnp.ones(2)})
+    saved = optimizer.state_dict()
+    made(optax.adam).load_state_dict(saved)
+    with pytest.raises(ValueError, match="tx: saved adam, here"):
+        made(other).load_state_dict(saved)

@@ -1,6 +1,8 @@
 """SGD, Adam, AdamW and OptaxOptimizer train exactly as the corresponding optax chain does."""
 
+import dataclasses
 import functools
+from typing import Any
 
 import brainstate
 import brainunit as u
@@ -445,3 +447,25 @@ def test_loading_before_registration_is_refused():
     trained = lrax.Adam(lr=0.1).register_trainable_weights(new_states())
     with pytest.raises(ValueError, match="register_trainable_weights"):
         lrax.Adam(lr=0.1).load_state_dict(trained.state_dict())
+
+
+def test_gradients_in_a_tree_of_the_users_kind():
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass
+    class Pair:
+        a: Any
+        b: Any
+
+    states = [brainstate.ParamState(jnp.ones(1)) for _ in range(2)]
+    optimizer = lrax.SGD(lr=0.1).register_trainable_weights(Pair(*states))
+    optimizer.step(Pair(jnp.ones(1), jnp.zeros(1)))
+    np.testing.assert_allclose([state.value[0] for state in states], [0.9, 1.0], rtol=1e-6)
+
+
+def test_a_gradient_of_torch_is_none():
+    torch = pytest.importorskip("torch")
+    optimizer = lrax.SGD(lr=0.1).register_trainable_weights(
+        {"w": brainstate.ParamState(jnp.ones(3))}
+    )
+    with pytest.raises(TypeError, match="gradient of 'w' must be an array of numbers, got tensor"):
+        optimizer.step({"w": torch.ones(3)})

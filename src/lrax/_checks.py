@@ -79,7 +79,7 @@ def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
             remedy = f"Construct it: {value.__name__}(...)."
         elif hasattr(value, "param_groups") or _is_of_optax(value):
             remedy = "The optimizer takes the scheduler: SGD(lr=StepLR(0.1, step_size=30))."
-        elif isinstance(value, dict) or _is_model(value):
+        elif isinstance(value, (dict, Iterator)) or _is_model(value):
             remedy = "Weights are registered: optimizer.register_trainable_weights(model.states(brainstate.ParamState))."
         elif kind == "Quantity":
             remedy = "Numbers of a schedule or an optimizer have no unit: strip it first."

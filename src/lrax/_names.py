@@ -55,7 +55,7 @@ _ARGUMENTS = {
 }
 """Our arguments, and what they are called elsewhere; the first that a constructor has is meant."""
 
-_NOT_NEEDED = {
+NOT_NEEDED = {
     "optimizer": "The optimizer takes the scheduler: SGD(lr=StepLR(0.1, step_size=30)).",
     "params": "The weights are registered: optimizer.register_trainable_weights(...).",
     "verbose": "Print get_last_lr() where you want to see it.",
@@ -124,7 +124,7 @@ def _refuse_twice(kind: Any, given: dict[str, Any], args: tuple[Any, ...]) -> No
         if name in given:
             first = "params" if hasattr(kind, "register_trainable_weights") else "optimizer"
             fits = isinstance(value, numbers.Number) or callable(value)
-            remedy = "Leave one of them out." if fits else _NOT_NEEDED[first]
+            remedy = "Leave one of them out." if fits else NOT_NEEDED[first]
             raise TypeError(
                 f"{kind.__name__} takes {name} once, got {value!r:.80} and {name}={given[name]!r:.80}. {remedy}"
             )
@@ -140,7 +140,7 @@ def unknown_keyword(kind: Any, name: str, value: Any) -> TypeError:
     meant = [ours for ours, theirs in _ARGUMENTS.items() if name in theirs.split()]
     meant = [ours for ours in meant if ours in kind.parameters]
     close = difflib.get_close_matches(name, kind.parameters, n=1, cutoff=0.85)
-    remedy = _NOT_NEEDED.get(name, f"Its arguments are {', '.join(kind.parameters)}.")
+    remedy = NOT_NEEDED.get(name, f"Its arguments are {', '.join(kind.parameters)}.")
     if meant:
         remedy = f"It is called {meant[0]} here."
     elif close:

@@ -4,16 +4,21 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from .._types import Number, TorchScheduler
+from ..formulas.schedule import spread
 from ..schedulers import catalogue as ours
 from ..schedulers.scheduler import LRScheduler
+from ..states.saving import warn
 
 
 def from_torch(torch_scheduler: TorchScheduler) -> LRScheduler:
     """A live scheduler of torch, composites included, as one of ours at the same epoch.
 
     It has the base learning rates of torch's parameter groups: a number for one group, else a list.
-    torch's scheduler and its optimizer are only read. Where ours differs:
+    torch's scheduler and its optimizer are only read. It warns if the two are at different learning
+    rates now. Where ours differs:
 
     - CosineAnnealingLR holds `eta_min` after `T_max`; torch's rises again.
     - ChainedScheduler is the product of its members' factors; in torch a LambdaLR, warm restarts, a
@@ -51,7 +56,22 @@ def from_torch(torch_scheduler: TorchScheduler) -> LRScheduler:
         scheduler = lrax.interop.from_torch(torch_scheduler)
         optimizer = lrax.SGD(lr=scheduler, momentum=0.9)
     """
-    return _converted(torch_scheduler, "torch_scheduler", inside=False)
+    scheduler = _converted(torch_scheduler, "torch_scheduler", inside=False)
+    _compare(torch_scheduler, scheduler)
+    return scheduler
+
+
+def _compare(theirs: Any, scheduler: LRScheduler) -> None:
+    """Warn if the two are at different learning rates."""
+    while type(theirs).__name__ == "ChainedScheduler":  # which may know no optimizer
+        theirs = theirs._schedulers[0]
+    rates = [float(group["lr"]) for group in theirs.optimizer.param_groups]
+    found = spread(tuple(map(float, scheduler.get_last_lr())), len(rates))
+    if not np.allclose(found, rates, rtol=1e-4, atol=0):
+        warn(
+            f"At epoch {scheduler.last_epoch.value} the learning rates of torch are {rates}, and those of the schedule are "
+            f"{[*found]}. What differs is in the documentation of from_torch."
+        )
 
 
 def _converted(theirs: Any, name: str, inside: bool) -> LRScheduler:

@@ -38,7 +38,7 @@ from ..states.saving import (
 )
 from ..states.view import View
 from .scheduled import as_schedule
-from .weights import Weight, named_weights, put_beside, widened
+from .weights import Weight, named_leaves, named_weights, put_beside, units_of, widened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -320,7 +320,7 @@ class AveragedWeights(GuardedNode):
         own = self._described()
         check_keys("state_dict", state_dict, ("version", "updates", "average", *own))
         different = differences(unwrap({kind: state_dict[kind] for kind in own}), own)
-        if different and strict:
+        if different and (strict or any("unit of" in line for line in different)):
             raise ValueError(
                 f"state_dict must be of this average, but differs: {'; '.join(different)}. Construct it with the saved "
                 "arguments, or pass strict=False to go on with these."
@@ -334,7 +334,8 @@ class AveragedWeights(GuardedNode):
         self.state.value = {"average": average, "updates": updates}
 
     def _described(self) -> StateDict:
-        return named(type(self).__name__, [("decay", self.decay)], whole=False)
+        own = {"decay": self.decay, **units_of(named_leaves(self.value))}
+        return named(type(self).__name__, own.items(), whole=False)
 
     # --- Guarding -----------------------------------------------------------------------------
 

@@ -117,7 +117,7 @@ def checked(
     different = differences(unwrap(state_dict["optimizer"]), optimizer)
     opt_state, members = _members(state_dict["opt_state"])
     if not strict and any(name in line for name in _DECIDE_MOMENTS for line in different):
-        members = _fitting(members, opt_state, own)
+        members = _fitting(members, opt_state, own, different)
     moved = _moved({path: group for path, (_, group) in members.items()}, own.parts)
     different += moved
     if strict:
@@ -263,12 +263,15 @@ def _refuse(different: Sequence[str]) -> None:
         )
 
 
-_DECIDE_MOMENTS = ("momentum", "amsgrad")
+_DECIDE_MOMENTS = ("momentum", "amsgrad", "tx", "unit of")
 """The hyper-parameters with which a weight has moments of other kinds."""
 
 
 def _fitting(
-    members: Mapping[str, tuple[int, int]], opt_state: dict[str, Any], own: Own
+    members: Mapping[str, tuple[int, int]],
+    opt_state: dict[str, Any],
+    own: Own,
+    different: Sequence[str],
 ) -> dict[str, tuple[int, int]]:
     """Those of the saved weights that have moments of the kinds that they have here."""
     here, shared = by_weight(own), opt_state["parts"]
@@ -277,6 +280,8 @@ def _fitting(
     def fits(path: str) -> bool:
         if path not in parts:
             return True
+        if any(f"unit of {path}:" in line for line in different):
+            return False
         kinds = opt_state["weights"][path].keys() ^ here["weights"][path].keys()
         saved = shared.get(str(members[path][0]), {})
         return kinds <= {"mean"} and saved.keys() == here["parts"][str(parts[path])].keys()

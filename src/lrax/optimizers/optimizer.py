@@ -403,6 +403,7 @@ class OptaxOptimizer(ShowsRates):
         """Its hyper-parameters, as a state dict holds them."""
         names = {*self.parameters, *self.fixed} & vars(self).keys()
         arguments = {name: vars(self)[name] for name in sorted(names)} | self._recipe.foreign_values
+        arguments |= self._recipe.factory | self._training.units()
         return checkpoint.described(type(self).__name__, arguments, self._groups)
 
     # --- Guarding -----------------------------------------------------------------------------

@@ -61,6 +61,12 @@ class Recipe:
             return {}
         return {k: v for k, v in self.values.items() if k not in ("weight_decay", *OUTSIDE)}
 
+    @property
+    def factory(self) -> dict[str, str]:
+        """The name of a factory of optax's, as it is described in a state dict; a user may call theirs as they like."""
+        of_optax = getattr(self.build, "__module__", "").startswith("optax.")
+        return {"tx": name_of(self.build)} if self.foreign and of_optax else {}
+
     def clipped(self, value: Any) -> "Recipe":
         """The same with gradients of at most this value."""
         return dataclasses.replace(self, values={**self.values, "grad_clip_value": value})
@@ -163,6 +169,11 @@ def _refuse_both(names: Sequence[str]) -> None:
 
 def betas_of(betas: Unchecked, **single: Hyperparameter | None) -> tuple[Any, Any]:
     """The two decay rates of Adam, each a number or a schedule; `single` are those given by name."""
+    if is_number(betas):
+        raise TypeError(
+            f"betas must be two numbers, got {betas!r}. The learning rate comes first, and weights are registered: "
+            "AdamW(1e-3).register_trainable_weights(...)."
+        )
     pair = _checks.sequence("betas", betas, lambda name, value: value, of="two numbers")
     if len(pair) != 2:
         raise ValueError(f"betas must be two numbers, got {betas!r}.")

@@ -30,7 +30,7 @@ from .transformations import (
     refuse_nan,
 )
 from .update import OBJECTIVES, Counting, Part, Places, Update
-from .weights import Weight, as_registered, gradient_of, put_beside
+from .weights import Weight, as_registered, gradient_of, named_leaves, put_beside, units_of
 
 
 @jax.tree_util.register_static
@@ -174,6 +174,11 @@ class Training(Node):
 
     def _marked(self, beside: dict[str, Any]) -> dict[str, Any]:
         return beside if self.stepped is None else {**beside, "stepped": self.stepped}
+
+    def units(self) -> dict[str, str]:
+        """The units of the weights that have some, as they are described in a state dict."""
+        weights = self.weights.values()
+        return units_of(pair for w in weights for pair in named_leaves(w.state.value, w.path))
 
     def put(self) -> Callable[[Leaf], Leaf] | None:
         """What puts numbers where the weights live; None if they have not been put anywhere."""

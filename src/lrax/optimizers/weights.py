@@ -26,8 +26,22 @@ class Weight(NamedTuple):
 
     def leaf_names(self) -> list[str]:
         """The path of each of its leaves, such as ``layers.0.weight.bias``."""
-        leaves = jax.tree_util.tree_leaves_with_path(self.state.value)
-        return [_name((*self.path, *map(plain_key, keys))) for keys, _ in leaves]
+        return [name for name, _ in named_leaves(self.state.value, self.path)]
+
+
+def _has_unit(value: Any) -> bool:
+    return hasattr(value, "mantissa") and hasattr(value, "unit")
+
+
+def named_leaves(tree: PyTree, path: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """The path of each leaf of a tree and the leaf, which may be a number with a unit."""
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=_has_unit):
+        yield _name((*path, *map(plain_key, keys))), leaf
+
+
+def units_of(leaves: Iterable[tuple[str, Any]]) -> dict[str, str]:
+    """The units of these leaves, as they are described in a state dict."""
+    return {f"unit of {name}": str(leaf.unit) for name, leaf in leaves if _has_unit(leaf)}
 
 
 def named_weights(tree: PyTree, known: dict[str, Weight]) -> dict[str, Weight]:
@@ -78,6 +92,11 @@ def _name(path: Iterable[Any]) -> str:
 
 
 def _check_weight(name: str, state: brainstate.State) -> None:
+    if isinstance(state, brainstate.BatchState):
+        raise TypeError(
+            f"Weights must be what gradients train, got the statistics of a normalization in {name!r}. Leave them out: "
+            "model.states(brainstate.ParamState)."
+        )
     for leaf in jax.tree.leaves(state.value):
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
             raise TypeError(

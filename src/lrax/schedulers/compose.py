@@ -12,6 +12,7 @@ import jax
 
 from .. import _checks
 from .._checks import is_traced
+from .._names import NOT_NEEDED
 from .._types import Number, Value
 from ..formulas.arithmetic import HOST, SMALLEST, Arithmetic
 from ..formulas.formula import Formula, Learner, Range, Window, holds_users, is_ours, replaced
@@ -194,7 +195,10 @@ def _members(schedulers: Sequence[LRScheduler]) -> list[tuple[Member, ...]]:
     """The checked members of a composite, for each parameter group."""
     found = list(schedulers) if _checks.is_list(schedulers) else []
     if not found:
-        raise TypeError(f"schedulers must be a list of at least one scheduler, got {schedulers!r}.")
+        remedy = f" {NOT_NEEDED['optimizer']}" if hasattr(schedulers, "param_groups") else ""
+        raise TypeError(
+            f"schedulers must be a list of at least one scheduler, got {schedulers!r:.80}.{remedy}"
+        )
     for i, scheduler in enumerate(found):
         if not isinstance(scheduler, LRScheduler):
             raise TypeError(f"schedulers[{i}] must be an lrax scheduler, got {scheduler!r}.")

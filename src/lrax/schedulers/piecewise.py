@@ -298,6 +298,7 @@ class LambdaLR(LRScheduler):
         lr_lambda: Function | Sequence[Function] | None = None,
         last_epoch: int = 0,
     ) -> None:
+        _checks.learning_rates("base_lr", base_lr)  # before a function in its place is missed
         functions = _checks.per_group(
             "lr_lambda", lr_lambda, _checks.function, of="a function of the epoch"
         )

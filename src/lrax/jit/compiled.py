@@ -74,7 +74,8 @@ def jit(
         Give up the old buffers of the States that are written. An array that anything else refers to
         (``w = weight.value``, a clone, a view of NumPy) is copied first and stays; another array on the
         same memory (``jax.device_put(w, its_device)``) is gone. A call that fails or is interrupted
-        while XLA runs may lose the values, and says so; with False it cannot. While a call runs,
+        while XLA runs may lose the values, and says so; with False it cannot. On a GPU, and on several
+        devices, it returns before it fails: reading the States then raises. While a call runs,
         callbacks, signal handlers and other threads must not read what it writes. On a CPU all this
         does not go for clocks and learning rates, which are not given up.
 

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import brainstate
@@ -151,9 +151,9 @@ def _found(grads: PyTree, ways: Iterable[tuple[Any, ...]]) -> Iterator[PyTree]:
 
 
 def _entry(tree: PyTree, key: Any) -> PyTree:
-    return (
-        getattr(tree, key) if isinstance(key, str) and not isinstance(tree, Mapping) else tree[key]
-    )
+    kind = type(tree)
+    has_fields = hasattr(kind, "_fields") or not hasattr(kind, "__getitem__")
+    return getattr(tree, key) if has_fields and isinstance(key, str) else tree[key]
 
 
 def some(names: Iterable[str]) -> str:

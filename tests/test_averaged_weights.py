@@ -775,3 +775,12 @@ def test_float64_weights():
         assert averaged.value["w"].dtype == np.float64
         assert averaged.state.value["updates"].dtype == np.int32
     assert_close(found, expected(lambda n: 0.75), rtol=1e-12, floor=1e-13)
+
+
+def test_statistics_are_averaged_too():
+    """As torch does with use_buffers=True."""
+    mean = brainstate.BatchState(jnp.zeros(1))
+    average = lrax.AveragedWeights({"mean": mean}, decay=0.5)
+    mean.value = jnp.ones(1)
+    average.update()
+    np.testing.assert_array_equal(average.value["mean"], [0.5])

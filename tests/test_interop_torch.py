@@ -178,6 +178,15 @@ def test_a_product_goes_on_from_what_it_finds_unless_it_is_first(first):
     assert_close(ours.get_last_lr(), [0.1 * FUNCTIONS["half"](1), 0.02 * FUNCTIONS["factor"](1)])
 
 
+@pytest.mark.parametrize("rounding", [1 + 1e-4, 1 - 1e-4])
+def test_rounding_errors_of_torch_are_not_said(rounding):
+    theirs = stand_in(STORED["sequential"])
+    theirs.last_epoch = 0
+    for group, lr in zip(theirs.optimizer.param_groups, (0.02, 0.004), strict=True):
+        group["lr"] = lr * rounding
+    lrax.interop.from_torch(theirs)
+
+
 def test_a_rate_that_is_not_the_schedules_is_said():
     theirs = stand_in(STORED["sequential"])
     theirs.optimizer.param_groups[1]["lr"] *= 2

@@ -59,9 +59,6 @@ NOT_NEEDED = {
     "optimizer": "The optimizer takes the scheduler: SGD(lr=StepLR(0.1, step_size=30)).",
     "params": "The weights are registered: optimizer.register_trainable_weights(...).",
     "verbose": "Print get_last_lr() where you want to see it.",
-    **dict.fromkeys(
-        _WARMUP.split(), "Any schedule takes a warmup in front: schedule.with_warmup(5)."
-    ),
 }
 """What other libraries want and this one does not, and what is done instead."""
 
@@ -102,6 +99,8 @@ _ELSEWHERE = {
     "Momentum": "SGD, with momentum=...",
     "MomentumNesterov": "SGD, with momentum=... and nesterov=True",
 }
+_NEED_MORE = {"rprop", "lbfgs", "dpsgd", "momo", "momo_adam", "sophia", "schedule_free"}
+"""Optimizers of optax that keep their learning rate, or have to be given more in each step."""
 
 
 def check_keywords(kind: Any, given: dict[str, Any], args: tuple[Any, ...] = ()) -> None:
@@ -141,6 +140,8 @@ def unknown_keyword(kind: Any, name: str, value: Any) -> TypeError:
     meant = [ours for ours in meant if ours in kind.parameters]
     close = difflib.get_close_matches(name, kind.parameters, n=1, cutoff=0.85)
     remedy = NOT_NEEDED.get(name, f"Its arguments are {', '.join(kind.parameters)}.")
+    if name in _WARMUP.split() and "last_epoch" in kind.parameters:
+        remedy += " A warmup goes in front of any schedule: schedule.with_warmup(5)."
     if meant:
         remedy = f"It is called {meant[0]} here."
     elif close:
@@ -170,9 +171,10 @@ def remedy(name: str, known: Iterable[str]) -> str:
 
 
 def _in_optax(name: str) -> str | None:
-    """How an optimizer of optax is handed to OptaxOptimizer."""
+    """How an optimizer of optax is handed to OptaxOptimizer: as a function, unless it needs more than its rate."""
     for module in (optax, optax.contrib):
         found = getattr(module, name, None)
         if callable(found) and "learning_rate" in inspect.signature(found).parameters:
-            return f"{module.__name__}.{name}, lr=..."
+            alone = f"{module.__name__}.{name}(learning_rate)"
+            return alone if name in _NEED_MORE else f"{module.__name__}.{name}, lr=..."
     return None

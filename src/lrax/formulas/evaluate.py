@@ -81,6 +81,8 @@ def _no_rate(kind: type, formula: Formula, value: float, t: float) -> ValueError
 
 
 def _check_number(formula: Formula, value: Any, t: Value) -> None:
+    if type(value) in (float, int):  # as mostly
+        return
     if not hasattr(value, "__float__") or np.ndim(value) > np.ndim(t):
         raise TypeError(
             f"raw() of {type(formula).__name__} must return a number, got {value!r:.80} at epoch {t!s:.80}."
@@ -108,7 +110,7 @@ def evaluate_host(
     if same and scales is None:  # as mostly
         value = formula.raw(t, base, HOST)
         fits = type(value) is float and SMALLEST <= value <= LARGEST
-        values[0] = value * UP if fits else rounded(value, formula, base, t, kind)
+        values[0] = value * UP if fits else clipped(value, formula, base, t, kind)
         if groups > 1:
             values.fill(values[0])
         return values
@@ -119,7 +121,7 @@ def evaluate_host(
             value, known = formula.raw(t, base, HOST), (id(formula), base)
             _check_number(formula, value, t)
         scaled = value if scales is None else _scaled(HOST, value, scales[group])
-        values[group] = rounded(scaled, formula, base, t, kind)
+        values[group] = clipped(scaled, formula, base, t, kind)
     return values
 
 
@@ -127,13 +129,13 @@ def _scaled(x: Arithmetic, value: Value, scale: Value) -> Value:
     return x.minimum(value, MOST) * scale  # infinity times 0 would be NaN
 
 
-def rounded(value: Any, formula: Formula, base: float, t: float, kind: type) -> np.float32:
-    """What a formula has returned at an epoch as :func:`_round` rounds it."""
+def clipped(value: Any, formula: Formula, base: float, t: float, kind: type) -> float:
+    """What a formula has returned at an epoch, as a float64 that NumPy rounds to float32 as :func:`_round` does."""
     _check_number(formula, value, t)
     if value >= SMALLEST:
-        return np.float32(value * UP if value <= LARGEST else LARGEST)
+        return value * UP if value <= LARGEST else LARGEST
     if value >= 0 or value >= -_ROUNDING * base:
-        return np.float32(0)
+        return 0.0
     raise _no_rate(kind, formula, value, t)
 
 

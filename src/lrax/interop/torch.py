@@ -67,7 +67,8 @@ def _compare(theirs: Any, scheduler: LRScheduler) -> None:
         theirs = theirs._schedulers[0]
     rates = [float(group["lr"]) for group in theirs.optimizer.param_groups]
     found = spread(tuple(map(float, scheduler.get_last_lr())), len(rates))
-    if not np.allclose(found, rates, rtol=1e-4, atol=0):
+    # torch adds up rounding errors, in float32 where its rates are tensors.
+    if not np.allclose(found, rates, rtol=1e-3, atol=1e-6 * max(scheduler.base_lrs)):
         warn(
             f"At epoch {scheduler.last_epoch.value} the learning rates of torch are {rates}, and those of the schedule are "
             f"{[*found]}. What differs is in the documentation of from_torch."

@@ -320,7 +320,11 @@ class AveragedWeights(GuardedNode):
         own = self._described()
         check_keys("state_dict", state_dict, ("version", "updates", "average", *own))
         different = differences(unwrap({kind: state_dict[kind] for kind in own}), own)
-        if different and (strict or any("unit of" in line for line in different)):
+        if units := [line for line in different if "unit of" in line]:
+            raise ValueError(
+                f"state_dict must be of weights in the same units, but differs: {'; '.join(units)}. Convert the weights first."
+            )
+        if different and strict:
             raise ValueError(
                 f"state_dict must be of this average, but differs: {'; '.join(different)}. Construct it with the saved "
                 "arguments, or pass strict=False to go on with these."

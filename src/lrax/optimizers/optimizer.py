@@ -39,7 +39,7 @@ from .recipe import (
 )
 from .training import Training
 from .update import Counting
-from .weights import Weight, named_weights
+from .weights import Weight, named_weights, refuse_statistics
 
 announce: list[Callable[[type], None]] = []
 """Called with the class whenever an optimizer is made or given weights, before a program can look at it."""
@@ -232,6 +232,7 @@ class OptaxOptimizer(ShowsRates):
         self._announce()  # who wants to know may have come after this optimizer
         training = self._training
         new = named_weights(param_states, training.weights)
+        refuse_statistics(new)
         if not new and not training.weights:
             raise ValueError(
                 f"param_states must hold at least one brainstate.State, got {param_states!r}."

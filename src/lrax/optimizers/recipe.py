@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NewType, TypeAlias
 
 import optax
+import optax.contrib
 from brainstate.graph import Node
 
 from .. import _checks
@@ -64,8 +65,8 @@ class Recipe:
     @property
     def factory(self) -> dict[str, str]:
         """The name of a factory of optax's, as it is described in a state dict; a user may call theirs as they like."""
-        of_optax = getattr(self.build, "__module__", "").startswith("optax.")
-        return {"tx": name_of(self.build)} if self.foreign and of_optax else {}
+        named = (pair for module in (optax, optax.contrib) for pair in vars(module).items())
+        return next(({"tx": name} for name, value in named if value is self.build), {})
 
     def clipped(self, value: Any) -> "Recipe":
         """The same with gradients of at most this value."""

@@ -92,15 +92,19 @@ def _name(path: Iterable[Any]) -> str:
 
 
 def _check_weight(name: str, state: brainstate.State) -> None:
-    if isinstance(state, brainstate.BatchState):
-        raise TypeError(
-            f"Weights must be what gradients train, got the statistics of a normalization in {name!r}. Leave them out: "
-            "model.states(brainstate.ParamState)."
-        )
     for leaf in jax.tree.leaves(state.value):
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
             raise TypeError(
                 f"Weights must hold floating-point numbers, got {jnp.result_type(leaf)} in {name!r}. Leave it out."
+            )
+
+
+def refuse_statistics(weights: dict[str, Weight]) -> None:
+    for name, weight in weights.items():
+        if isinstance(weight.state, brainstate.BatchState):
+            raise TypeError(
+                f"Weights must be what gradients train, got the statistics of a normalization in {name!r}. Leave them out: "
+                "model.states(brainstate.ParamState)."
             )
 
 

@@ -10,7 +10,7 @@ from .._transfers import meant
 from .._types import Epochs, Number, Plain, Rates, RatesLike, Scalar, StateDict
 from ..formulas.arithmetic import HOST, LARGEST, SMALLEST
 from ..formulas.description import described
-from ..formulas.evaluate import ONE, UP, Scales, evaluate, evaluate_host, is_concrete, only, rounded
+from ..formulas.evaluate import ONE, UP, Scales, clipped, evaluate, evaluate_host, is_concrete, only
 from ..formulas.formula import Formula
 from ..formulas.schedule import Member, Schedule, checked_formulas, spread
 from ..pictures.pictured import Pictured
@@ -261,9 +261,9 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         """
         if type(epoch) is int and (one := self._one) and 0 <= epoch <= LAST_EPOCH:  # as mostly
             value = one[0].raw(epoch, one[1], HOST)
-            if type(value) is float and SMALLEST <= value <= LARGEST:
-                return ONE * (value * UP)  # in a third of the time that a conversion takes
-            return rounded(value, *one, epoch, type(self))
+            fits = type(value) is float and SMALLEST <= value <= LARGEST
+            value = value * UP if fits else float(clipped(value, *one, epoch, type(self)))
+            return ONE * value  # in a third of the time that a conversion takes
         rates = self.lr_at(epoch)
         if rates.shape[-1] != 1:
             raise ValueError(

@@ -59,7 +59,10 @@ class ShowsRates(GuardedNode):
 
     @property
     def hyperparams(self) -> list[dict[str, Number]]:
-        """What the next update uses: one dict for each parameter group, in their order."""
+        """What the next update uses: one dict for each parameter group, in their order.
+
+        The dicts are copies. A learning rate is set by ``param_groups[i]["lr"] = x``.
+        """
         found = [self._following.used(i, group) for i, group in enumerate(self._groups)]
         if self._complete:
             for used in found:

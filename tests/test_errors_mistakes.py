@@ -143,6 +143,7 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "weights before the rate": (lambda: lrax.AdamW({}, 1e-3), "betas must be two numbers", "register_trainable_weights"),
     "weights of torch": (lambda: lrax.AdamW(iter([1])), "lr must", "register_trainable_weights"),
     "statistics as weights": (lambda: lrax.SGD().register_trainable_weights({"m": brainstate.BatchState(jnp.ones(1))}), "statistics", "'m'", "ParamState"),
+    "statistics as an added group": (lambda: optimizer().add_param_group({"m": brainstate.BatchState(jnp.ones(1))}), "statistics", "'m'", "ParamState"),
     "bounds of other groups": (lambda: lrax.ReduceLROnPlateau([0.1, 0.2], min_lr=[0.1, 0.2, 0.3]), "base_lr has 2", "min_lr has 3"),
     "a get_lr that steps": (lambda: Stepping(0.1), "get_lr() of Stepping", "steps", "last_epoch.value"),
     "a get_lr of two for one": (lambda: TwoRates(0.1)(3), "get_lr() of TwoRates", "1 learning rates", "got 2", "self.base_lrs"),

@@ -188,8 +188,12 @@ def test_rounding_errors_of_torch_are_not_said(rounding):
 
 
 def test_a_rate_that_is_not_the_schedules_is_said():
+    """Each group by itself, however small its rate."""
     theirs = stand_in(STORED["sequential"])
-    theirs.optimizer.param_groups[1]["lr"] *= 2
+    theirs.last_epoch = 0
+    theirs.base_lrs = [0.1, 1e-7]
+    for group, lr in zip(theirs.optimizer.param_groups, (0.02, 4e-9), strict=True):
+        group["lr"] = lr
     with pytest.warns(
         UserWarning, match=r"At epoch \d+ the learning rates of torch are .*from_torch"
     ):

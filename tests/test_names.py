@@ -65,6 +65,7 @@ NOT_NEEDED = {
     "threshold": (lambda: lrax.ReduceLROnPlateau(min_delta=0.1), "called threshold here"),
     "a slip": (lambda: lrax.StepLR(gama=0.5), "Did you mean gamma"),
     "warmup": (lambda: lrax.PolynomialLR(0.1, warmup_iters=5), r"total_iters.*with_warmup\(5\)"),
+    "warmup of a cycle": (lambda: lrax.OneCycleLR(0.1, warmup_steps=5), r"pct_start.*\w\.$"),
     "warmup of an average": (lambda: lrax.AveragedWeights({}, warmup_steps=5), r"scheduler\.$"),
     "warmup of timm": (lambda: lrax.WSDSchedule(0.1, warmup_t=5), "called warmup_steps here"),
     "epochs": (lambda: lrax.OneCycleLR(0.1, num_epochs=90), "called epochs here"),

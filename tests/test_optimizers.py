@@ -456,6 +456,9 @@ def test_gradients_in_a_tree_of_the_users_kind():
         a: Any
         b: Any
 
+        def __getitem__(self, i):
+            return (self.a, self.b)[i]
+
     states = [brainstate.ParamState(jnp.ones(1)) for _ in range(2)]
     optimizer = lrax.SGD(lr=0.1).register_trainable_weights(Pair(*states))
     optimizer.step(Pair(jnp.ones(1), jnp.zeros(1)))

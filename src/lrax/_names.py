@@ -99,7 +99,7 @@ _ELSEWHERE = {
     "Momentum": "SGD, with momentum=...",
     "MomentumNesterov": "SGD, with momentum=... and nesterov=True",
 }
-_NEED_MORE = {"rprop", "lbfgs", "dpsgd", "momo", "momo_adam", "sophia", "schedule_free"}
+_NEED_MORE = {"rprop", "scale_by_rprop", "lbfgs", "sophia"}
 """Optimizers of optax that keep their learning rate, or have to be given more in each step."""
 
 
@@ -140,7 +140,8 @@ def unknown_keyword(kind: Any, name: str, value: Any) -> TypeError:
     meant = [ours for ours in meant if ours in kind.parameters]
     close = difflib.get_close_matches(name, kind.parameters, n=1, cutoff=0.85)
     remedy = NOT_NEEDED.get(name, f"Its arguments are {', '.join(kind.parameters)}.")
-    if name in _WARMUP.split() and "last_epoch" in kind.parameters:
+    has_its_own = {"warmup", "pct_start", "steps"} & {*kind.parameters}
+    if name in _WARMUP.split() and "last_epoch" in kind.parameters and not has_its_own:
         remedy += " A warmup goes in front of any schedule: schedule.with_warmup(5)."
     if meant:
         remedy = f"It is called {meant[0]} here."
@@ -170,11 +171,19 @@ def remedy(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {ours[close[0]]}?" if close else ""
 
 
+def _needed(factory: Any) -> set[str]:
+    """The arguments that have to be given, and the learning rate if there is one."""
+    parameters = inspect.signature(factory).parameters
+    kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    required = {n for n, p in parameters.items() if p.default is p.empty and p.kind in kinds}
+    return required | (parameters.keys() & {"learning_rate"})
+
+
 def _in_optax(name: str) -> str | None:
     """How an optimizer of optax is handed to OptaxOptimizer: as a function, unless it needs more than its rate."""
     for module in (optax, optax.contrib):
         found = getattr(module, name, None)
-        if callable(found) and "learning_rate" in inspect.signature(found).parameters:
+        if callable(found) and _needed(found) == {"learning_rate"}:
             alone = f"{module.__name__}.{name}(learning_rate)"
             return alone if name in _NEED_MORE else f"{module.__name__}.{name}, lr=..."
     return None

@@ -65,10 +65,13 @@ def _compare(theirs: Any, scheduler: LRScheduler) -> None:
     """Warn if the two are at different learning rates."""
     while type(theirs).__name__ == "ChainedScheduler":  # which may know no optimizer
         theirs = theirs._schedulers[0]
-    rates = [float(group["lr"]) for group in theirs.optimizer.param_groups]
-    found = spread(tuple(map(float, scheduler.get_last_lr())), len(rates))
+    given = [group["lr"] for group in theirs.optimizer.param_groups]
+    rates, groups = [*map(float, given)], len(given)
+    found = spread(tuple(map(float, scheduler.get_last_lr())), groups)
     # torch adds up rounding errors, in float32 where its rates are tensors.
-    if not np.allclose(found, rates, rtol=1e-3, atol=1e-6 * max(scheduler.base_lrs)):
+    rounding = [1e-12 if isinstance(lr, float) else 1e-5 for lr in given]
+    near = np.multiply(rounding, spread(scheduler.base_lrs, groups)) + 1e-37
+    if not np.all(np.abs(np.subtract(found, rates)) <= 1e-3 * np.abs(rates) + near):
         warn(
             f"At epoch {scheduler.last_epoch.value} the learning rates of torch are {rates}, and those of the schedule are "
             f"{[*found]}. What differs is in the documentation of from_torch."

@@ -115,11 +115,11 @@ def checked(
         )
     _check_keys(state_dict)
     different = differences(unwrap(state_dict["optimizer"]), optimizer)
-    # A factory of the user's has no name, and may be that of optax which the other one is.
-    different = [line for line in different if not (".tx: " in line and "nothing" in line)]
     opt_state, members = _members(state_dict["opt_state"])
     if not strict and any(name in line for name in _DECIDE_MOMENTS for line in different):
         members = _fitting(members, opt_state, own, different)
+    # A factory of the user's has no name, and may be that of optax which the other one is.
+    different = [line for line in different if not (".tx: " in line and "nothing" in line)]
     moved = _moved({path: group for path, (_, group) in members.items()}, own.parts)
     different += moved
     if strict:

@@ -270,6 +270,7 @@ class OptaxOptimizer(ShowsRates):
                 "register_trainable_weights(...) must be called before add_param_group(...)."
             )
         new = named_weights(params, training.weights)
+        refuse_statistics(new)
         if not new:
             raise ValueError("params must hold at least one weight that is not registered yet.")
         given = {"lr": lr, "weight_decay": weight_decay}

@@ -40,8 +40,9 @@ def named_leaves(tree: PyTree, path: tuple[Any, ...] = ()) -> Iterator[tuple[str
 
 
 def units_of(leaves: Iterable[tuple[str, Any]]) -> dict[str, str]:
-    """The units of these leaves, as they are described in a state dict."""
-    return {f"unit of {name}": str(leaf.unit) for name, leaf in leaves if _has_unit(leaf)}
+    """The units of these leaves in those of the SI, as they are described in a state dict."""
+    found = {name: leaf.unit for name, leaf in leaves if _has_unit(leaf)}
+    return {f"unit of {name}": f"{unit.magnitude:g} {unit.dim}" for name, unit in found.items()}
 
 
 def named_weights(tree: PyTree, known: dict[str, Weight]) -> dict[str, Weight]:
@@ -156,8 +157,9 @@ def _found(grads: PyTree, ways: Iterable[tuple[Any, ...]]) -> Iterator[PyTree]:
 
 def _entry(tree: PyTree, key: Any) -> PyTree:
     kind = type(tree)
-    has_fields = hasattr(kind, "_fields") or not hasattr(kind, "__getitem__")
-    return getattr(tree, key) if has_fields and isinstance(key, str) else tree[key]
+    fields = getattr(kind, "_fields", getattr(kind, "__dataclass_fields__", ()))
+    by_name = isinstance(key, str) and (key in fields or not hasattr(kind, "__getitem__"))
+    return getattr(tree, key) if by_name else tree[key]
 
 
 def some(names: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from ._names import NOT_NEEDED
 from ._transfers import fetched
 from ._types import Function, Number, Unchecked, Value
 
@@ -77,8 +78,8 @@ def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
         remedy = ""
         if isinstance(value, type):
             remedy = f"Construct it: {value.__name__}(...)."
-        elif hasattr(value, "param_groups") or _is_of_optax(value):
-            remedy = "The optimizer takes the scheduler: SGD(lr=StepLR(0.1, step_size=30))."
+        elif hasattr(value, "param_groups") or is_of_optax(value):
+            remedy = NOT_NEEDED["optimizer"]
         elif isinstance(value, (dict, Iterator)) or _is_model(value):
             remedy = "Weights are registered: optimizer.register_trainable_weights(model.states(brainstate.ParamState))."
         elif kind == "Quantity":
@@ -96,7 +97,8 @@ def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
         return math.inf if value > 0 else -math.inf  # pyright: ignore[reportOperatorIssue]
 
 
-def _is_of_optax(value: Unchecked) -> bool:
+def is_of_optax(value: Unchecked) -> bool:
+    """Whether it is a transformation, or what optax takes for one."""
     return hasattr(value, "init") and hasattr(value, "update")
 
 
@@ -235,7 +237,7 @@ def per_group(
     name: str, value: Unchecked, check: Callable[[str, Unchecked], T], *, of: str
 ) -> tuple[T, ...]:
     """One entry for all groups, or a list with one entry a group."""
-    if not is_list(value) or _is_of_optax(value):
+    if not is_list(value) or is_of_optax(value):
         return (check(name, value),)
     entries = sequence(name, value, check, of=of)
     if not entries:

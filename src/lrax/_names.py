@@ -139,14 +139,15 @@ def unknown_keyword(kind: Any, name: str, value: Any) -> TypeError:
     meant = [ours for ours, theirs in _ARGUMENTS.items() if name in theirs.split()]
     meant = [ours for ours in meant if ours in kind.parameters]
     close = difflib.get_close_matches(name, kind.parameters, n=1, cutoff=0.85)
-    remedy = NOT_NEEDED.get(name, f"Its arguments are {', '.join(kind.parameters)}.")
-    has_its_own = {"warmup", "pct_start", "steps"} & {*kind.parameters}
-    if name in _WARMUP.split() and "last_epoch" in kind.parameters and not has_its_own:
-        remedy += " A warmup goes in front of any schedule: schedule.with_warmup(5)."
     if meant:
         remedy = f"It is called {meant[0]} here."
     elif close:
         remedy = f"Did you mean {close[0]}?"
+    else:
+        remedy = NOT_NEEDED.get(name, f"Its arguments are {', '.join(kind.parameters)}.")
+        has_its_own = {"warmup", "pct_start", "steps"} & {*kind.parameters}
+        if name in _WARMUP.split() and "last_epoch" in kind.parameters and not has_its_own:
+            remedy += " A warmup goes in front of any schedule: schedule.with_warmup(5)."
     return TypeError(f"{kind.__name__} has no argument {name}, got {name}={value!r:.80}. {remedy}")
 
 

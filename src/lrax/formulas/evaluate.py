@@ -57,6 +57,11 @@ ONE = np.float32(1)
 
 def only(rates: Rates) -> Rates:
     """The learning rates of the one group there is, a single one as a scalar."""
+    if rates.shape[-1] != 1:
+        raise ValueError(
+            f"scheduler(epoch) gives one learning rate, but there are {rates.shape[-1]} parameter groups. "
+            "Use scheduler.lr_at(epoch), which gives one for each."
+        )
     found = rates.squeeze(-1)  # unlike an index, it goes to no device
     return found[()] if isinstance(found, np.ndarray) else found
 

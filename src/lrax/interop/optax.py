@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from .._checks import is_of_optax
 from .._types import Function
 from ..schedulers.piecewise import LambdaLR
 from ..schedulers.scheduler import LRScheduler
@@ -61,6 +62,6 @@ def _remedy(given: Any) -> str:
         return "An optimizer of optax is run by lrax.OptaxOptimizer(optax.adam, lr=schedule)."
     if isinstance(given, (int, float)):
         return "A constant is lrax.ConstantLR(lr, factor=1.0, total_iters=0)."
-    if hasattr(given, "init") and hasattr(given, "update"):
+    if is_of_optax(given):
         return "One with a state of its own has no value at a given count."
     return "Those of optax.schedules are: optax.cosine_decay_schedule(0.1, 1000)."

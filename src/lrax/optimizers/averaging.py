@@ -38,7 +38,7 @@ from ..states.saving import (
 )
 from ..states.view import View
 from .scheduled import as_schedule
-from .weights import Weight, named_leaves, named_weights, put_beside, units_of, widened
+from .weights import UNIT_OF, Weight, named_leaves, named_weights, put_beside, units_of, widened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -320,7 +320,7 @@ class AveragedWeights(GuardedNode):
         own = self._described()
         check_keys("state_dict", state_dict, ("version", "updates", "average", *own))
         different = differences(unwrap({kind: state_dict[kind] for kind in own}), own)
-        if units := [line for line in different if "unit of" in line]:
+        if units := [line for line in different if UNIT_OF in line]:
             raise ValueError(
                 f"state_dict must be of weights in the same units, but differs: {'; '.join(units)}. Convert the weights first."
             )

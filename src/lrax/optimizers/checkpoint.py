@@ -31,6 +31,7 @@ from ..states.saving import (
 from .by_weight import Own, by_weight, from_weights
 from .groups import Group
 from .update import Part
+from .weights import UNIT_OF
 
 KEYS = ("version", "step_count", "lr", "optimizer", "opt_state", "lr_scheduler")
 
@@ -265,7 +266,7 @@ def _refuse(different: Sequence[str]) -> None:
         )
 
 
-_DECIDE_MOMENTS = ("momentum", "amsgrad", "tx", "unit of")
+_DECIDE_MOMENTS = ("momentum", "amsgrad", "tx", UNIT_OF)
 """The hyper-parameters with which a weight has moments of other kinds."""
 
 
@@ -282,7 +283,7 @@ def _fitting(
     def fits(path: str) -> bool:
         if path not in parts:
             return True
-        if any(f"unit of {path}:" in line for line in different):
+        if any(f"{UNIT_OF}{path}:" in line for line in different):
             return False
         kinds = opt_state["weights"][path].keys() ^ here["weights"][path].keys()
         saved = shared.get(str(members[path][0]), {})

@@ -12,6 +12,7 @@ from ..formulas.formula import Formula
 from ..formulas.schedule import Member
 from ..schedulers.learning import Learning
 from ..schedulers.scheduler import LRScheduler
+from ..states.memory import Memory
 from ..states.placement import held_states, move
 from ..states.published import Follower, Plan, Published
 from ..states.view import View
@@ -41,6 +42,11 @@ class Following(Node):
     @property
     def follower(self) -> Follower:
         return self.scheduler.publishing.of(self.published)
+
+    @property
+    def memories(self) -> list[Memory]:
+        """The State of what its own schedules learn from step to step, if any does."""
+        return [] if self.learning is None else [self.learning.memory]
 
     def at(self, epoch: Epochs) -> Rates:
         """The learning rates of the groups at a checked epoch."""
@@ -110,10 +116,8 @@ class Following(Node):
         rates = self.published.rates
         with self.unchanged_by_errors():
             self._publish(self.scheduler, groups, self.scheduler.publishing.change)
-            if all(
-                map(operator.is_, groups, before)
-            ):  # what was assigned lasts until the next step
-                self.published.put_back(rates)
+            if all(map(operator.is_, groups, before)):
+                self.published.put_back(rates)  # what was assigned lasts until the next step
 
     @contextlib.contextmanager
     def unchanged_by_errors(self, *schedulers: LRScheduler) -> Iterator[None]:

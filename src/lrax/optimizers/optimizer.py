@@ -39,7 +39,7 @@ from .recipe import (
 )
 from .training import Training
 from .update import Counting
-from .weights import Weight, named_weights, refuse_statistics
+from .weights import Weight, trainable_weights
 
 announce: list[Callable[[type], None]] = []
 """Called with the class whenever an optimizer is made or given weights, before a program can look at it."""
@@ -231,8 +231,7 @@ class OptaxOptimizer(ShowsRates):
         refuse_inside(self.opt_state, "register_trainable_weights(...)")
         self._announce()  # who wants to know may have come after this optimizer
         training = self._training
-        new = named_weights(param_states, training.weights)
-        refuse_statistics(new)
+        new = trainable_weights(param_states, training.weights)
         if not new and not training.weights:
             raise ValueError(
                 f"param_states must hold at least one brainstate.State, got {param_states!r}."
@@ -269,8 +268,7 @@ class OptaxOptimizer(ShowsRates):
             raise ValueError(
                 "register_trainable_weights(...) must be called before add_param_group(...)."
             )
-        new = named_weights(params, training.weights)
-        refuse_statistics(new)
+        new = trainable_weights(params, training.weights)
         if not new:
             raise ValueError("params must hold at least one weight that is not registered yet.")
         given = {"lr": lr, "weight_decay": weight_decay}
@@ -361,8 +359,7 @@ class OptaxOptimizer(ShowsRates):
         """
         refuse_foreign_trace(self.opt_state, f"{type(self).__name__}.load_state_dict()")
         strict = _checks.flag("strict", strict)
-        learning = self._following.learning
-        states = [self._published, *([learning.memory] if learning else [])]
+        states = [self._published, *self._following.memories]
         # What the dict has nothing for goes on, which must not be from 0.
         with room_for_all([*states, self.opt_state] if strict else states):
             self._load_or_stay(state_dict, strict)
@@ -393,7 +390,7 @@ class OptaxOptimizer(ShowsRates):
             self._published.groups,
             strict,
         )
-        with unchanged_by_errors([] if learning is None else [learning.memory]):
+        with unchanged_by_errors(self._following.memories):
             if learning is not None and found.memory is not None:
                 learning.memory.value = found.memory
             self.lr.load_state_dict(found.scheduler, strict)  # the last that may fail

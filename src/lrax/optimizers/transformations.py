@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from .._checks import is_known
+from .._checks import is_known, is_of_optax
 from .._transfers import fetched, meant
 from .._types import Leaf, PyTree, Scalar
 from ..states.saving import copied
@@ -19,7 +19,7 @@ def checked_transformation(tx: Any) -> optax.GradientTransformation:
         raise TypeError(
             "tx must be an optax.GradientTransformation, got an optax.MultiSteps. Pass its gradient_transformation()."
         )
-    if isinstance(tx, tuple) and hasattr(tx, "init") and hasattr(tx, "update"):
+    if isinstance(tx, tuple) and is_of_optax(tx):
         return tx  # pyright: ignore[reportReturnType]
     remedy = " Pass the function itself: optax.lion." if isinstance(tx, str) else ""
     raise TypeError(f"tx must be an optax.GradientTransformation, got {tx!r:.200}.{remedy}")

@@ -39,10 +39,14 @@ def named_leaves(tree: PyTree, path: tuple[Any, ...] = ()) -> Iterator[tuple[str
         yield _name((*path, *map(plain_key, keys))), leaf
 
 
+UNIT_OF = "unit of "
+"""What the unit of a weight is called in a state dict, before the path."""
+
+
 def units_of(leaves: Iterable[tuple[str, Any]]) -> dict[str, str]:
     """The units of these leaves in those of the SI, as they are described in a state dict."""
     found = {name: leaf.unit for name, leaf in leaves if _has_unit(leaf)}
-    return {f"unit of {name}": f"{unit.magnitude:g} {unit.dim}" for name, unit in found.items()}
+    return {f"{UNIT_OF}{name}": f"{unit.magnitude:g} {unit.dim}" for name, unit in found.items()}
 
 
 def named_weights(tree: PyTree, known: dict[str, Weight]) -> dict[str, Weight]:
@@ -100,13 +104,16 @@ def _check_weight(name: str, state: brainstate.State) -> None:
             )
 
 
-def refuse_statistics(weights: dict[str, Weight]) -> None:
-    for name, weight in weights.items():
+def trainable_weights(tree: PyTree, known: dict[str, Weight]) -> dict[str, Weight]:
+    """Those of :func:`named_weights`, of which none is a statistic."""
+    new = named_weights(tree, known)
+    for name, weight in new.items():
         if isinstance(weight.state, brainstate.BatchState):
             raise TypeError(
                 f"Weights must be what gradients train, got the statistics of a normalization in {name!r}. Leave them out: "
                 "model.states(brainstate.ParamState)."
             )
+    return new
 
 
 def refuse_complex(weights: dict[str, PyTree]) -> None:

@@ -264,13 +264,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
             fits = type(value) is float and SMALLEST <= value <= LARGEST
             value = value * UP if fits else float(clipped(value, *one, epoch, type(self)))
             return ONE * value  # in a third of the time that a conversion takes
-        rates = self.lr_at(epoch)
-        if rates.shape[-1] != 1:
-            raise ValueError(
-                f"scheduler(epoch) gives one learning rate, but there are {rates.shape[-1]} parameter groups. "
-                "Use scheduler.lr_at(epoch), which gives one for each."
-            )
-        return only(rates)
+        return only(self.lr_at(epoch))
 
     # --- Stepping -----------------------------------------------------------------------------
 

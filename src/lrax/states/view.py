@@ -19,9 +19,8 @@ class View:
     @property
     def value(self) -> Any:
         found = self._get()
-        if isinstance(
-            found, np.ndarray
-        ):  # to be read: what is computed in place is nobody's learning rate
+        if isinstance(found, np.ndarray):
+            # What a reader computed in place would be nobody's learning rate.
             found = found.view()
             found.flags.writeable = False
         return found

@@ -11,7 +11,7 @@ import numpy as np
 
 from ._types import Value
 
-_UNGUARDED = (None, "allow")
+UNGUARDED = (None, "allow")
 _STOPPING = ("log", "disallow")
 _AS_IT_IS = contextlib.nullcontext()
 _config: Any = jax.config
@@ -19,14 +19,14 @@ _config: Any = jax.config
 
 def fetched(value: Value) -> np.ndarray:
     """A known value on the host."""
-    if _config.jax_transfer_guard_device_to_host not in _UNGUARDED and isinstance(value, jax.Array):
+    if _config.jax_transfer_guard_device_to_host not in UNGUARDED and isinstance(value, jax.Array):
         value = jax.device_get(value)
     return np.asarray(value)
 
 
 def guarded() -> bool:
     """Whether a program that is handed a host value would have to say so."""
-    return _config.jax_transfer_guard_host_to_device not in _UNGUARDED
+    return _config.jax_transfer_guard_host_to_device not in UNGUARDED
 
 
 def meant() -> contextlib.AbstractContextManager[Any]:

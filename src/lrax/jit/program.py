@@ -20,10 +20,9 @@ from ..states.internals import (
     Trace,
     TypedState,
     configuration,
-    direct,
     jax_traces,
-    looks_for_nans,
     trace,
+    unseen,
     writes_as_is,
 )
 from ..states.placement import given, is_key
@@ -156,17 +155,17 @@ class Program:
     def _caller(self) -> Callable[..., PyTree]:
         """What a call does, with all that it needs at hand: as attributes they would take a small step a tenth longer."""
         bundle, lender, run, written = self._bundle, self._lender, self._run, self._cells
-        first, cells, hooks, made = bundle.first, bundle.cells, bundle.hooks, bundle.made
+        cells, hooks, made = bundle.cells, bundle.hooks, bundle.made
         flatten, unflatten = self._before.flatten_up_to, self._after.unflatten
         pick_lent, pick_kept, then, lending = self._lent, self._kept, self._then, self._lending
 
         def call(args: PyTree, kwargs: PyTree, directly: bool = False) -> PyTree:
-            free = first is not None and direct(first) and not any(map(HAS_HOOKS, hooks))
-            if directly and (not free or looks_for_nans()):
+            free = unseen() and not any(map(HAS_HOOKS, hooks))
+            if directly and not free:
                 raise Stale
             leaves = [c[VALUE] for c in cells] if free and not made else self._values(free)
             try:
-                leaves = given(flatten(leaves))
+                leaves = flatten(leaves) if free else given(flatten(leaves))
             except ValueError:
                 raise Stale from None
             lent, kept = pick_lent(leaves), pick_kept(leaves)

@@ -67,9 +67,9 @@ class Lender:
         Nothing but the first two arguments refers to a leaf that it does.
         """
         last, self.last = self.last or (None,) * len(leaves), ()
-        come = _alike(itertools.compress(leaves, map(operator.is_not, leaves, last)), self._kinds)
+        come = [*itertools.compress(leaves, map(operator.is_not, leaves, last))]
         del last  # or it would count
-        if come:
+        if come and (come := _alike(come, self._kinds)):
             alive = (other for other in self._others if other.last)
             made = {id(other.last[n]) for other in alive for n in other._made}
             come = [leaf for leaf in come if id(leaf) not in made]

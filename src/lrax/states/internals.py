@@ -13,7 +13,7 @@ from typing import Any
 import brainstate
 import jax
 
-from .._transfers import meant
+from .._transfers import UNGUARDED, meant
 from .._types import PyTree
 
 try:
@@ -30,8 +30,24 @@ except ImportError:
 
 
 try:
+    from jax._src.core import trace_state_strong_ref as _trace
+
+except ImportError:
+
+    class _Trace:
+        """The trace that jax is in, which an older one keeps elsewhere."""
+
+        @property
+        def value(self) -> object:
+            return trace_ctx.trace
+
+    _trace = _Trace()
+
+
+try:
     from brainstate._state import TRACE_CONTEXT
     from brainstate._state_global_hooks import GlobalHookRegistry
+    from jax._src.config import debug_infs, debug_nans, transfer_guard_host_to_device
     from jax._src.core import eval_trace, trace_ctx
 
     _ = trace_ctx.trace, GlobalHookRegistry._instance
@@ -40,16 +56,27 @@ try:
 
     def jax_traces() -> bool:
         """Whether jax is tracing the code that runs now."""
-        return trace_ctx.trace is not eval_trace
+        return _trace.value is not eval_trace
 
     def direct(state: brainstate.State, beside: brainstate.State | None = None) -> bool:
         """Whether the State, and one `beside` it, may be read and written without the bookkeeping of ``State.value``."""
         return not (
             TRACE_CONTEXT.state_stack
-            or trace_ctx.trace is not eval_trace
+            or _trace.value is not eval_trace
             or state._hooks_manager._has_hooks
             or (beside is not None and beside._hooks_manager._has_hooks)
             or ((registry := GlobalHookRegistry._instance) and registry._has_hooks)
+        )
+
+    def unseen() -> bool:
+        """Whether a program may read and write States that have no hooks, and nobody and nothing of jax or brainstate sees it."""
+        return not (
+            TRACE_CONTEXT.state_stack
+            or _trace.value is not eval_trace
+            or ((registry := GlobalHookRegistry._instance) and registry._has_hooks)
+            or debug_nans.value
+            or debug_infs.value
+            or transfer_guard_host_to_device.value not in UNGUARDED
         )
 
     def has_hooks(state: brainstate.State) -> bool:
@@ -69,6 +96,9 @@ except (ImportError, AttributeError, KeyError):
         return not _top_level.is_valid()
 
     def direct(state: brainstate.State, beside: brainstate.State | None = None) -> bool:
+        return False
+
+    def unseen() -> bool:
         return False
 
     def has_hooks(state: brainstate.State) -> bool:
@@ -223,13 +253,12 @@ class Bundle:
         self.cells: list[dict[str, Any]] = [vars(state) for state in states]
         """What each of them is made of, its value among it."""
         self.hooks = [getattr(state.hooks, "__dict__", {}) for state in states]
-        self.first = states[0] if states else None
         # A random key is made when it is read for the first time after its seed was set.
         plain = brainstate.State.check_if_deleted
         self.made = [i for i, s in enumerate(states) if type(s).check_if_deleted is not plain]
 
     def peek(self) -> list[Any]:
-        """Their values, where :func:`direct` holds for each."""
+        """Their values, where :func:`unseen` holds and none has hooks."""
         values = [cell[VALUE] for cell in self.cells]
         for i in self.made:
             values[i] = self.states[i].value
@@ -256,7 +285,7 @@ class Bundle:
 
     def _free(self) -> bool:
         """Whether no bookkeeping is needed, and no State has a way of its own."""
-        free = self.first is not None and direct(self.first) and not any(map(HAS_HOOKS, self.hooks))
+        free = unseen() and not any(map(HAS_HOOKS, self.hooks))
         return free and all(map(_is_read_as_it_is, self.states))
 
     def watched(self) -> list[Any]:
@@ -269,7 +298,7 @@ class Bundle:
             cell[VALUE] = value
 
     def poke(self, values: Sequence[Any]) -> None:
-        """Write the first of them, where :func:`direct` and :func:`writes_as_is` hold."""
+        """Write the first of them, where they can be peeked at and :func:`writes_as_is` holds."""
         for cell, value in zip(self.cells, values, strict=False):
             cell[VALUE] = value
             cell[WRITTEN] = True

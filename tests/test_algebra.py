@@ -199,6 +199,55 @@ def test_a_plateau_inside_learns_and_what_was_learned_is_taken_over():
     assert resumed.get_last_lr()[0] == 1.125
 
 
+def test_what_many_have_learned_is_taken_over_in_their_order():
+    factors = np.linspace(0.5, 0.83, 12)
+    plateaus = [lrax.ReduceLROnPlateau(1.0, factor=f, patience=0, eps=0) for f in factors]
+    for steps, plateau in enumerate(plateaus, start=1):
+        for _ in range(steps):
+            plateau.step(1.0)
+    total = sum(plateaus[1:], plateaus[0])
+    expected = np.sum(factors ** np.arange(12))
+    assert_close(total.get_last_lr(), [expected])
+    assert_close((2 * total).get_last_lr(), [2 * expected])
+
+
+def test_what_learns_in_a_class_of_a_users_learns_once():
+    class Mine(lrax.LRScheduler):
+        def __init__(self, piece):
+            super().__init__(1.0, formula=piece)
+
+    plateau = lrax.ReduceLROnPlateau(1.0, factor=0.5, patience=0)
+    twice = 2 * Mine(plateau.pieces()[0][0])
+    assert list(twice.state_dict()["memory"]) == ["0"]
+    for _ in range(3):
+        twice.step(metric=1.0)
+    assert twice.get_last_lr()[0] == 0.5
+
+
+FAR = {  # where numbers beyond 32 bits end what a plateau learns in, or begin it
+    "limit": (lambda plateau: plateau.repeat(10**6, limit=10**6), [1, 0.5, 0.25]),
+    "cooldown": (lambda plateau: plateau.with_cooldown(2**32, 5), [1, 0.5, 0.25]),
+    "milestone": (
+        lambda plateau: lrax.SequentialLR([plateau, lrax.StepLR()], [2**32]),
+        [1, 0.5, 0.25],
+    ),
+    "delay": (lambda plateau: plateau.delay(2**32), [1, 1, 1]),
+}
+
+
+@pytest.mark.parametrize("way", ["on the host", "by epochs", "compiled"])
+@pytest.mark.parametrize("name", FAR)
+def test_a_plateau_learns_until_what_is_far_beyond_int32(name, way):
+    around, expected = FAR[name]
+    scheduler = around(lrax.ReduceLROnPlateau(1.0, factor=0.5, patience=0))
+    step = lrax.jit(scheduler.step) if way == "compiled" else scheduler.step
+    rates = []
+    for epoch in range(3):
+        step(*[epoch + 1] * (way == "by epochs"), metric=1.0)
+        rates.append(float(scheduler.get_last_lr()[0]))
+    assert rates == expected
+
+
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_plateau_learns_from_when_it_begins_until_it_ends(compiled):
     def run(scheduler, metrics=12):

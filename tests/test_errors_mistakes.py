@@ -83,6 +83,20 @@ class OwnInit(lrax.Formula):
         return base / (1 + self.rate * t)
 
 
+class Complex(lrax.Formula):
+    def raw(self, t, base, x):
+        return np.complex128(1 + 2j)
+
+
+class DoublePlateau(lrax.ReduceLROnPlateau):
+    def get_lr(self):
+        return [2 * lr for lr in super().get_lr()]
+
+
+def of_groups(*schedulers):
+    return lrax.LRScheduler(0.5, formula=[s.pieces()[0][0] for s in schedulers])
+
+
 MISTAKES = {  # what is wrong: the call, and what its message holds
     "a plateau without a metric": (lambda: plateau().step(), "metric", "step(metric=...)"),
     "a plateau inside, without a metric": (lambda: lrax.ChainedScheduler([STEP, plateau()]).step(), "metric", "step(metric=...)"),
@@ -137,6 +151,16 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "a constructor without the other": (lambda: NoInit(), "NoInit.__init__", "super().__init__(base_lr"),
     "a formula without return": (lambda: lrax.LRScheduler(0.1, formula=NoReturn()), "raw() of NoReturn", "number", "None"),
     "a formula without return in groups": (lambda: lrax.LRScheduler([0.1, 0.2], formula=NoReturn()), "raw() of NoReturn", "number", "None"),
+    "formulas that learn by different rules": (lambda: of_groups(plateau(), lrax.ReduceLROnPlateau(patience=99)), "formula", "learn the same", "groups="),
+    "a formula that learns beside one that does not": (lambda: of_groups(STEP, plateau()), "formula", "learn the same", "groups="),
+    "functions multiplied up": (lambda: of_groups(*[lrax.MultiplicativeLR(1.0, lambda t, f=f: f) for f in (0.5, 0.9)]), "formula", "learn the same"),
+    "a formula that the base does not scale": (lambda: of_groups(lrax.PiecewiseConstantSchedule(boundaries=[2], values=[0, 1.0])), "base_lr=0.5", "PiecewiseConstant", "base_lr is 0"),
+    "a formula that lies below the base": (lambda: of_groups(lrax.CyclicLR(0.1, 0.2)), "base_lr=0.5", "max_lr", "0.2 < 0.5"),
+    "a get_lr of what was learned as a part": (lambda: DoublePlateau(0.1) + 0.5, "get_lr()", "learned", "DoublePlateau"),
+    "patience beyond the last epoch": (lambda: lrax.ReduceLROnPlateau(patience=2**31), "patience", "2147483648"),
+    "a formula of complex numbers": (lambda: lrax.LRScheduler(0.1, formula=Complex())(3), "raw() of Complex", "number", "(1+2j)"),
+    "a list of lists as a shape": (lambda: lrax.WSDSchedule(decay=[[1], 2]), "decay", "[[1], 2]"),
+    "lists of epochs of two lengths": (lambda: STEP([[1, 2], [3]]), "epoch", "[[1, 2], [3]]"),
     "an optimizer of optax as base_lr": (lambda: lrax.StepLR(optax.sgd(0.1), 30), "base_lr must", "SGD(lr=StepLR("),
     "a function as base_lr": (lambda: lrax.LambdaLR(lambda e: 0.9**e), "base_lr must", "LambdaLR(1.0, function)"),
     "an optimizer before schedulers": (lambda: lrax.SequentialLR(lrax.SGD(), [STEP], [9]), "schedulers must be a list", "SGD(lr=StepLR("),

@@ -252,6 +252,7 @@ def test_a_program_of_many_meets_no_nan(label):
 
 FUNCTIONS = {
     "a function": lambda: lrax.LambdaLR(1.0, lambda epoch: 1 / (1 + epoch)),
+    "a function on the host": lambda: lrax.LambdaLR(1.0, lambda epoch: 1.0 if epoch < 3 else 0.5),
     "a shape": lambda: lrax.WSDSchedule(0.1, 2, 9, 3, decay=lambda p: 1 - p**3),
     "optax": lambda: lrax.interop.from_optax(optax.cosine_decay_schedule(0.1, 9)),
 }

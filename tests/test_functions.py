@@ -41,6 +41,10 @@ PYTHON = {
     "an array of jax, compiled": lambda t: jnp.array(TABLE)[jnp.int32(jnp.minimum(t // 10, 3))],
     "a method of int": lambda t: t.bit_length() / 10,
     "a cache": cached,
+    "a quotient": lambda t: 0.5 ** jnp.floor(t / 49),
+    "a quotient that is compared": lambda t: jnp.where((t + 1) / 98 >= 1, 0.1, 1.0),
+    "a quotient, compiled": jax.jit(lambda t: 1 / (1 + jnp.floor(t / 49.0))),
+    "a quotient of whole numbers": lambda t: 0.5 ** (jnp.asarray(t, int) / 49 // 1),
 }
 
 
@@ -177,3 +181,23 @@ def test_get_lr_is_a_function_of_the_epoch():
 
     with pytest.raises(TypeError, match=r"get_lr\(\) of Decay must be a function of last_epoch"):
         Decay(0.1)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_function_that_fails_leaves_clock_and_learning_rate_together(error):
+    def function(epoch):
+        if epoch == 3:
+            raise error
+        return 1 / (1 + epoch)
+
+    scheduler = lrax.LambdaLR(1.0, function)
+    for jump in (3, None, None, None):
+        before = int(scheduler.last_epoch.value)
+        if jump or before == 2:
+            with pytest.raises(error):
+                scheduler.step(jump)
+        else:
+            scheduler.step()
+            before += 1
+        assert int(scheduler.last_epoch.value) == before
+        assert scheduler.get_last_lr()[0] == np.float32(1 / (1 + before))

@@ -6,6 +6,7 @@ import math
 import pickle
 import warnings
 
+import brainstate
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -217,6 +218,36 @@ def test_a_plateau_keeps_its_memory_with_other_patience():
         new.load_state_dict(old.state_dict(), strict=False)
     assert new.state_dict()["memory"] == old.state_dict()["memory"]
     assert_same_bits(new.get_last_lr(), old.get_last_lr())
+
+
+def test_what_was_learned_and_does_not_fit_begins_anew():
+    old = lrax.ReduceLROnPlateau(0.1, factor=0.5, patience=0)
+    for _ in range(3):
+        old.step(1.0)
+    new = lrax.ReduceLROnPlateau(0.1, factor=0.5, patience=0, accumulation_size=4)
+    with pytest.raises(ValueError, match="accumulation_size: saved 1, here 4"):
+        new.load_state_dict(old.state_dict())
+    with pytest.warns(UserWarning, match=r"begins anew \(memory.0 lacks"):
+        new.load_state_dict(old.state_dict(), strict=False)
+    assert int(new.last_epoch.value) == 3
+    assert new.best.value == INF
+    assert_same_bits(new.get_last_lr(), np.float32([0.1]))
+
+
+def test_a_state_of_a_users_is_loaded_however_large():
+    class Mine(lrax.LRScheduler):
+        def __init__(self):
+            super().__init__(0.1)
+            self.number = brainstate.ShortTermState(jnp.float32(1e20))
+
+        def get_lr(self):
+            return self.base_lrs
+
+    scheduler = Mine()
+    saved = scheduler.state_dict()
+    scheduler.number.value = jnp.float32(0)
+    scheduler.load_state_dict(saved)
+    assert scheduler.number.value == np.float32(1e20)
 
 
 def test_the_epoch_of_another_class_is_taken_over():

@@ -188,3 +188,21 @@ def test_one_number_of_the_host_gives_one_of_numpy(label, number):
     """Also where it is 0, at the end."""
     scheduler = SINGLE[label](1.0)
     assert {type(scheduler(number(t))) for t in (0, 5, 9)} == {np.float32}
+
+
+@pytest.mark.parametrize("label", registry.ONE_OF_EACH)
+def test_where_every_rounding_of_numpy_is_an_error(label):
+    s = registry.EVERY[label]
+    epochs = np.array([0, 1, 7, 1000, 10**6, LAST_EPOCH])
+    expected = s.build()(epochs)
+    with np.errstate(all="raise"):
+        found = s.build()(epochs)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_greedy_one_where_every_rounding_of_numpy_is_an_error():
+    scheduler = lrax.GreedyLR(0.1, smooth=True, window_size=3)
+    with np.errstate(all="raise"):
+        for _ in range(5):
+            scheduler.step(1e-32)
+    assert scheduler.last_epoch == 5

@@ -153,6 +153,17 @@ def test_a_way_that_jumps_back_to_where_it_began(scheduler, total_steps):
         assert np.ptp(rates[total_steps:]) == 0
 
 
+def test_a_cycle_that_begins_at_its_peak_has_no_boundary_before_it():
+    scheduler = lrax.OneCycleLR(1.0, total_steps=11, pct_start=0.0).repeat(4, limit=2)
+    assert scheduler.boundaries == (4, 8)
+
+
+def test_what_ends_beyond_float64_has_boundaries():
+    assert lrax.TokenPowerLR(1e-3, power=1e-3).boundaries == ()
+    end = lrax.ExponentialDecayLR(1e20, end_value=1e-305).total_steps
+    assert end == pytest.approx(1000 * np.log(1e20 / 2.0**-126) / -np.log(0.96), abs=1)
+
+
 def test_a_boundary_of_very_many_within_an_epoch():
     scheduler = lrax.StepLR(0.1, step_size=1).stretch(1e-9)
     assert scheduler.boundaries[0] == 1

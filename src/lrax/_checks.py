@@ -294,7 +294,10 @@ def epochs(value: Unchecked) -> Value:
         if not isinstance(value, jax.Array):
             if isinstance(value, bool) or callable(value):
                 raise _fail(TypeError, "epoch", requirement, value)
-            value = value if isinstance(value, np.ma.MaskedArray) else np.asarray(value)
+            try:
+                value = value if isinstance(value, np.ma.MaskedArray) else np.asarray(value)
+            except ValueError:  # lists of different lengths
+                raise _fail(ValueError, "epoch", requirement, value) from None
         if not holds_real_numbers(value):
             raise _fail(TypeError, "epoch", requirement, value)
         if isinstance(value, np.ndarray) and value.dtype.itemsize > 8:

@@ -1,6 +1,5 @@
 """Learning rates out of formulas: float64 arithmetic, rounded to float32 once."""
 
-import dataclasses
 import functools
 import operator
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from .._checks import is_known
 from .._transfers import fetched
 from .._types import Leaf, Number, PyTree, Rates, Value
 from .arithmetic import HOST, LARGEST, SMALLEST, Arithmetic, Vector, wide
-from .formula import Formula, replaced
+from .formula import Formula, computed_with, replaced
 from .hyper import Hyper
 from .pieces import MOST
 from .schedule import Member, spread
@@ -88,7 +87,8 @@ def _no_rate(kind: type, formula: Formula, value: float, t: float) -> ValueError
 def _check_number(formula: Formula, value: Any, t: Value) -> None:
     if type(value) in (float, int):  # as mostly
         return
-    if not hasattr(value, "__float__") or np.ndim(value) > np.ndim(t):
+    is_real = hasattr(value, "__float__") and not np.iscomplexobj(value)
+    if not is_real or np.ndim(value) > np.ndim(t):
         raise TypeError(
             f"raw() of {type(formula).__name__} must return a number, got {value!r:.80} at epoch {t!s:.80}."
         )
@@ -153,7 +153,7 @@ def evaluate_vector(
 ) -> np.ndarray:
     """The same for a NumPy array of epochs: float32, shape ``t.shape + (groups,)``."""
     x = Vector(t.dtype.kind in "iu")
-    with np.errstate(over="ignore"):  # in a branch that is not taken
+    with np.errstate(over="ignore", under="ignore"):  # in a branch that is not taken
         return _evaluate_array(np, x, formulas, bases, scales, t.astype(np.float64), kind)
 
 
@@ -187,7 +187,7 @@ def map_leaves(function: Callable[[Leaf], Leaf], tree: PyTree) -> PyTree:
         entries = tuple(map_leaves(function, entry) for entry in tree)
         return tree if all(map(operator.is_, tree, entries)) else entries
     if isinstance(tree, Formula):
-        changed = {k: (v, map_leaves(function, v)) for k, v in _hyper_parameters(tree)}
+        changed = {k: (v, map_leaves(function, v)) for k, v in computed_with(tree)}
         changed = {k: new for k, (old, new) in changed.items() if new is not old}
         return replaced(tree, **changed) if changed else tree
     return function(tree)
@@ -201,17 +201,10 @@ def is_concrete(tree: PyTree) -> bool:
         if isinstance(entry, tuple):
             left.extend(entry)
         elif isinstance(entry, Formula):
-            left.extend(value for _, value in _hyper_parameters(entry))
+            left.extend(value for _, value in computed_with(entry))
         elif isinstance(entry, jax.Array):
             return False
     return True
-
-
-def _hyper_parameters(formula: Formula) -> Iterator[tuple[str, Any]]:
-    """The fields of a formula that it computes with."""
-    for field in dataclasses.fields(formula):
-        if "fixed" not in field.metadata:
-            yield field.name, getattr(formula, field.name)
 
 
 def _evaluate_array(

@@ -106,8 +106,8 @@ class Formula(abc.ABC):
 
     def parts(self) -> Iterator["Formula"]:
         """The formulas among the fields."""
-        for field in dataclasses.fields(self):
-            yield from _formulas_in(getattr(self, field.name))
+        for _, value in computed_with(self):
+            yield from _formulas_in(value)
 
     def learners(self) -> tuple["Learner", ...]:
         """The parts that learn from step to step, each with the windows in which it does.
@@ -119,11 +119,10 @@ class Formula(abc.ABC):
     def with_learned(self, values: Iterator[Value]) -> "Formula":
         """This formula with what each of its learners has learned filled in."""
         changed = {}
-        for field in dataclasses.fields(self):
-            old = getattr(self, field.name)
+        for name, old in computed_with(self):
             new = with_formulas(old, lambda part: part.with_learned(values))
             if new is not old:
-                changed[field.name] = new
+                changed[name] = new
         return replaced(self, **changed) if changed else self
 
     @functools.cached_property
@@ -153,6 +152,7 @@ class Learns(Protocol):
     why: ClassVar[str]
     """Why it has no learning rate at a given epoch."""
 
+    def rule(self) -> Hashable: ...
     def memory(self) -> Remembered: ...
     def learned(self, memory: Remembered) -> Value: ...
     def observe(
@@ -240,6 +240,13 @@ def hyper_parameters(formula: "Formula") -> Iterator[tuple[str, Any]]:
     """The fields that a formula is constructed from, and described by."""
     for field in dataclasses.fields(formula):
         if field.init and "learned" not in field.metadata:
+            yield field.name, getattr(formula, field.name)
+
+
+def computed_with(formula: Formula) -> Iterator[tuple[str, Any]]:
+    """The fields of a formula that it computes with."""
+    for field in dataclasses.fields(formula):
+        if "fixed" not in field.metadata:
             yield field.name, getattr(formula, field.name)
 
 

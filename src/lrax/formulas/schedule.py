@@ -242,6 +242,25 @@ def checked_formulas(kind: Kind, formula: Any) -> tuple[Formula, ...]:
     return tuple(frozen("formula", f) for f in formulas)
 
 
+def check_choice(formulas: tuple[Formula, ...], bases: tuple[Number, ...]) -> None:
+    """Raise where formulas that a user has put together fit neither each other nor the base learning rates."""
+    if all(map(_is_inside, formulas)):
+        return
+    for formula, base in zip(spread(formulas, len(bases)), bases, strict=True):
+        try:
+            formula.check_base(base)
+        except ValueError as error:
+            raise ValueError(
+                f"base_lr={base} does not fit formula={formula!r:.200}: {error}"
+            ) from None
+    rules = [[(own.rule(), windows) for own, windows in f.learners()] for f in formulas]
+    if any(other != rules[0] for other in rules):
+        raise ValueError(
+            "formula must be formulas that learn the same, since there is one memory for all groups. "
+            "Give the groups of the optimizer schedulers: groups={pattern: {'lr': scheduler}}."
+        )
+
+
 def _check_fields(kind: type[Formula]) -> None:
     """A formula must be the sum of its fields, or it would not be described by them."""
     own = vars(kind)

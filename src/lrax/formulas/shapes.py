@@ -134,7 +134,7 @@ def checked(name: str, value: Any) -> Shape:
         return _checked_function(name, value)
     if isinstance(value, str) and value in NAMES:
         return value
-    if isinstance(value, (tuple, list)) and len(value) == 2 and value[0] in _NUMBERS:
+    if isinstance(value, (tuple, list)) and len(value) == 2 and value[0] in [*_NUMBERS]:
         return value[0], _checked_number(f"{name}[1]", *value)
     names = ", ".join(map(repr, NAMES))
     kind = ValueError if isinstance(value, (str, tuple, list)) else TypeError

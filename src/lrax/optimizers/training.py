@@ -13,6 +13,7 @@ from brainstate.graph import Node
 from .._transfers import meant
 from .._types import Function, Leaf, PyTree, Rates
 from ..states.internals import Bundle, tracing
+from ..states.owners import Mark
 from ..states.placement import given, place
 from .arrangement import default, leaves_of
 from .by_weight import Own
@@ -33,14 +34,6 @@ from .update import OBJECTIVES, Counting, Part, Places, Update
 from .weights import Weight, as_registered, gradient_of, named_leaves, put_beside, units_of
 
 
-@jax.tree_util.register_static
-@dataclasses.dataclass(frozen=True)
-class Stepped:
-    """Which scheduler the optimizer steps, in the structure of its State: a compiled step is of one of them."""
-
-    number: int | None
-
-
 class Training(Node):
     """The weights of an optimizer, their groups, and one State of all that is learned beside them."""
 
@@ -55,7 +48,8 @@ class Training(Node):
         self.update = Update(
             recipe, (default(recipe),), (), (), {}, Places(({},)), clip_norm, counting, descends
         )
-        self.stepped: Stepped | None = None
+        self.stepped: Mark | None = None
+        """The number of the scheduler that the optimizer steps: a compiled step is of one of them."""
         self.state = brainstate.LongTermState(pack([np.int32(0)], [], [], {}))
 
     @property
@@ -168,7 +162,7 @@ class Training(Node):
 
     def mark(self, number: int | None) -> None:
         """From now on a step has the scheduler of this number stepped."""
-        self.stepped = Stepped(number)
+        self.stepped = Mark(number)
         opt = self.state.value
         self.state.value = opt._replace(beside=self._marked(opt.beside))
 

@@ -4,7 +4,7 @@ from typing import Any, TypeAlias
 
 import brainstate
 
-from .._types import StateDict
+from .._types import StateDict, Unchecked
 from ..formulas.description import described, differences
 from ..formulas.schedule import Schedule
 from ..states.clock import LAST_EPOCH, Clock
@@ -47,6 +47,18 @@ def saved(
     return found
 
 
+def _learned(found: Unchecked, learning: Learning, different: list[str]) -> Values:
+    """The memory in a state dict; none if it is another schedule's and does not fit."""
+    try:
+        return [(learning.memory, learning.from_numbers(found))]
+    except ValueError as error:
+        if not different:
+            raise
+        why = str(error).split(". ")[0]
+        different.append(f"what was learned does not fit, and begins anew ({why})")
+        return []
+
+
 def checked(
     state_dict: StateDict,
     strict: bool,
@@ -69,20 +81,20 @@ def checked(
     if different and strict:
         raise ValueError(
             f"state_dict must be of this schedule, but differs: {'; '.join(different)}. Construct the scheduler with the saved "
-            "arguments, or pass strict=False to take over the epoch only."
+            "arguments, or pass strict=False to take over the epoch, and what was learned where it fits."
         )
     epoch = check_number("last_epoch", found.get("last_epoch"), low=0, high=LAST_EPOCH, whole=True)
     values: Values = [(clock, epoch)]
     expected = {"version", "last_epoch", *others}
     if learning is not None and (not different or "memory" in found):
         expected.add("memory")
-        values.append((learning.memory, learning.from_numbers(found.get("memory", {}))))
+        values += _learned(found.get("memory", {}), learning, different)
     if states and (not different or "states" in found):
         expected.add("states")
         olds = {name: state.value for name, state in states.items()}
         new = load_leaves("states", found.get("states", {}), olds)
         values += [(state, new[name]) for name, state in states.items()]
-    if strict or len(values) > 1:
+    if strict or len(expected) > 2 + len(others):
         check_keys("state_dict", found, expected)
     if different:
         warn(f"The schedule has changed, and goes on at epoch {epoch}: {'; '.join(different)}.")

@@ -18,8 +18,6 @@ MOST = 10_000
 class Cycles(NamedTuple):
     """Tables with one entry for each cycle that begins before the clock ends."""
 
-    starts: tuple[float, ...]
-    """The smallest float64 that is not before the start."""
     exact: tuple[Fraction, ...]
     """The start."""
     firsts: tuple[int, ...]
@@ -32,7 +30,7 @@ class Cycles(NamedTuple):
     """The fraction of an epoch from that one to the end."""
     lengths: tuple[float, ...]
     restarts: tuple[float, ...]
-    """The starts but for the first."""
+    """The starts but for the first: of each the smallest float64 that is not before it."""
 
     def epoch(self, cycle: int, since: float) -> int | None:
         """The first whole epoch of a cycle that is so many epochs after its start; None if it has none."""
@@ -66,7 +64,7 @@ def growing(length: int, factor: float, most: int | None) -> Cycles | None:
         )
         start, size = end, size * numerator // denominator
     starts, *others = zip(*rows, strict=True)
-    return Cycles(starts, *others, restarts=starts[1:])
+    return Cycles(*others, restarts=starts[1:])
 
 
 def _not_before(start: int) -> float:

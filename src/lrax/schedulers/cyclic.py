@@ -222,7 +222,8 @@ class _OneCycle(Turning):
     def changes(self, base: Number) -> Iterator[Number]:
         peak = self.pct_start * self.total_steps - 1
         turns = (peak, 2 * peak) if self.three_phase else (peak,)
-        return iter((*(min(turn, self.total_steps - 1) for turn in turns), self.total_steps - 1))
+        last = self.total_steps - 1
+        return iter((*(min(max(turn, 0), last) for turn in turns), last))
 
     def phase_at(self, t: Number, base: Number) -> str:
         if t >= self.total_steps - 1:

@@ -15,13 +15,13 @@ from ..formulas.ranges import Monotone
 from .scheduler import LRScheduler
 
 
-def _if_constant(factor: Number, base: Number) -> Number | None:
-    """Since when multiplying by a factor again and again changes nothing."""
-    return 0 if factor == 1 or base == 0 else None
+def _is_constant(factor: Number, base: Number) -> bool:
+    """Whether multiplying by a factor again and again changes nothing."""
+    return factor == 1 or base == 0
 
 
 def _growth_phase(factor: Number, base: Number) -> str:
-    return "stable" if _if_constant(factor, base) == 0 else way(1, factor)
+    return "stable" if _is_constant(factor, base) else way(1, factor)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +33,10 @@ class _Step(Monotone):
         return base * growth(x, self.gamma, x.floor_divide(t, self.step_size))
 
     def constant_from(self, base: Number) -> Number | None:
-        return _if_constant(self.gamma, base)
+        return 0 if _is_constant(self.gamma, base) else None
 
     def changes(self, base: Number) -> Iterator[Number]:
-        constant = self.constant_from(base) == 0
+        constant = _is_constant(self.gamma, base)
         return iter(()) if constant else itertools.count(self.step_size, self.step_size)
 
     def phase_at(self, t: Number, base: Number) -> str:
@@ -112,8 +112,7 @@ class _MultiStep(Monotone):
         return base * x.steps(self.milestones, t, self.factors)
 
     def constant_from(self, base: Number) -> Number | None:
-        constant = _if_constant(self.gamma, base) == 0
-        return 0 if constant else max(self.milestones, default=0)
+        return 0 if _is_constant(self.gamma, base) else max(self.milestones, default=0)
 
     def changes(self, base: Number) -> Iterator[Number]:
         return iter(() if self.constant_from(base) == 0 else self.milestones)
@@ -200,7 +199,7 @@ class _Exponential(Monotone):
         return base * growth(x, self.gamma, t)
 
     def constant_from(self, base: Number) -> Number | None:
-        return _if_constant(self.gamma, base)
+        return 0 if _is_constant(self.gamma, base) else None
 
     def phase_at(self, t: Number, base: Number) -> str:
         return _growth_phase(self.gamma, base)
@@ -276,13 +275,15 @@ class _ExponentialDecay(Monotone):
         )
 
     def constant_from(self, base: Number) -> Number | None:
-        if self.decay_rate == 1 or base == 0 or self.end_value is None:
-            return _if_constant(self.decay_rate, base)
+        if _is_constant(self.decay_rate, base):
+            return 0
+        if self.end_value is None:
+            return None
         if (self.decay_rate < 1) == (base <= self.end_value):
             return 0
         if self.end_value == 0:
             return None
-        periods = math.log(self.end_value / base) / math.log(self.decay_rate)
+        periods = (math.log(self.end_value) - math.log(base)) / math.log(self.decay_rate)
         steps = (
             math.ceil(periods) * self.decay_steps if self.staircase else periods * self.decay_steps
         )

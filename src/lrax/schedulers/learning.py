@@ -41,6 +41,7 @@ class Learning(Node):
         checked = _checks.metric(metric) if self.needs_metric else None
         known = self.memory.value
         with wide():  # the epochs by a stretched time
+            now, then = (v * 1.0 for v in (now, then))  # windows may reach beyond int32
             learn = {key: found.learns(now, then) for key, found in self._learners}
         self.memory.value = {
             key: found.formula.observe(known[key], checked, *learn[key])
@@ -100,7 +101,7 @@ class Learning(Node):
 
     def take_over(self, others: Sequence["Learning"]) -> None:
         """Know what others have learned, whose learners are ours, one after the other."""
-        known = [part for other in others for part in other.memory.value.values()]
+        known = [part for other in others for part in map(other.memory.value.get, other.names)]
         self.memory.value = dict(zip(self.names, known, strict=True))
 
     def as_numbers(self) -> Plain:

@@ -12,7 +12,7 @@ from .._types import Number, RatesLike, Remembered, Value
 from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.formula import Formula, replaced
 from ..formulas.pieces import MOST, growth
-from ..formulas.schedule import spread
+from ..formulas.schedule import in_groups
 from .remembering import Watching, split
 from .watching import FollowsMetric, checked_rules, is_better
 
@@ -40,6 +40,7 @@ class _Plateau(Watching):
         return _rate(x, *numbers, self.reductions)
 
     may_be_nan = frozenset({"window_sum"})
+    apart = ("min_lr", "eps")
 
     def phase_at(self, t: Number, base: Number) -> str:
         return "plateau"
@@ -211,8 +212,7 @@ class ReduceLROnPlateau(FollowsMetric):
         epsilons = _checks.per_group("eps", eps, _checks.non_negative, of="a number")
         bases = _checks.learning_rates("base_lr", base_lr)
         _checks.group_count(base_lr=bases, min_lr=min_lrs, eps=epsilons)
-        groups = _checks.group_count(min_lr=min_lrs, eps=epsilons)
-        bounds = zip(spread(min_lrs, groups), spread(epsilons, groups), strict=True)
+        bounds = in_groups({"min_lr": min_lrs, "eps": epsilons})
         size = _checks.counted("accumulation_size", accumulation_size)
         formulas = [_Plateau(*rules, low, least, size) for low, least in bounds]
         super().__init__(base_lr, last_epoch, formula=formulas)

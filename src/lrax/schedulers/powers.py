@@ -10,7 +10,7 @@ from ..formulas.arithmetic import HOST, Arithmetic
 from ..formulas.formula import Formula, Range
 from ..formulas.phases import way
 from ..formulas.pieces import MOST, powered, ramp
-from ..formulas.ranges import Monotone, between, widened
+from ..formulas.ranges import FOREVER, Monotone, between, widened
 from .scheduler import LRScheduler
 
 
@@ -250,9 +250,9 @@ class _TokenPower(Monotone):
     def _begin(self, base: Number) -> float:
         """Where the power falls below the base learning rate."""
         try:
-            return math.pow(self.batch_size * self.a / base, 1 / self.power)
+            return min(math.pow(self.batch_size * self.a / base, 1 / self.power), FOREVER)
         except OverflowError:
-            return math.inf
+            return FOREVER
 
 
 class TokenPowerLR(LRScheduler):

@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import math
+from collections.abc import Hashable
 from typing import Any, ClassVar
 
 import jax
@@ -13,7 +14,7 @@ from .. import _checks
 from .._transfers import fetched
 from .._types import Array, Plain, Remembered, Unchecked, Value
 from ..formulas.arithmetic import HOST, LARGEST, wide
-from ..formulas.formula import Formula, Learner
+from ..formulas.formula import Formula, Learner, hyper_parameters
 from ..formulas.traced import Traced
 from ..states.clock import LAST_EPOCH
 from ..states.saving import check_keys, check_number, entries
@@ -34,6 +35,14 @@ class Remembering(Formula):
     """By what real numbers are divided in the memory, which is where float32 is accurate."""
 
     may_be_nan: ClassVar[frozenset[str]] = frozenset()
+
+    apart: ClassVar[tuple[str, ...]] = ()
+    """The fields that may differ from group to group, and matter to nothing that is remembered."""
+
+    def rule(self) -> Hashable:
+        """What it learns: the same for the groups of a scheduler, which have one memory."""
+        own = (pair for pair in hyper_parameters(self) if pair[0] not in self.apart)
+        return type(self), *own
 
     @abc.abstractmethod
     def memory(self) -> Remembered:
@@ -201,16 +210,16 @@ def _split_number(value: float) -> Array:
 def _split_array(module: Any, value: Value) -> Array:
     parts, rest = [], module.asarray(value, float)
     rest = module.where(module.abs(rest) > LARGEST, module.copysign(module.inf, rest), rest)
-    for _ in range(3):
-        if module is np:
-            part = rest.astype(np.float32).astype(float)
-        else:
-            # Not a cast there and back, which XLA would drop.
-            part = jax.lax.reduce_precision(rest, exponent_bits=8, mantissa_bits=23)
-        parts.append(part)
-        with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", under="ignore"):
+        for _ in range(3):
+            if module is np:
+                part = rest.astype(np.float32).astype(float)
+            else:
+                # Not a cast there and back, which XLA would drop.
+                part = jax.lax.reduce_precision(rest, exponent_bits=8, mantissa_bits=23)
+            parts.append(part)
             rest = module.where(module.isfinite(rest), rest - part, 0)
-    return module.stack(parts, axis=-1).astype(np.float32)
+        return module.stack(parts, axis=-1).astype(np.float32)
 
 
 def _listed(values: list[Any]) -> Plain:

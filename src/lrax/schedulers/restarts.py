@@ -108,17 +108,13 @@ class _WarmRestarts(Formula):
     @functools.cached_property
     def _plain(self) -> bool:
         """Whether all cycles are whole cosines from the base learning rate, as mostly."""
-        traced = any(map(_checks.is_traced, (self.cycle_decay, self.warmup_steps)))
-        return not traced and (self.cycle_decay, self.warmup_steps, self.cycle_limit) == (
-            1,
-            0,
-            None,
-        )
+        usual = self.cycle_limit is None and (self.cycle_decay == 1) is True
+        return usual and (self.warmup_steps == 0) is True  # and none is traced
 
     @functools.cached_property
     def _equal(self) -> bool:
         """Whether they are all of the same length, too."""
-        return self._plain and not _checks.is_traced(self.T_mult) and self.T_mult == 1
+        return self._plain and (self.T_mult == 1) is True
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         if self._equal:

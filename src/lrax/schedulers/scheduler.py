@@ -12,14 +12,14 @@ from ..formulas.arithmetic import HOST, LARGEST, SMALLEST
 from ..formulas.description import described
 from ..formulas.evaluate import ONE, UP, Scales, clipped, evaluate, evaluate_host, is_concrete, only
 from ..formulas.formula import Formula
-from ..formulas.schedule import Member, Schedule, checked_formulas, spread
+from ..formulas.schedule import Member, Schedule, check_choice, checked_formulas, spread
 from ..pictures.pictured import Pictured
 from ..states.clock import LAST_EPOCH, Clock
 from ..states.internals import direct, refuse_foreign_trace
 from ..states.memory import Memory
 from ..states.node import GuardedNode
 from ..states.placement import held_states, room_for_all, unchanged_by_errors
-from ..states.published import Learns, Published, Publishing, all_at, publishable
+from ..states.published import Learns, Published, Publishing, publishable
 from ..states.view import View
 from . import checkpoint
 from .construction import Argument, Constructs
@@ -119,6 +119,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
             formulas = checked_formulas(type(self), formula)
         groups = _checks.group_count(base_lr=bases, formula=formulas)
         self._bases = spread(bases, groups)
+        check_choice(formulas, self._bases)
         self._formulas = formulas
         self._concrete = is_concrete((self._bases, formulas))
         self.last_epoch = Clock(_checks.first_epoch(last_epoch))
@@ -150,9 +151,10 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
 
     def pieces(self) -> tuple[tuple[Member, Number], ...]:
         """Formula and base learning rate for each parameter group, to be used in another formula."""
-        if self._own_states:
+        if self._own_states or (self._by_get_lr and self.learning is not None):
             raise TypeError(
-                f"A part of another schedule must hold no States, nor a scheduler that a step() of its own may step, got {self!r:.80}. "
+                "A part of another schedule must hold no States, nor a scheduler that a step() of its own may step, "
+                f"and have no get_lr() of what was learned, got {self!r:.80}. "
                 "Hold them in a scheduler of your own around the others."
             )
         if self.momentum_schedule() is not None:
@@ -293,7 +295,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
             columns = evaluate_host(formulas, bases, then, kind)
         else:
             columns = planned.at(then, formulas, kind)
-        more = all_at(others, then, formulas, kind) if others else ()
+        more = [(f, f.at(then, formulas, kind)) for f in others] if others else ()
         if learning is not None:
             learning.memory.poke(memory)
         clock.poke(kept)
@@ -377,7 +379,8 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         """Continue where ``state_dict()`` was taken.
 
         A dict that does not fit raises ValueError and changes nothing. With ``strict=False`` the
-        saved schedule may be another one: the epoch is taken over and a warning says what differs.
+        saved schedule may be another one: the epoch is taken over, and what was learned where it
+        fits, and a warning says what differs.
         """
         refuse_foreign_trace(self.last_epoch, f"{type(self).__name__}.load_state_dict()")
         strict = _checks.flag("strict", strict)

@@ -58,7 +58,7 @@ def checked_rules(
     return (
         _checks.choice("mode", mode, ("min", "max")),
         _checked_factor(factor),
-        _checks.integer("patience", patience),
+        _checks.integer("patience", patience, high=LAST_EPOCH),
         _checked_threshold(threshold, threshold_mode),
         threshold_mode,
         _checks.integer("cooldown", cooldown, high=LAST_EPOCH),

@@ -1,11 +1,21 @@
-"""Who may write the learning rates of an optimizer."""
+"""Who may write the learning rates of an optimizer, and for whom a step was compiled."""
 
+import dataclasses
 import itertools
 import weakref
 from typing import Any
 
 import brainstate
+import jax
 from brainstate.graph import Node
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """A number in the structure of a State: what was compiled with another one does not fit."""
+
+    number: int | None
 
 
 class Owners:

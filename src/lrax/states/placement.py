@@ -65,7 +65,7 @@ def unchanged_by_errors(states: Sequence[brainstate.State]) -> Iterator[None]:
     old = [state.value for state in states]
     try:
         yield
-    except Exception:
+    except BaseException:
         for state, value in zip(states, old, strict=True):
             state.value = value
         raise

@@ -19,7 +19,7 @@ from ..formulas.formula import Formula
 from ..formulas.schedule import spread
 from .internals import TypedState, has_hooks, refuse_foreign_trace, tracing
 from .memory import Memory
-from .owners import Owners
+from .owners import Mark, Owners
 from .placement import in_front, place, strong
 
 
@@ -62,10 +62,12 @@ class Published(TypedState):
     listeners: _Listeners
     more: int
     """The number of scheduled hyper-parameters, of all groups."""
+    outdated: int
+    """How often others have joined, whom a compiled step of the scheduler has to reach."""
 
     def __init__(self, groups: int, told: Callable[[Rates], None] | None = None) -> None:
         value = {"lr": np.zeros(groups, np.float32), "owner": np.int32(0)}
-        super().__init__(value, owners=Owners(), listeners=_Listeners(), more=0)
+        super().__init__(value, owners=Owners(), listeners=_Listeners(), more=0, outdated=0)
         if told is not None:
             self.listeners.any, self.listeners.by_state[self] = True, told
 
@@ -73,7 +75,8 @@ class Published(TypedState):
         owner, kept = new["owner"], old["owner"]
         if not (is_traced(owner) or is_traced(kept)) and np.shape(owner) == np.shape(kept):
             owner = kept
-        return {"lr": strong(new["lr"], np.dtype(np.float32), old["lr"]), "owner": owner}
+        lr = strong(new["lr"], np.dtype(np.float32), old["lr"])
+        return {**new, "lr": lr, "owner": owner}
 
     @property
     def columns(self) -> Rates:
@@ -106,7 +109,7 @@ class Published(TypedState):
         old = self.value
         if number is not None and tracing():
             columns = jnp.where(old["owner"] == number, columns, old["lr"])
-        self.value = {"lr": columns, "owner": old["owner"]}
+        self.value = {**old, "lr": columns}
 
     def write_rates(self, rates: Rates, number: int | None = None) -> None:
         """Write the learning rates, and leave what is behind them."""
@@ -134,7 +137,7 @@ class Published(TypedState):
         old = self.held()
         if type(old["lr"]) is not np.ndarray:
             columns = place(columns, old["lr"])
-        self.poke({"lr": columns, "owner": old["owner"]})
+        self.poke({**old, "lr": columns})
 
     def tell(self) -> None:
         """Tell who wants to know of new learning rates."""
@@ -148,6 +151,11 @@ class Published(TypedState):
         if not tracing():
             owner = jax.device_put(owner)  # a compiled step takes it in a fraction of the time
         self.rearrange({**self.held(), "owner": owner})
+
+    def outdate(self) -> None:
+        """Have what is compiled and writes here be compiled again."""
+        self.outdated += 1
+        self.rearrange({**self.held(), "outdated": Mark(self.outdated)})
 
     def move(self, put: Callable[[Any], Any]) -> None:
         """Put the value, owner included, somewhere else."""
@@ -283,13 +291,6 @@ class Follower(NamedTuple):
             self.published.tell()
 
 
-def all_at(
-    followers: Sequence[Follower], now: int, theirs: tuple[Formula, ...], kind: type
-) -> list[tuple[Follower, np.ndarray]]:
-    """Each follower with what it has published at an epoch."""
-    return [(follower, follower.at(now, theirs, kind)) for follower in followers]
-
-
 class Publishing(Node):
     """Who follows a scheduler, and with which base learning rates.
 
@@ -321,6 +322,8 @@ class Publishing(Node):
 
     def adopt(self, published: Published, plan: Plan) -> None:
         """Write to `published` from now on, as it is planned."""
+        if all(follower.published is not published for follower in self.followers):
+            self.first.published.outdate()
         self.release(published)
         number = published.owners.number(published, self)
         known = (f for f in self.followers if f.number is not None and f.published is not published)

@@ -52,7 +52,8 @@ def unwrap(tree: Unchecked) -> Plain:
         return bool(tree)
     found = host_number(tree)
     # Out of a file that keeps nothing but floats.
-    return int(found) if isinstance(found, float) and found.is_integer() else found
+    whole = isinstance(found, float) and found.is_integer() and abs(found) <= 2**53
+    return int(found) if whole else found
 
 
 def entries(value: Unchecked) -> Plain:

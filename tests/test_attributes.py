@@ -181,3 +181,8 @@ def test_what_is_read_is_computed_with_in_a_copy():
     with pytest.raises(ValueError, match="read-only"):
         scheduler.current_lrs.value[0] = 1000
     assert scheduler.get_last_lr() == [np.float32(0.1), np.float32(0.2)]
+
+
+def test_a_clock_is_printed_as_its_epoch():
+    clock = lrax.StepLR(0.1, last_epoch=7).last_epoch
+    assert [str(clock), repr(clock), f"{clock:03d}"] == ["7", "7", "007"]

@@ -498,6 +498,17 @@ def test_what_needs_the_weights_is_refused_while_they_are_gone():
     assert averaged.updates == 0
 
 
+@pytest.mark.parametrize("jit", JITS.values(), ids=[*JITS])
+def test_an_update_that_was_compiled_before_is_refused_as_well(jit):
+    averaged, _ = begin()
+    update = jit(averaged.update)
+    update()
+    with averaged.swapped(), pytest.raises(RuntimeError, match=r"inside of swapped\(\)"):
+        update()
+    update()
+    assert averaged.updates == 2
+
+
 @pytest.mark.parametrize("jit", [None, *JITS.values()], ids=["eager", *JITS])
 def test_a_training_step_with_the_average_is_an_error(jit):
     averaged, weight = begin()
@@ -726,7 +737,7 @@ def test_attributes_are_fixed(name):
     with pytest.raises(AttributeError, match=f"'{name}' of AveragedWeights cannot be set.*new"):
         setattr(averaged, name, 0.5)
     assert vars(averaged) == before
-    with pytest.raises(AttributeError, match="counted, and cannot be set"):
+    with pytest.raises(AttributeError, match="counted or scheduled, and cannot be set"):
         averaged.updates.value = 3
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import brainstate
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import lrax
@@ -257,3 +258,16 @@ def test_no_false_alarm_on_a_page(page):
     assert seen or page.stem in ("index", "capabilities", "faq", "braintools"), (
         "no scheduler on this page"
     )
+
+
+def test_an_optimizer_with_its_learning_rate_inside():
+    weights = {"w": brainstate.ParamState(jnp.ones(2))}
+    optimizer = lrax.OptaxOptimizer(optax.adam(1e-3)).register_trainable_weights(weights)
+    assert lrax.check(optimizer, total_steps=100) == []
+
+
+def test_a_run_of_any_length():
+    found = lrax.check(lrax.ExponentialLR(1.0, 0.5), total_steps=10**12)
+    assert any("from step 20 on" in str(finding) for finding in found)
+    late = lrax.PiecewiseConstantSchedule(boundaries=[10**7], values=[0.0, 0.1])
+    assert "the first 10000000 updates" in str(lrax.check(late, total_steps=10**9)[0])

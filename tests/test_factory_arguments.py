@@ -252,6 +252,11 @@ def test_a_descent_that_needs_a_value_is_no_direction(tx):
         begun(tx, lr=0.1)
 
 
+def test_a_direction_is_one_whatever_its_noise():
+    for seed in range(9):
+        begun(optax.add_noise(100.0, 0.55, seed), lr=0.1)
+
+
 REFUSED = {
     "no such argument": (optax.lion, {"b_1": 0.9}, TypeError, "Did you mean b1"),
     "learning_rate": (optax.lion, {"learning_rate": 0.1}, TypeError, "must be passed as lr"),

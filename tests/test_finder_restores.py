@@ -121,6 +121,21 @@ def test_training_goes_on_as_without(case):
     assert_trees_equal(*saved)
 
 
+def test_gradients_that_wait_for_others_are_no_part_of_it():
+    losses = []
+    for begun in (False, True):
+        weight = brainstate.ParamState(jnp.ones(2))
+        optimizer = lrax.SGD(0.1, accumulate_steps=2).register_trainable_weights({"w": weight})
+        if begun:
+            optimizer.step({"w": jnp.full(2, 1000.0)})
+        before = optimizer.state_dict()
+        loss = lambda x, weight=weight: jnp.sum(x * weight.value**2)  # noqa: E731
+        found = lrax.find_lr(loss, optimizer, [(1.0,)] * 40, steps=20)
+        losses.append(found.losses)
+        assert_trees_equal(optimizer.state_dict(), before)
+    np.testing.assert_array_equal(*losses)
+
+
 def test_the_step_is_not_compiled_again(network_and_step):
     network, step = network_and_step
     traced = []

@@ -201,3 +201,20 @@ def test_a_function_that_fails_leaves_clock_and_learning_rate_together(error):
             before += 1
         assert int(scheduler.last_epoch.value) == before
         assert scheduler.get_last_lr()[0] == np.float32(1 / (1 + before))
+
+
+def noise(epoch):
+    key = jax.random.fold_in(jax.random.key(0), jnp.uint32(epoch))
+    return 1 + 0.1 * jax.random.uniform(key)
+
+
+@pytest.mark.parametrize("function", [noise, jax.jit(noise)], ids=["plain", "compiled"])
+def test_a_function_that_draws_random_numbers_draws_the_same_compiled(function):
+    scheduler = lrax.LambdaLR(0.1, function)
+    expected = scheduler(np.arange(9))
+    assert len(set(expected.tolist())) == 9
+    assert_same_bits(jax.jit(scheduler)(jnp.arange(9)), expected)
+    step = lrax.jit(scheduler.step)
+    for epoch in range(1, 4):
+        step()
+        assert_same_bits(scheduler.get_last_lr(), expected[epoch : epoch + 1])

@@ -355,6 +355,66 @@ def test_one_scheduler_may_serve_two_optimizers():
     assert_close([first.current_lr, second.current_lr], [0.3, 0.05])
 
 
+def shared():
+    scheduler = lrax.StepLR(0.1, 10)
+    weights = [{"w": brainstate.ParamState(jnp.ones(2))} for _ in range(2)]
+    return scheduler, *(lrax.SGD(scheduler).register_trainable_weights(w) for w in weights)
+
+
+def test_what_one_of_two_is_assigned_is_no_matter_of_the_other():
+    scheduler, first, second = shared()
+    first.lr_apply(lambda lr: lr / 10)
+    assert_close([first.current_lr, second.current_lr], [0.01, 0.1])
+    scheduler.apply(lambda lr: 3 * lr)
+    assert_close([first.current_lr, second.current_lr], [0.03, 0.3])
+    scheduler.attach_optimizer(first)
+    assert_close([*scheduler.get_last_lr(), second.current_lr], [0.1, 0.3])
+
+
+def test_two_with_one_scheduler_are_loaded_one_after_the_other():
+    scheduler, *optimizers = shared()
+    scheduler.step()
+    for optimizer, rate in zip(optimizers, (0.5, 0.7), strict=True):
+        optimizer.current_lr = rate
+    saved = [optimizer.state_dict() for optimizer in optimizers]
+    scheduler, *optimizers = shared()
+    for optimizer, state_dict in zip(optimizers, saved, strict=True):
+        optimizer.load_state_dict(state_dict)
+    assert_close([optimizer.current_lr for optimizer in optimizers], [0.5, 0.7])
+    scheduler.step()
+    optimizers[0].load_state_dict(saved[0])  # the clock goes back for both
+    assert_close([optimizer.current_lr for optimizer in optimizers], [0.5, 0.1])
+
+
+def test_a_number_that_is_the_default_is_no_option_of_a_group():
+    def optimizer(decay):
+        groups = {"bias": {"weight_decay": decay}}
+        weights = {
+            "bias": brainstate.ParamState(jnp.ones(2)),
+            "w": brainstate.ParamState(jnp.ones(2)),
+        }
+        return lrax.AdamW(weight_decay=0.0, groups=groups).register_trainable_weights(weights)
+
+    optimizer(float("0")).load_state_dict(optimizer(0.0).state_dict())
+    optimizer(0).load_state_dict(optimizer(float("0")).state_dict())
+
+
+def test_a_list_is_no_matter_of_a_group_with_a_schedule_of_its_own():
+    optimizer = lrax.SGD(lrax.CyclicLR([0.1, 0.2], [1.0, 2.0], 5))
+    optimizer.register_trainable_weights({"a": brainstate.ParamState(START["a"])})
+    optimizer.add_param_group({"b": brainstate.ParamState(START["a"])})
+    optimizer.add_param_group({"c": brainstate.ParamState(START["a"])}, lr=lrax.StepLR(0.3, 10))
+    assert_close([group["lr"] for group in optimizer.param_groups], [0.1, 0.2, 0.3])
+
+
+def test_what_is_scheduled_is_shown_before_there_are_groups_for_a_list():
+    optimizer = lrax.AdamW(lrax.StepLR([0.1, 0.2], 10), weight_decay=lambda epoch: 0.5)
+    optimizer.register_trainable_weights({"a": brainstate.ParamState(START["a"])})
+    assert optimizer.hyperparams[0]["weight_decay"] == 0.5
+    optimizer.add_param_group({"b": brainstate.ParamState(START["a"])})
+    assert [values["weight_decay"] for values in optimizer.hyperparams] == [0.5, 0.5]
+
+
 def test_groups_begin_after_registration():
     with pytest.raises(ValueError, match="register_trainable_weights"):
         lrax.SGD(lr=0.1).add_param_group({"a": brainstate.ParamState(START["a"])})

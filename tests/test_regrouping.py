@@ -295,6 +295,30 @@ def test_a_compiled_step_is_compiled_once_more_at_most(jit):
     assert int(twin.step_count) == 2
 
 
+@pytest.mark.parametrize("jit", [lrax.jit, brainstate.transform.jit])
+def test_a_compiled_step_knows_which_weights_have_which_moments(jit):
+    start = {name: jnp.ones(2) for name in "abc"}
+
+    def adam(names):
+        states = {name: brainstate.ParamState(start[name]) for name in names}
+        return lrax.Adam(0.1).register_trainable_weights(states), states
+
+    saved = []
+    for names in ("ac", "ab"):
+        optimizer, _ = adam(names)
+        optimizer.step({name: jnp.ones(2) for name in names})
+        saved.append(optimizer.state_dict())
+    optimizer, states = adam("abc")
+    step = jit(lambda grads: optimizer.step(grads))
+    for state_dict, still in zip(saved, "bc", strict=True):
+        with pytest.warns(UserWarning, match="fresh moments"):
+            optimizer.load_state_dict(state_dict, strict=False)
+        before = {name: float(state.value[0]) for name, state in states.items()}
+        step({name: jnp.zeros(2) for name in "abc"})
+        stood = {name for name, state in states.items() if float(state.value[0]) == before[name]}
+        assert stood == {still}
+
+
 BROKEN = {
     "a moment of another shape": (("weights", "b.w", "1.mu"), jnp.ones(3)),
     "a moment that is text": (("weights", "b.w", "1.mu"), "1"),

@@ -186,6 +186,15 @@ def test_a_function_that_leaves_its_range_is_clamped():
             assert_same_bits(optimizer.hyperparams[0][name], value)
 
 
+def test_a_negative_norm_is_clamped_where_nobody_can_check():
+    optimizer = lrax.SGD(halving(0.1), grad_clip_norm=lambda epoch: 1.0 - epoch)
+    step = lrax.jit(optimizer.lr.step)
+    for _ in range(3):
+        step()
+        norm = optimizer.hyperparams[0]["grad_clip_norm"]
+        assert_same_bits(norm, np.finfo(np.float32).tiny)
+
+
 @pytest.mark.parametrize("bad", [-0.25, float("nan")])
 def test_what_is_no_number_from_some_epoch_on_is_an_error_that_changes_nothing(bad):
     weight_decay = lambda epoch: bad if epoch == 2 else 0.5  # noqa: E731

@@ -334,3 +334,24 @@ def test_weights_that_are_registered_after_the_step_was_compiled(jit):
     train(optimizer, states, jit)
     wanted = with_optax(optax.adam(0.05), start)
     assert_trees_close(values_of(states), wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("jit", [brainstate.transform.jit, lrax.jit])
+def test_a_weight_that_joins_one_that_was_trained_and_loaded(jit):
+    states = {key: brainstate.ParamState(jnp.ones(2)) for key in ("w", "v")}
+    gradients = {key: jnp.ones(2) for key in states}
+    optimizer = lrax.SGD(0.5).register_trainable_weights({"w": states["w"]})
+    saved = optimizer.state_dict()
+    step = jit(lambda: optimizer.step({name: gradients[name] for name in optimizer.param_states}))
+    step()
+    optimizer.load_state_dict(saved)
+    optimizer.register_trainable_weights({"v": states["v"]})
+    step()
+    assert [float(state.value[0]) for state in states.values()] == [0.0, 0.5]
+
+
+def test_very_many_weights_are_registered_in_a_moment():
+    states = {str(i): brainstate.ParamState(np.ones(1)) for i in range(3000)}
+    states["3000"] = brainstate.ParamState({"a.b": np.ones(1), "a": {"b": np.ones(1)}})
+    with pytest.raises(ValueError, match=r"another weight named '3000\.a\.b'"):
+        lrax.SGD(0.1).register_trainable_weights(states)

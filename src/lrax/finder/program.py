@@ -79,7 +79,7 @@ class Walk:
     def __init__(self, step: Step, rule: Rule, lrs: np.ndarray) -> None:
         self._step, self._rule, self._lrs = step, rule, lrs
         self._programs: dict[Any, Program] = {}
-        self._held: dict[int, PyTree] = {}
+        self._held = step.begins_with()
         """What the States that are written would hold, by their identity."""
         self.curve = rule.begin()
 

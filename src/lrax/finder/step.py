@@ -4,12 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import brainstate
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._transfers import meant
 from .._types import Function, Leaf, PyTree, Unchecked
 from ..optimizers.optimizer import OptaxOptimizer
+from ..optimizers.update import without_waiting
 from ..states.published import Published
+from ..states.saving import copied
 
 NOBODY = np.int32(0)
 """The owner of learning rates that no scheduler may write."""
@@ -42,6 +46,12 @@ class Step:
             )
         bases = np.array(bases[:groups], np.float64) / first
         return (bases if scales is None else bases * scales[:groups]).astype(np.float32)
+
+    def begins_with(self) -> dict[int, PyTree]:
+        """What States hold at first that is not what they hold now, by their identity."""
+        opt_state = self._optimizer.opt_state
+        with meant():
+            return {id(opt_state): jax.tree.map(copied, without_waiting(opt_state.value))}
 
     def __call__(self, lr: Leaf, *batch: PyTree) -> Leaf:
         self._published.write_rates(lr * self._shares)

@@ -96,7 +96,7 @@ class Formula(abc.ABC):
         return rate, rate
 
     def changes(self, base: Number) -> Iterator[Number]:
-        """The epochs after 0 from which it is another function, in order, its end included; maybe without end."""
+        """The epochs from which it is another function, in order, its end included; maybe without end. Those up to 0 are left out."""
         end = self.constant_from(base)
         return iter(() if end is None else (end,))
 

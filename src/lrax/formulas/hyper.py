@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from .._checks import is_known
 from .._types import Number, Value
 from .arithmetic import LARGEST, SMALLEST, Arithmetic
 from .formula import Formula
@@ -14,7 +15,7 @@ BELOW_ONE = 1 - 2.0**-24
 class Hyper(Formula):
     """A schedule of the hyper-parameter called `name`; what is outside of its range becomes the nearest in it.
 
-    A negative number stays one, so that it is refused where it is known.
+    A negative number that is known stays one, so that it is refused.
     """
 
     name: str = dataclasses.field(metadata={"fixed": True})
@@ -25,7 +26,7 @@ class Hyper(Formula):
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         value = self.schedule.raw(t, base, x)
         within = x.minimum(x.maximum(value, self.low), self.high)
-        return x.where(value >= 0, within, value)
+        return x.where(value >= 0, within, value) if is_known(value) else within
 
 
 def share(name: str, schedule: Formula) -> Hyper:

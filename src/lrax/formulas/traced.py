@@ -76,6 +76,15 @@ def _divides_what_varies(equation: Any) -> bool:
     return varies and jnp.issubdtype(equation.outvars[0].aval.dtype, np.floating)
 
 
+def _draws_64_bits(jaxpr: Any) -> bool:
+    """Whether there are random numbers that jax cannot compile outside of ``wide()``."""
+    return any(
+        equation.params.get("bit_width") == 64
+        or any(map(_draws_64_bits, jax.core.jaxprs_in_params(equation.params)))  # pyright: ignore
+        for equation in jaxpr.eqns
+    )
+
+
 class Traced:
     """jax arrays and tracers, inside ``wide()``; what is not traced stays a number or a NumPy array."""
 
@@ -240,6 +249,8 @@ class Traced:
         except _ComplexRate:
             raise
         except Exception:  # a dict, `if`, math.exp; it has run on the host, so it is the tracer
+            return self._call_on_host(function, t)
+        if _draws_64_bits(program.jaxpr):
             return self._call_on_host(function, t)
         (values,) = self._run(program, epochs)
         return values.reshape(t.shape)

@@ -21,8 +21,9 @@ from ..formulas.formula import Formula
 from ..formulas.schedule import Member
 from ..schedulers.scheduler import LRScheduler
 from ..states.clock import LAST_EPOCH
-from ..states.internals import refuse_foreign_trace, tracing
+from ..states.internals import Bundle, refuse_foreign_trace, tracing
 from ..states.node import GuardedNode
+from ..states.owners import Mark
 from ..states.placement import given, place
 from ..states.saving import (
     VERSION,
@@ -181,7 +182,7 @@ class AveragedWeights(GuardedNode):
     - The average is at least float32, and complex, nested or sharded as the weight is.
     - torch: ``AveragedModel`` copies the weights at its first update, here at construction, which
       for decay=None is the same; its averages have the dtype of the weight. What BatchNorm holds
-      is no ParamState: hand it over with `params`, or work it out again as ``update_bn`` does.
+      is no ParamState: hand it over with `params`, and it is averaged. There is no ``update_bn``.
     - optax: ``ema(decay, debias=False)`` of the weights, which begins at 0.
 
     References
@@ -269,20 +270,28 @@ class AveragedWeights(GuardedNode):
             _check_alike(name, average, before[name])
         with meant():
             averages = jax.tree.map(lambda a, w: a.astype(jnp.result_type(w)), self.value, before)
-        self._swapped = True
+        self._swap(True)
         try:
             self._put(averages)
             inside = jax.tree.leaves(self._values())
             yield
             left = jax.tree.leaves(self._values())
         finally:
-            self._swapped = False
+            self._swap(False)
             self._put(before)
         if [*map(id, left)] != [*map(id, inside)]:
             raise RuntimeError(
                 "The weights must only be read inside of swapped(), but were written there. They are again what they were "
                 "before it, and what was written is dropped. Train outside of the block."
             )
+
+    def _swap(self, swapped: bool) -> None:
+        """From now on updates are refused, or no longer: those that are compiled, too."""
+        self._swapped = swapped
+        if not tracing():
+            value = {k: v for k, v in self.state.value.items() if not isinstance(v, Mark)}
+            marked = {**value, "swapped": Mark(True)} if swapped else value
+            Bundle([self.state]).give_back([marked])
 
     def _put(self, values: dict[str, PyTree]) -> None:
         for name, weight in self._weights.items():

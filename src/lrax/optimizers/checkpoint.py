@@ -147,7 +147,11 @@ def _memory(
     here: Any = {} if learning is None else learning.memory.value
     same = isinstance(found, dict) and not moved and found.keys() == here.keys()
     if strict or same:
-        return (None if learning is None else learning.from_numbers(found)), []
+        try:
+            return (None if learning is None else learning.from_numbers(found)), []
+        except ValueError:
+            if strict:
+                raise
     if not (found or here):
         return None, []
     return None, ["the memory of schedules in groups, which goes on as it is here"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from brainstate.graph import Node
 
-from .._types import Epochs, Rates, Scalar
+from .._types import Epochs, Rates, Scalar, StateDict
 from ..formulas.formula import Formula
 from ..formulas.schedule import Member
 from ..schedulers.learning import Learning
@@ -15,6 +15,7 @@ from ..schedulers.scheduler import LRScheduler
 from ..states.memory import Memory
 from ..states.placement import held_states, move
 from ..states.published import Follower, Plan, Published
+from ..states.saving import unwrap
 from ..states.view import View
 from .groups import Group, betas_too, check_own_bases
 from .scheduled import fixed_at, within_range
@@ -137,6 +138,15 @@ class Following(Node):
                 publishing.set_followers(*old)
             raise
 
+    def alone_if_at(self, saved: StateDict) -> contextlib.AbstractContextManager[None]:
+        """Where the scheduler is where it was saved already, what is loaded is published for nobody else, who may have been loaded."""
+        publishing = self.scheduler.publishing
+        if len(publishing.followers) < 2:
+            return contextlib.nullcontext()
+        now, then = self.scheduler.state_dict(), unwrap(saved)
+        there = all(now.get(key) == then.get(key) for key in ("last_epoch", "memory"))
+        return publishing.only(self.published) if there else contextlib.nullcontext()
+
     def forget(self) -> None:
         """The optimizer is gone."""
         if "scheduler" in vars(self):
@@ -153,6 +163,7 @@ class Following(Node):
     ) -> tuple[Plan, Places, list[str]]:
         """What is published for these groups, where, and a name for each learner in the schedules."""
         more: list[Any] = []
+        columns = max(len(groups), len(scheduler.base_lrs))
         known: dict[tuple[str, int], int] = {}
         driven = scheduler.momentum_schedule() if self.driven else None
         named = [(f"{i}.lr", g.schedule) for i, g in enumerate(groups) if g.schedule is not None]
@@ -163,7 +174,7 @@ class Following(Node):
             if key not in known:  # else several groups have it, and share its place
                 more.append((within_range(name, schedule), schedule.base))
                 named.append((label, schedule))
-                known[key] = len(groups) + len(more) - 1
+                known[key] = columns + len(more) - 1
             return known[key]
 
         places = [

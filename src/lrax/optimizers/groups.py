@@ -72,7 +72,7 @@ def group_of(
     """A group with checked options of its own."""
     rest = {k: v for k, v in options.items() if k not in ("lr", "lr_scale")}
     values, before = recipe.with_options(where, rest), recipe.values
-    own = tuple(k for k in values if k not in before or values[k] is not before[k])
+    own = tuple(k for k in values if k not in before or not _same(values[k], before[k]))
     check_scheduled({name: values[name] for name in own})
     lr = scale = schedule = None
     if "lr" in options:
@@ -81,6 +81,10 @@ def group_of(
     if "lr_scale" in options:
         scale = _checks.non_negative("lr_scale", options["lr_scale"])
     return Group(name, leaves, values, lr, schedule, scale, own)
+
+
+def _same(value: Any, other: Any) -> bool:
+    return value is other or (is_number(value) and is_number(other) and value == other)
 
 
 class ParamGroup(Mapping[str, Any]):
@@ -155,7 +159,7 @@ def _cell(value: Any) -> str:
 def check_own_bases(formulas: tuple[Formula, ...], groups: Sequence[Group]) -> None:
     """A scheduler with these formulas must fit groups with such learning rates of their own."""
     by_get_lr = isinstance(formulas[0], FromGetLR)
-    lacking = len(formulas) < len(groups) and any(g.schedule is None for g in groups)
+    lacking = any(group.schedule is None for group in groups[len(formulas) :])
     if not by_get_lr and lacking and len(set(map(identity, formulas))) > 1:
         raise ValueError(
             f"The scheduler has lists with one entry for each of {len(formulas)} parameter groups, "

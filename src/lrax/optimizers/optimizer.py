@@ -57,8 +57,8 @@ class OptaxOptimizer(ShowsRates):
             w - lr * tx(...)(g)                        tx, a factory that takes none
 
     A number below may be a scheduler or a function of the epoch, too. All of them are read at the
-    clock of `lr`, whose ``step()`` publishes them; of known ones those out of range are refused,
-    others become the nearest number in it.
+    clock of `lr`, whose ``step()`` publishes them; known ones that are out of range are refused,
+    later ones become the nearest number in it (negative ones are errors where they are known).
 
     Parameters
     ----------
@@ -163,6 +163,8 @@ class OptaxOptimizer(ShowsRates):
         refuse_inside(self.opt_state, f"{type(self).__name__}.add_scheduler()")
         if not isinstance(scheduler, LRScheduler):
             raise TypeError(f"scheduler must be an lrax scheduler, got {scheduler!r}.")
+        if "scheduler" in vars(self._following):
+            self._refuse_complete("What a scheduler would change")
         self._following.follow(scheduler, self._groups)
         if self.auto_step:
             self._training.mark(self._following.follower.number)
@@ -258,7 +260,7 @@ class OptaxOptimizer(ShowsRates):
         """Train further weights, with options of their own: those of `groups`, but for ``frozen``.
 
         The group follows the same schedule and begins with fresh moments; a mean of gradients that was
-        begun (`accumulate_steps`) begins anew. None: as the first group.
+        begun (`accumulate_steps`) begins anew. None: as the optimizer was given.
         A group with ``lr=0`` is no frozen one where the schedule has an end of its own
         (``eta_min > 0``): weights are frozen by leaving them out.
         """
@@ -366,17 +368,14 @@ class OptaxOptimizer(ShowsRates):
 
     def _load_or_stay(self, state_dict: StateDict, strict: bool) -> None:
         training, following = self._training, self._following
-        before = training.update, training.own()
-        drives = False
+        before = training.update, self.opt_state.value
         try:
             with following.unchanged_by_errors():
-                drives = following.drive(checkpoint.was_driven(state_dict), self._groups)
-                if drives:
+                if following.drive(checkpoint.was_driven(state_dict), self._groups):
                     training.replace(following.places)
                 self._load(state_dict, strict)
         except Exception:
-            if drives:
-                training.install(*before)
+            training.update, self.opt_state.value = before
             raise
 
     def _load(self, state_dict: StateDict, strict: bool) -> None:
@@ -393,7 +392,8 @@ class OptaxOptimizer(ShowsRates):
         with unchanged_by_errors(self._following.memories):
             if learning is not None and found.memory is not None:
                 learning.memory.value = found.memory
-            self.lr.load_state_dict(found.scheduler, strict)  # the last that may fail
+            with self._following.alone_if_at(found.scheduler):
+                self.lr.load_state_dict(found.scheduler, strict)  # the last that may fail
         training.load(found.own)
         if strict:
             self._published.write_rates(found.rates)

@@ -46,7 +46,10 @@ def patterns_of(groups: Unchecked) -> tuple[Pattern, ...]:
 
 def _pattern(pair: Unchecked) -> Pattern:
     if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-        raise TypeError(f"groups must be made of pairs, pattern -> options, got {pair!r:.80}.")
+        raise TypeError(
+            f"groups must be made of pairs, pattern -> options, got {pair!r:.80}. A pattern is searched in the paths of weights: "
+            "groups={'bias': {'lr': 0.01}}."
+        )
     pattern, options = pair
     if not isinstance(options, Mapping):
         raise TypeError(

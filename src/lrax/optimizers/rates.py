@@ -50,6 +50,10 @@ class ShowsRates(GuardedNode):
     @current_lr.setter
     def current_lr(self, value: Scalar) -> None:
         self._refuse_complete("the learning rate")
+        if hasattr(value, "attach_optimizer"):
+            raise TypeError(
+                f"current_lr must be a number, got {value!r:.80}. Have the optimizer follow it: scheduler.attach_optimizer(optimizer)."
+            )
         self._published.write_one(0, value)
 
     def get_last_lr(self) -> list[Scalar]:
@@ -77,7 +81,9 @@ class ShowsRates(GuardedNode):
     def lr_apply(self, apply_fn: Callable[[Scalar], Scalar]) -> None:
         """Map `apply_fn` over the learning rates of all groups; it lasts until the scheduler's next ``step()``."""
         self._refuse_complete("lr_apply()")
-        self.lr.apply(_checks.function("apply_fn", apply_fn, of="a learning rate"))
+        apply_fn = _checks.function("apply_fn", apply_fn, of="a learning rate")
+        with self.lr.publishing.only(self._published):
+            self.lr.apply(apply_fn)
 
     @property
     def _published(self) -> Published:

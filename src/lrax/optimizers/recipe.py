@@ -143,8 +143,6 @@ _CHECKS: dict[str, Callable[[str, Unchecked], Any]] = {
     "weight_decay": _checks.non_negative,
     "grad_clip_norm": _checks.positive,
     "grad_clip_value": _checks.positive,
-    "nesterov": _checks.flag,
-    "amsgrad": _checks.flag,
 }
 
 

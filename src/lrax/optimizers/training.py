@@ -37,8 +37,10 @@ from .weights import Weight, as_registered, gradient_of, named_leaves, put_besid
 class Training(Node):
     """The weights of an optimizer, their groups, and one State of all that is learned beside them."""
 
-    graph_invisible_attrs = ("_compiled",)
+    graph_invisible_attrs = ("_compiled", "_traced")
     _compiled: tuple[Update, Function] | None = None
+    _traced: bool = False
+    """Whether there may be a compiled step."""
 
     def __init__(self, recipe: Recipe, clip_norm: Any, counting: Counting, descends: bool) -> None:
         self.weights: dict[str, Weight] = {}
@@ -48,8 +50,10 @@ class Training(Node):
         self.update = Update(
             recipe, (default(recipe),), (), (), {}, Places(({},)), clip_norm, counting, descends
         )
-        self.stepped: Mark | None = None
+        self.stepped: int | None = None
         """The number of the scheduler that the optimizer steps: a compiled step is of one of them."""
+        self.divided = 0
+        """How often the weights were divided in other parts after a step was compiled."""
         self.state = brainstate.LongTermState(pack([np.int32(0)], [], [], {}))
 
     @property
@@ -132,6 +136,7 @@ class Training(Node):
         """From now on update so, from there; our numbers go where the weights live."""
         stacks = [self._stacks(update, part) for part in update.parts]
         layouts = tuple(map(layout_of, own.states, stacks))
+        self.divided += self._traced and update.parts != self.update.parts
         self.update = dataclasses.replace(update, layouts=layouts)
         put = self.put() or (lambda number: number)
         self.state.value = jax.tree.map(put, self._packed(own, numbers_of(stacks)))
@@ -162,12 +167,13 @@ class Training(Node):
 
     def mark(self, number: int | None) -> None:
         """From now on a step has the scheduler of this number stepped."""
-        self.stepped = Mark(number)
+        self.stepped = number
         opt = self.state.value
         self.state.value = opt._replace(beside=self._marked(opt.beside))
 
     def _marked(self, beside: dict[str, Any]) -> dict[str, Any]:
-        return beside if self.stepped is None else {**beside, "stepped": self.stepped}
+        mark = self.stepped, self.divided
+        return beside if mark == (None, 0) else {**beside, "made_for": Mark(mark)}
 
     def units(self) -> dict[str, str]:
         """The units of the weights that have some, as they are described in a state dict."""
@@ -196,6 +202,7 @@ class Training(Node):
         extra_args = self._by_name(extra_args, values)
         own: Any = (values, opt, columns)
         update: Function = self.update
+        self._traced = self._traced or tracing()
         if not tracing() and not any(callable(leaf) for leaf in jax.tree.leaves(extra_args)):
             update = self._compiled_update()
             own = given(own)

@@ -76,7 +76,8 @@ def check_weights(
 
 def refuse_descent(tx: optax.GradientTransformation, weights: PyTree) -> None:
     """Refuse a `tx` that already descends: scaled by minus the learning rate it would ascend."""
-    if sum(_moved(tx, weights, 1.0)) < 0:
+    there, back = _moved(tx, weights, 1.0), _moved(tx, weights, -1.0)
+    if sum(there) < sum(back):  # by more than its noise
         raise ValueError(
             "tx must be a direction when lr=... is given (for example optax.scale_by_adam()), but this one already "
             "descends, and would ascend when scaled by -lr. Pass it without lr to use it as it is."

@@ -287,6 +287,16 @@ class Update:
         return new, opt, made
 
 
+def without_waiting(opt: Packed) -> Packed:
+    """With no gradient that waits for others to make an update."""
+    means = opt.beside.get("means")
+    if means is None:
+        return opt
+    counts = jnp.asarray(opt.counts).at[..., 1].set(0)
+    zeros = jax.tree.map(jnp.zeros_like, means)
+    return opt._replace(counts=counts, beside={**opt.beside, "means": zeros})
+
+
 def _averaged(mean: Leaf, gradient: Leaf, count: Leaf, finite: Leaf) -> Leaf:
     """The mean of so many gradients, by the formula of ``optax.MultiSteps``; as it was unless `finite`."""
     so_many = count.astype(jnp.finfo(mean.dtype).dtype)

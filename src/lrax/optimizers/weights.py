@@ -52,6 +52,7 @@ def units_of(leaves: Iterable[tuple[str, Any]]) -> dict[str, str]:
 def named_weights(tree: PyTree, known: dict[str, Weight]) -> dict[str, Weight]:
     """The States in `tree` that are not `known`, by name; one that appears twice is taken once."""
     seen = {id(weight.state) for weight in known.values()}
+    paths = {path for weight in known.values() for path in weight.leaf_names()}
     new: dict[str, Weight] = {}
     is_state = lambda leaf: isinstance(leaf, brainstate.State)  # noqa: E731
     for keys, state in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_state)[0]:
@@ -69,22 +70,16 @@ def named_weights(tree: PyTree, known: dict[str, Weight]) -> dict[str, Weight]:
             raise ValueError(
                 f"There is another weight named {name!r}, so that their gradients could not be told apart. {_ONE_DICT}"
             )
-        _check_paths(Weight(path, state), {**known, **new})
+        for leaf in Weight(path, state).leaf_names():
+            if leaf in paths:
+                raise ValueError(
+                    f"There is another weight named {leaf!r}, so that the two could not be told apart. "
+                    "Rename a key: a dot in one looks like a level of the tree."
+                )
+            paths.add(leaf)
         seen.add(id(state))
         new[name] = Weight(path, state)
     return new
-
-
-def _check_paths(weight: Weight, others: dict[str, Weight]) -> None:
-    """Each leaf must have a path of its own."""
-    taken = [path for other in others.values() for path in other.leaf_names()]
-    own = weight.leaf_names()
-    for i, path in enumerate(own):
-        if path in taken or path in own[:i]:
-            raise ValueError(
-                f"There is another weight named {path!r}, so that the two could not be told apart. "
-                "Rename a key: a dot in one looks like a level of the tree."
-            )
 
 
 def _parts(path: Iterable[Any]) -> tuple[Any, ...]:

@@ -1,5 +1,6 @@
 """The check-up: what is probably not meant in a schedule, for a run of a known length."""
 
+import bisect
 import copy
 import dataclasses
 import functools
@@ -153,7 +154,8 @@ def _zero(run: _Run) -> Finding | None:
     if moving[0] < 2:
         return None
     before, after = run.t[moving[0] - 1 : moving[0] + 1].tolist()
-    first = int(before) + 1 + int((run.at(np.arange(before + 1, after)) == 0).sum())
+    rest = range(before + 1, after)
+    first = rest.start + bisect.bisect_left(rest, True, key=lambda t: bool(run.at(t) > 0))
     return Finding(
         "zero",
         f"the first {first} updates have learning rate 0, and change nothing.",
@@ -241,7 +243,8 @@ def _gone_from(run: _Run, share: float) -> int:
     if not left.size or left[-1] == len(run.t) - 1:
         return run.steps
     last, beyond = run.t[left[-1] : left[-1] + 2].tolist()
-    return last + int((run.at(np.arange(last, beyond)) > least).sum())
+    falls = range(last, beyond)
+    return last + bisect.bisect_left(falls, True, key=lambda t: bool(run.at(t) <= least))
 
 
 def _ends_late(run: _Run) -> Finding | None:
@@ -365,7 +368,7 @@ def _trained(run: _Run) -> Iterator[tuple[float, Any]]:
         return
     try:
         peaks = run.optimizer.lr_at(run.t).max(0)
-    except TypeError:  # the learning rate of a group depends on what it was before
+    except (TypeError, ValueError):  # it depends on what it was before, or is inside of tx
         return
     for peak, group in zip(peaks.tolist(), run.optimizer.param_groups, strict=True):
         for path, leaf in leaves_of(named_weights(group["params"], {})).items():

@@ -109,7 +109,7 @@ class WithWarmupLR(AroundLR):
     start_lr : float, default 0.0
         Learning rate at epoch 0, >= 0.
     running : bool, default False
-        Whether the schedule runs from epoch 0 on, multiplied by the rise, as in timm.
+        Whether the schedule runs from epoch 0 on, multiplied by the rise.
     last_epoch : int, default 0
         Epoch to start at, >= 0; -1 means 0.
 

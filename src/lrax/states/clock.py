@@ -44,6 +44,12 @@ class ShowsEpoch(abc.ABC):
         is_number = isinstance(other, (int, float, np.number, jax.Array)) and not np.ndim(other)
         return self.read() == other if is_number else NotImplemented
 
+    def __repr__(self) -> str:
+        return str(self.read())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.read(), spec)
+
     __hash__ = _refuse  # pyright: ignore[reportAssignmentType]
     __bool__ = __int__ = __float__ = __index__ = _refuse
     __lt__ = __le__ = __gt__ = __ge__ = __neg__ = __pow__ = __rpow__ = _refuse

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import weakref
+from collections.abc import Hashable
 from typing import Any
 
 import brainstate
@@ -13,9 +14,9 @@ from brainstate.graph import Node
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """A number in the structure of a State: what was compiled with another one does not fit."""
+    """A part of the structure of a State: what was compiled with another one does not fit."""
 
-    number: int | None
+    of: Hashable
 
 
 class Owners:

@@ -62,6 +62,7 @@ class Published(TypedState):
     listeners: _Listeners
     more: int
     """The number of scheduled hyper-parameters, of all groups."""
+
     outdated: int
     """How often others have joined, whom a compiled step of the scheduler has to reach."""
 
@@ -241,7 +242,7 @@ class Follower(NamedTuple):
     @property
     def automatic(self) -> bool:
         """Whether it steps the scheduler, and nobody else may."""
-        return self.plan is not None and self.plan.automatic
+        return self.number is not None and self.plan is not None and self.plan.automatic
 
     @property
     def adapted(self) -> bool:
@@ -322,12 +323,13 @@ class Publishing(Node):
 
     def adopt(self, published: Published, plan: Plan) -> None:
         """Write to `published` from now on, as it is planned."""
-        if all(follower.published is not published for follower in self.followers):
+        known = {id(follower.published): follower for follower in self.followers}
+        if id(published) not in known:
             self.first.published.outdate()
         self.release(published)
         number = published.owners.number(published, self)
-        known = (f for f in self.followers if f.number is not None and f.published is not published)
-        self.set_followers(*known, self._follower(published, plan, number))
+        known[id(published)] = self._follower(published, plan, number)
+        self.set_followers(*(f for f in known.values() if f.number is not None))
         published.belong_to(number)
 
     def change(self, published: Published, plan: Plan) -> None:
@@ -358,9 +360,7 @@ class Publishing(Node):
     def forget(self, published: Published) -> None:
         """Write no longer to `published`, whose reader is gone; the last one stays, to be looked at."""
         kept = tuple(f for f in self.followers if f.published is not published)
-        plans = [f.plan and f.plan._replace(automatic=False) for f in self.followers]
-        last = zip(self.followers, plans, strict=True)
-        self.set_followers(*(kept or [f._replace(number=None, plan=plan) for f, plan in last]))
+        self.set_followers(*(kept or [f._replace(number=None) for f in self.followers]))
 
     def of(self, published: Published) -> Follower:
         """Who reads `published`."""

@@ -21,15 +21,6 @@ from .placement import is_key, key_numbers, place, strong
 VERSION = 1
 
 
-def number(name: str, value: Unchecked) -> Plain:
-    """A known scalar as a Python number."""
-    if is_traced(value):
-        raise TypeError(
-            f"{name} is traced, so its value is not known here. Take the state dict outside the transformation."
-        )
-    return fetched(value).item()
-
-
 def single(name: str, value: Unchecked) -> Any:
     """A count, of which the States of a single training hold one."""
     if np.ndim(value):
@@ -37,7 +28,11 @@ def single(name: str, value: Unchecked) -> Any:
             f"{name} must be one number for a state dict, but has the shape {np.shape(value)} of many trainings. "
             "Save and restore the values of brainstate.graph.states(...) instead."
         )
-    return number(name, value)
+    if is_traced(value):
+        raise TypeError(
+            f"{name} is traced, so its value is not known here. Take the state dict outside the transformation."
+        )
+    return fetched(value).item()
 
 
 def unwrap(tree: Unchecked) -> Plain:

@@ -28,7 +28,7 @@ class View:
     @value.setter
     def value(self, new: Any) -> None:
         if self._put is None:
-            raise AttributeError("This value is counted, and cannot be set.")
+            raise AttributeError("This value is counted or scheduled, and cannot be set.")
         self._put(new)
 
     def __repr__(self) -> str:

@@ -446,6 +446,13 @@ def test_boundaries_and_plateaus_under_two_stretches(factor):
     assert rates.index(0.5) == drop + 2
 
 
+@pytest.mark.parametrize("epoch", [2, np.arange(4), jnp.int32(2), jnp.arange(4)], ids=repr)
+def test_a_negative_member_is_an_error_wherever_it_is_known(epoch):
+    scheduler = 2 * lrax.LambdaLR(0.1, lambda t: jnp.where(t == 2, -1.0, 1.0))
+    with pytest.raises(ValueError, match=r"got -0\.1 at epoch 2, in a sum or product"):
+        scheduler(epoch)
+
+
 ENDS = {
     "a bump above a bound": (lambda: lrax.maximum(lrax.WarmupScheduler(1.0, 100) * lrax.PolynomialLR(1.0, 100, power=3), 0.07), 47),
     "two that nearly cancel": (lambda: lrax.ConstantLR(1.0, 1.0, 0) + lrax.WarmupScheduler(1e-2, 1000) + lrax.CosineAnnealingLR(1e-2, 1000), 1000),

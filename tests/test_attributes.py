@@ -186,3 +186,15 @@ def test_what_is_read_is_computed_with_in_a_copy():
 def test_a_clock_is_printed_as_its_epoch():
     clock = lrax.StepLR(0.1, last_epoch=7).last_epoch
     assert [str(clock), repr(clock), f"{clock:03d}"] == ["7", "7", "007"]
+
+
+def test_a_clock_is_restored_to_an_epoch_only():
+    clock = lrax.StepLR(0.1, last_epoch=7).last_epoch
+    for bad in (np.int32(-4), 3.5, 2**40):
+        with pytest.raises(
+            ValueError, match="last_epoch must be a whole number from 0 to 2147483647"
+        ):
+            clock.restore_value(bad)
+    assert clock == 7
+    clock.restore_value(np.int32(3))
+    assert clock == 3

@@ -339,6 +339,7 @@ MUTATIONS = [  # made of what, where, the new value, and what the message holds
     ("ReduceLROnPlateau", ["memory", "1"], {}, "1"),
     ("ReduceLROnPlateau", ["memory", "0", "best"], NAN, "best", "nan"),
     ("ReduceLROnPlateau", ["memory", "0", "best"], "a", "best", "'a'"),
+    *[("ReduceLROnPlateau", ["memory", "0", "best"], v, "best", "1000") for v in (10**400, -(10**400))],
     ("ReduceLROnPlateau", ["memory", "0", "num_bad_epochs"], -1, "num_bad_epochs", "-1"),
     ("ReduceLROnPlateau", ["memory", "0", "reductions"], 1.5, "reductions", "1.5"),
     ("ReduceLROnPlateau", ["ReduceLROnPlateau", "mode"], {"max": 1}, "mode", "max", "min"),
@@ -352,15 +353,26 @@ MUTATIONS = [  # made of what, where, the new value, and what the message holds
     ("SGD", ["opt_state"], {}, "opt_state"),
     ("SGD", ["opt_state"], 3, "opt_state"),
     ("SGD", ["opt_state", "1"], {"a": 3}, "opt_state", "1"),
+    *[("Adam", ["opt_state", "parts", "0"], v, "parts.0", "dict") for v in (jnp.ones(2), np.float16(1), jax.random.key(0))],
+    *[("SGD", ["driven_momentum"], v, "driven_momentum") for v in (jnp.ones(2), 2, jax.random.key(0))],
+    *[("clipped", ["grad_norm"], v, "grad_norm") for v in (10**400, np.ones(2), "1", -1.0)],
     ("SGD", ["lr_scheduler"], None, "lr_scheduler"),
     ("SGD", ["lr_scheduler", "last_epoch"], NAN, "last_epoch", "nan"),
     ("SGD", ["lr_scheduler", "ConstantLR", "base_lr"], 0.7, "base_lr", "0.7", "0.1"),
     ("SGD", ["surplus"], 1, "surplus"),
 ]  # fmt: skip
+
+
+def one_weight(optimizer):
+    return optimizer.register_trainable_weights({"w": brainstate.ParamState(jnp.ones(3))})
+
+
 OWNERS = {
     "StepLR": lrax.StepLR,
     "ReduceLROnPlateau": plateau,
     "SGD": lambda: one_step(0.1),
+    "clipped": lambda: one_weight(lrax.SGD(0.1, grad_clip_norm=1.0)),
+    "Adam": lambda: one_weight(lrax.Adam(0.1)),
 }
 
 

@@ -71,6 +71,21 @@ def test_an_optimizer_that_is_dropped_frees_its_arrays_at_once(kind):
     assert_close(scheduler.get_last_lr(), [0.025])
 
 
+@pytest.mark.parametrize("jit", JITS)
+def test_a_compiled_step_that_is_dropped_frees_all_at_once(jit):
+    def train():
+        weight, optimizer = trained(lrax.ConstantLR(0.1, 1.0, 0))
+        step = JITS[jit](lambda grads: optimizer.step(grads))
+        for _ in range(3):
+            step({"w": np.ones(4, np.float32)})
+        arrays = [weight.value, *optimizer.opt_state.value.moments[0]]
+        return [weakref.ref(held) for held in (weight, optimizer, optimizer.opt_state, *arrays)]
+
+    with without_collector():
+        gone = train()
+        assert [ref() for ref in gone] == [None] * len(gone)
+
+
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_a_scheduler_that_is_dropped_is_freed_at_once(name):
     with without_collector():

@@ -1,5 +1,6 @@
 """The arithmetic of formulas for jax arrays and tracers."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -76,13 +77,15 @@ def _divides_what_varies(equation: Any) -> bool:
     return varies and jnp.issubdtype(equation.outvars[0].aval.dtype, np.floating)
 
 
-def _draws_64_bits(jaxpr: Any) -> bool:
+def _draws_64_bits(program: Any) -> bool:
     """Whether there are random numbers that jax cannot compile outside of ``wide()``."""
-    return any(
-        equation.params.get("bit_width") == 64
-        or any(map(_draws_64_bits, jax.core.jaxprs_in_params(equation.params)))  # pyright: ignore
-        for equation in jaxpr.eqns
-    )
+    for equation in getattr(program, "jaxpr", program).eqns:
+        held = [*equation.params.values()]
+        held += itertools.chain.from_iterable(v for v in held if isinstance(v, tuple))
+        inner = (v for v in held if hasattr(v, "eqns"))
+        if equation.params.get("bit_width") == 64 or any(map(_draws_64_bits, inner)):
+            return True
+    return False
 
 
 class Traced:
@@ -250,7 +253,7 @@ class Traced:
             raise
         except Exception:  # a dict, `if`, math.exp; it has run on the host, so it is the tracer
             return self._call_on_host(function, t)
-        if _draws_64_bits(program.jaxpr):
+        if _draws_64_bits(program):
             return self._call_on_host(function, t)
         (values,) = self._run(program, epochs)
         return values.reshape(t.shape)

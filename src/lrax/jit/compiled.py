@@ -19,8 +19,8 @@ from .turns import turn
 
 T = TypeVar("T")
 
-_Table: TypeAlias = dict[Hashable, list[Program]]
-"""The programs for each kind of arguments."""
+_Table: TypeAlias = dict[Hashable, list[Function]]
+"""The calls of the programs for each kind of arguments."""
 
 
 _NUMBERS = (bool, int, float, complex)
@@ -201,15 +201,15 @@ class _Programs:
             known, arguments, trace = self._prepare(table, args, kwargs)
             for i, program in enumerate(known):
                 try:
-                    out = program.call(*arguments)
+                    out = program(*arguments)
                 except Stale:
                     continue
                 if i:
                     known.insert(0, known.pop(i))
                 return out
-            program = trace()
+            program = trace().caller()
             try:
-                out = program.call(*arguments)
+                out = program(*arguments)
             except Stale:
                 raise TypeError(
                     "A State of the function gives other values than it keeps, as with a _read_value of its own that has another "
@@ -217,7 +217,7 @@ class _Programs:
                 ) from None
             known.insert(0, program)
             lasts = not looks_for_nans() and self._is_only(program)
-            self.only = program.call if lasts else None
+            self.only = program if lasts else None
             return out
 
     def _run_nested(self, args: PyTree, kwargs: PyTree) -> PyTree:
@@ -226,7 +226,7 @@ class _Programs:
         nested = _at(self._nested, fixed, fixed, lambda: brainstate.transform.jit(bound))
         return nested(*args, **kwargs)
 
-    def _is_only(self, program: Program) -> bool:
+    def _is_only(self, program: Function) -> bool:
         """Whether a call that it is not made for is told by its arguments, or by how jax is set."""
         tables = self._known.values()
         found = [known for table in tables for programs in table.values() for known in programs]
@@ -252,7 +252,7 @@ class _Programs:
 
     def _prepare(
         self, table: _Table, args: PyTree, kwargs: PyTree
-    ) -> tuple[list[Program], tuple[PyTree, PyTree], Callable[[], Program]]:
+    ) -> tuple[list[Function], tuple[PyTree, PyTree], Callable[[], Program]]:
         """Programs for arguments of this kind, the arguments that are not static, and how to trace one more."""
         fixed, bound, args, kwargs = self._bound(args, kwargs)
         leaves, structure = jax.tree.flatten((args, kwargs))

@@ -138,8 +138,6 @@ class Program:
         if any(lent_by):
             self._lend(lent_by, jax.tree.leaves((args, kwargs)))
         self._counted = _counted(traced, leaves)
-        self._run = jax.jit(self._flat, donate_argnums=(0,))
-        self.call = self._caller()
 
     def _lend(self, lent_by: list[set[Kind]], arguments: list[Leaf]) -> None:
         """What each State lends, beside arguments of the same kinds."""
@@ -152,9 +150,12 @@ class Program:
         made = [n for n in written if n not in self._passed]
         self._lender = Lender(states, *kinds, arguments, made)
 
-    def _caller(self) -> Callable[..., PyTree]:
-        """What a call does, with all that it needs at hand: as attributes they would take a small step a tenth longer."""
-        bundle, lender, run, written = self._bundle, self._lender, self._run, self._cells
+    def caller(self) -> Callable[..., PyTree]:
+        """What a call does, with all that it needs at hand: as attributes they would take a small step a tenth longer.
+
+        Nothing in the program refers to it, or what the States hold would wait for the garbage collector.
+        """
+        bundle, lender, run, written = self._bundle, self._lender, self._jitted(), self._cells
         cells, hooks, made = bundle.cells, bundle.hooks, bundle.made
         flatten, unflatten = self._before.flatten_up_to, self._after.unflatten
         pick_lent, pick_kept, then, lending = self._lent, self._kept, self._then, self._lending
@@ -234,7 +235,10 @@ class Program:
 
     def lower(self, args: PyTree, kwargs: PyTree) -> jax.stages.Lowered:
         leaves = given(self._before.flatten_up_to(self._values()))
-        return self._run.lower(self._lent(leaves), self._kept(leaves), args, kwargs)
+        return self._jitted().lower(self._lent(leaves), self._kept(leaves), args, kwargs)
+
+    def _jitted(self) -> Any:
+        return jax.jit(self._flat, donate_argnums=(0,))
 
     def _flat(
         self, lent: Leaves, kept: Leaves, args: PyTree, kwargs: PyTree

@@ -205,7 +205,8 @@ def _without_empty(opt_state: dict[str, Any]) -> dict[str, Any]:
 
 def was_driven(state_dict: Unchecked) -> bool:
     """Whether a scheduler has driven the momentum, so that it is a scheduled one."""
-    return isinstance(state_dict, dict) and unwrap(state_dict.get("driven_momentum", 0)) == 1
+    driven = unwrap(_dict("state_dict", state_dict).get("driven_momentum", 0))
+    return check_number("driven_momentum", driven, low=0, high=1, whole=True) == 1
 
 
 def _more_keys(own: Own, learning: Learning | None) -> list[str]:
@@ -227,33 +228,33 @@ def _numbers(state_dict: StateDict, own: Own) -> tuple[list[Leaf], np.float32]:
         for k, _ in zip(COUNTERS, own.counters, strict=False)
     ]
     norm = unwrap(state_dict.get("grad_norm", 0.0))
-    if norm == norm:  # that of gradients with NaN is NaN
+    if not (isinstance(norm, float) and norm != norm):  # that of gradients with NaN is NaN
         check_number("grad_norm", norm, low=0)
     return counters, np.float32(norm)
 
 
 def _members(opt_state: Unchecked) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
     """What belongs to weights and parts, and the part and the group of each weight."""
-    if not isinstance(opt_state, dict):
-        check_keys("opt_state", opt_state, ("weights", "parts"))
-    check_keys("opt_state", opt_state, [k for k in ("weights", "parts") if k in opt_state])
+    known = {"weights", "parts"} & _dict("opt_state", opt_state).keys()
+    check_keys("opt_state", opt_state, known)
     weights, members = {}, {}
-    found = opt_state.get("weights", {})
-    for path in (
-        found if isinstance(found, dict) else check_keys("opt_state.weights", found, ()) or ()
-    ):
-        where, entry = f"opt_state.weights.{path}", found[path]
-        if not isinstance(entry, dict):
-            check_keys(where, entry, ("part",))
-        place = [unwrap(entry.get(key, entry.get("part"))) for key in ("part", "group")]
-        for key, value in zip(("part", "group"), place, strict=True):
+    for path, entry in _dict("opt_state.weights", opt_state.get("weights", {})).items():
+        where = f"opt_state.weights.{path}"
+        part = unwrap(_dict(where, entry).get("part"))
+        group = unwrap(entry.get("group", part))
+        for key, value in (("part", part), ("group", group)):
             check_number(f"{where}.{key}", value, low=0, whole=True)
-        members[path] = place[0], place[1]
+        members[path] = part, group
         weights[path] = {k: leaf for k, leaf in entry.items() if k not in ("part", "group")}
-    shared = entries(opt_state.get("parts", {}))
-    if not isinstance(shared, dict):
-        check_keys("opt_state.parts", shared, ())
-    return {"weights": weights, "parts": shared}, members
+    shared = _dict("opt_state.parts", entries(opt_state.get("parts", {})))
+    parts = {key: _dict(f"opt_state.parts.{key}", part) for key, part in shared.items()}
+    return {"weights": weights, "parts": parts}, members
+
+
+def _dict(where: str, found: Unchecked) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise ValueError(f"{where} must be a dict, got {type(found).__name__}.")
+    return found
 
 
 def _refuse(different: Sequence[str]) -> None:

@@ -10,6 +10,8 @@ import jax
 import numpy as np
 
 from .. import _checks
+from .._checks import is_known
+from .._transfers import fetched
 from .._types import Number, Value
 from ..formulas.arithmetic import HOST, Arithmetic, wide
 from ..formulas.formula import Formula, Range, holds_users
@@ -61,7 +63,7 @@ class _Combined(Formula):
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         rates = [of.formula.raw(t, of.base, x) if runs else of for of, runs in self._parts]
         for i in self._users:
-            rates[i] = _not_negative(self.schedulers[i], rates[i], x)
+            rates[i] = _not_negative(self.schedulers[i], rates[i], t, x)
         return scaled(x, self.combined(rates, x), base, self.own)
 
     @functools.cached_property
@@ -95,13 +97,16 @@ class _Combined(Formula):
         return [of for of in self.schedulers if isinstance(of, Member)]
 
 
-def _not_negative(of: Operand, rate: Value, x: Arithmetic) -> Value:
+def _not_negative(of: Operand, rate: Value, t: Value, x: Arithmetic) -> Value:
     # Two negative ones would make one that looks right.
-    if not isinstance(rate, jax.Array) and np.any(np.less(rate, 0)):
-        raise ValueError(
-            f"{of!r:.80} must have a learning rate >= 0, got {float(np.min(rate))}, in a sum or product. "
-            "Let its function return a number >= 0, for example max(0.0, value)."
-        )
+    if is_known(rate) and is_known(t):
+        rates, epochs = np.broadcast_arrays(fetched(rate), fetched(t))
+        if (rates < 0).any():
+            first = np.unravel_index((rates < 0).argmax(), rates.shape)
+            raise ValueError(
+                f"{of!r:.80} must have a learning rate >= 0, got {rates[first]:g} at epoch {epochs[first]:g}, in a sum or "
+                "product. Let its function return a number >= 0, for example max(0.0, value)."
+            )
     return x.maximum(rate, 0.0)
 
 

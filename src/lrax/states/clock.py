@@ -82,6 +82,15 @@ class Clock(ShowsEpoch, TypedState):
             )
         return strong(new, np.dtype(np.int32), old)
 
+    def restore_value(self, v: Leaf) -> None:
+        """Write a value of a checkpoint by way of brainstate."""
+        is_number = isinstance(v, (int, float, np.generic, np.ndarray, jax.Array))
+        if is_number and not is_traced(v) and not _are_epochs(v):
+            raise ValueError(
+                f"last_epoch must be a whole number from 0 to {LAST_EPOCH}, got {v!r:.80}."
+            )
+        super().restore_value(v)
+
     __hash__ = TypedState.__hash__
 
     def read(self) -> Number:

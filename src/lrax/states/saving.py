@@ -5,6 +5,7 @@ travel as keys, and lists as dicts from "0" on.
 """
 
 import inspect
+import sys
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -95,7 +96,9 @@ def check_number(
 ) -> Plain:
     """A number in ``[low, high]``; NaN is none."""
     kinds = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+    fits = isinstance(value, kinds) and low <= value <= high
+    too_large = isinstance(value, int) and abs(value) > sys.float_info.max
+    if isinstance(value, bool) or not fits or too_large:
         kind = "whole number" if whole else "number"
         raise ValueError(f"{where} must be a {kind} from {low:g} to {high:g}, got {value!r}.")
     return value

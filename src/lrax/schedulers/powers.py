@@ -72,8 +72,9 @@ class PolynomialLR(LRScheduler):
     Notes
     -----
     - torch: the same values, down to 0. With ``total_iters=0`` its learning rate is constant, as it
-      is with ``power=0`` (with a negative power it divides by 0 in the end); these are errors here. It multiplies the
-      learning rate it finds, so a change by hand lasts; here the next ``step()`` ends it.
+      is with ``power=0`` (with a negative power it divides by 0 in the end); these are errors here.
+      It multiplies the learning rate it finds, so a change by hand lasts; here the next ``step()``
+      ends it.
     - braintools: the same values, down to 0; it takes ``power=0``.
     - optax: ``polynomial_schedule(base_lr, eta_min, power, total_iters)``, constant for
       ``total_iters=0``. Its delay is SequentialLR's business here.

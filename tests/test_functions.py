@@ -41,10 +41,6 @@ PYTHON = {
     "an array of jax, compiled": lambda t: jnp.array(TABLE)[jnp.int32(jnp.minimum(t // 10, 3))],
     "a method of int": lambda t: t.bit_length() / 10,
     "a cache": cached,
-    "a quotient": lambda t: 0.5 ** jnp.floor(t / 49),
-    "a quotient that is compared": lambda t: jnp.where((t + 1) / 98 >= 1, 0.1, 1.0),
-    "a quotient, compiled": jax.jit(lambda t: 1 / (1 + jnp.floor(t / 49.0))),
-    "a quotient of whole numbers": lambda t: 0.5 ** (jnp.asarray(t, int) / 49 // 1),
 }
 
 
@@ -201,20 +197,3 @@ def test_a_function_that_fails_leaves_clock_and_learning_rate_together(error):
             before += 1
         assert int(scheduler.last_epoch.value) == before
         assert scheduler.get_last_lr()[0] == np.float32(1 / (1 + before))
-
-
-def noise(epoch):
-    key = jax.random.fold_in(jax.random.key(0), jnp.uint32(epoch))
-    return 1 + 0.1 * jax.random.uniform(key)
-
-
-@pytest.mark.parametrize("function", [noise, jax.jit(noise)], ids=["plain", "compiled"])
-def test_a_function_that_draws_random_numbers_draws_the_same_compiled(function):
-    scheduler = lrax.LambdaLR(0.1, function)
-    expected = scheduler(np.arange(9))
-    assert len(set(expected.tolist())) == 9
-    assert_same_bits(jax.jit(scheduler)(jnp.arange(9)), expected)
-    step = lrax.jit(scheduler.step)
-    for epoch in range(1, 4):
-        step()
-        assert_same_bits(scheduler.get_last_lr(), expected[epoch : epoch + 1])

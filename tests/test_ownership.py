@@ -151,24 +151,6 @@ def test_a_compiled_step_of_an_old_scheduler_writes_nothing(jit):
 
 
 @pytest.mark.parametrize("jit", JITS)
-def test_a_compiled_step_reaches_who_joins_later(jit):
-    scheduler = lrax.ExponentialLR(1.0, gamma=0.5)
-    step = JITS[jit](lambda: scheduler.step())
-    step()
-    optimizers = []
-    for _ in range(3):
-        optimizers.append(trained(scheduler, lrax.SGD)[1])
-        step()
-        step()
-        expected = 0.5 ** (1 + 2 * len(optimizers))
-        assert_close([o.current_lr for o in optimizers], [expected] * len(optimizers))
-    with compiled_programs() as compiled:
-        scheduler.attach_optimizer(optimizers[1])  # which follows already
-        step()
-    assert not compiled
-
-
-@pytest.mark.parametrize("jit", JITS)
 def test_a_copy_of_a_scheduler_is_another_one(jit):
     """A compiled step of the one that an optimizer no longer follows writes nothing."""
     first = lrax.ExponentialLR(0.1, gamma=0.5)

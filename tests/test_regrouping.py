@@ -309,14 +309,38 @@ def test_a_compiled_step_knows_which_weights_have_which_moments(jit):
         optimizer.step({name: jnp.ones(2) for name in names})
         saved.append(optimizer.state_dict())
     optimizer, states = adam("abc")
-    step = jit(lambda grads: optimizer.step(grads))
-    for state_dict, still in zip(saved, "bc", strict=True):
+    traced = []
+
+    @jit
+    def step(grads):
+        traced.append(1)
+        optimizer.step(grads)
+
+    for state_dict, still in 2 * [*zip(saved, "bc", strict=True)]:
         with pytest.warns(UserWarning, match="fresh moments"):
             optimizer.load_state_dict(state_dict, strict=False)
         before = {name: float(state.value[0]) for name, state in states.items()}
         step({name: jnp.zeros(2) for name in "abc"})
         stood = {name for name, state in states.items() if float(state.value[0]) == before[name]}
         assert stood == {still}
+    assert len(traced) == 2
+
+
+def test_what_an_optimizer_holds_is_made_of_plain_trees():
+    """So that the values of its States can be saved by anything, and compared with those of another process."""
+    optimizer = lrax.AdamW(lrax.StepLR(0.1), accumulate_steps=2, auto_step=True)
+    optimizer.register_trainable_weights({"a": brainstate.ParamState(jnp.ones(2))})
+    lrax.jit(lambda: optimizer.step({"a": jnp.ones(2)}))()
+    optimizer.add_param_group({"b": brainstate.ParamState(jnp.ones(2))})
+
+    def plain(tree):
+        if isinstance(tree, (list, tuple)):
+            return all(map(plain, tree))
+        if isinstance(tree, dict):
+            return all(map(plain, tree.values()))
+        return tree is None or isinstance(tree, (np.generic, np.ndarray, jax.Array))
+
+    assert all(plain(state.value) for state in brainstate.graph.states(optimizer).values())
 
 
 BROKEN = {

@@ -186,6 +186,14 @@ def test_a_function_that_leaves_its_range_is_clamped():
             assert_same_bits(optimizer.hyperparams[0][name], value)
 
 
+def test_a_complete_optimizer_shares_a_clock_where_something_is_scheduled():
+    scheduler = halving(0.1)
+    optimizer = lrax.OptaxOptimizer(optax.sgd(0.1), grad_clip_norm=lambda epoch: 1.0 + epoch)
+    scheduler.attach_optimizer(optimizer)
+    scheduler.step(3)
+    assert optimizer.hyperparams[0]["grad_clip_norm"] == 4.0
+
+
 def test_a_negative_norm_is_clamped_where_nobody_can_check():
     optimizer = lrax.SGD(halving(0.1), grad_clip_norm=lambda epoch: 1.0 - epoch)
     step = lrax.jit(optimizer.lr.step)

@@ -1,6 +1,5 @@
 """The arithmetic of formulas for jax arrays and tracers."""
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal
 
 from .._checks import is_traced
 from .._types import Array, Function, Number, Value
@@ -70,22 +68,6 @@ def _real(value: Value) -> Value:
     if jnp.iscomplexobj(value):
         raise _ComplexRate(f"A function of the epoch must return a real number, got {value!r:.80}.")
     return value
-
-
-def _divides_what_varies(equation: Any) -> bool:
-    varies = not isinstance(equation.invars[0], Literal)
-    return varies and jnp.issubdtype(equation.outvars[0].aval.dtype, np.floating)
-
-
-def _draws_64_bits(program: Any) -> bool:
-    """Whether there are random numbers that jax cannot compile outside of ``wide()``."""
-    for equation in getattr(program, "jaxpr", program).eqns:
-        held = [*equation.params.values()]
-        held += itertools.chain.from_iterable(v for v in held if isinstance(v, tuple))
-        inner = (v for v in held if hasattr(v, "eqns"))
-        if equation.params.get("bit_width") == 64 or any(map(_draws_64_bits, inner)):
-            return True
-    return False
 
 
 class Traced:
@@ -246,37 +228,13 @@ class Traced:
         of_all = lambda one: jnp.asarray(_real(function(one)), self.dtype)  # noqa: E731
         for _ in t.shape or (1,):
             of_all = jax.vmap(of_all)
-        epochs = jnp.atleast_1d(t)
         try:
-            program = jax.make_jaxpr(of_all)(epochs)
+            values = of_all(jnp.atleast_1d(t))
         except _ComplexRate:
             raise
         except Exception:  # a dict, `if`, math.exp; it has run on the host, so it is the tracer
             return self._call_on_host(function, t)
-        if _draws_64_bits(program):
-            return self._call_on_host(function, t)
-        (values,) = self._run(program, epochs)
         return values.reshape(t.shape)
-
-    def _run(self, program: Any, *inputs: Value) -> list[Value]:
-        """A user's program, in which a quotient is what it is in Python: 49 / 49 is 1."""
-        jaxpr = program.jaxpr
-        known = dict(
-            zip([*jaxpr.constvars, *jaxpr.invars], [*program.consts, *inputs], strict=True)
-        )
-        read = lambda v: v.val if isinstance(v, Literal) else known[v]  # noqa: E731
-        for equation in jaxpr.eqns:
-            name, outs = equation.primitive.name, equation.outvars
-            if name in ("jit", "pjit"):
-                values = self._run(equation.params["jaxpr"], *map(read, equation.invars))
-            elif name == "div" and _divides_what_varies(equation):
-                values = [self.divide(*map(read, equation.invars))]
-            else:
-                variables = [v for v in equation.invars if not isinstance(v, Literal)]
-                alone = jaxpr.replace(constvars=variables, invars=[], outvars=outs, eqns=[equation])
-                values = jax.core.eval_jaxpr(alone, [*map(read, variables)])  # pyright: ignore
-            known.update(zip(outs, values, strict=True))
-        return [*map(read, jaxpr.outvars)]
 
     def _call_on_host(self, function: Function, t: Value) -> Value:
         """Plain Python (`if`, math.exp, a dict), run where the eager path runs it.

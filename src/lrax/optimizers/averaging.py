@@ -23,7 +23,6 @@ from ..schedulers.scheduler import LRScheduler
 from ..states.clock import LAST_EPOCH
 from ..states.internals import Bundle, refuse_foreign_trace, tracing
 from ..states.node import GuardedNode
-from ..states.owners import Mark
 from ..states.placement import given, place
 from ..states.saving import (
     VERSION,
@@ -289,9 +288,9 @@ class AveragedWeights(GuardedNode):
         """From now on updates are refused, or no longer: those that are compiled, too."""
         self._swapped = swapped
         if not tracing():
-            value = {k: v for k, v in self.state.value.items() if not isinstance(v, Mark)}
-            marked = {**value, "swapped": Mark(True)} if swapped else value
-            Bundle([self.state]).give_back([marked])
+            value = {name: self.state.value[name] for name in ("average", "updates")}
+            # In the structure of the State, which an update is compiled for.
+            Bundle([self.state]).give_back([{**value, "swapped": None} if swapped else value])
 
     def _put(self, values: dict[str, PyTree]) -> None:
         for name, weight in self._weights.items():
@@ -345,6 +344,7 @@ class AveragedWeights(GuardedNode):
             warn(f"The decay has changed, and goes on as it is here: {'; '.join(different)}.")
         updates = place(np.int32(count), self.state.value["updates"])
         self.state.value = {"average": average, "updates": updates}
+        self._swap(self._swapped)
 
     def _described(self) -> StateDict:
         own = {"decay": self.decay, **units_of(named_leaves(self.value))}

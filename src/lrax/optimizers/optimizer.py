@@ -163,7 +163,7 @@ class OptaxOptimizer(ShowsRates):
         refuse_inside(self.opt_state, f"{type(self).__name__}.add_scheduler()")
         if not isinstance(scheduler, LRScheduler):
             raise TypeError(f"scheduler must be an lrax scheduler, got {scheduler!r}.")
-        if "scheduler" in vars(self._following):
+        if "scheduler" in vars(self._following) and not self._published.more:
             self._refuse_complete("What a scheduler would change")
         self._following.follow(scheduler, self._groups)
         if self.auto_step:

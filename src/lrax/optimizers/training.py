@@ -1,6 +1,7 @@
 """What an optimizer trains: its weights, their groups and states, and the update of all of them."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,6 @@ from brainstate.graph import Node
 from .._transfers import meant
 from .._types import Function, Leaf, PyTree, Rates
 from ..states.internals import Bundle, tracing
-from ..states.owners import Mark
 from ..states.placement import given, place
 from .arrangement import default, leaves_of
 from .by_weight import Own
@@ -37,10 +37,8 @@ from .weights import Weight, as_registered, gradient_of, named_leaves, put_besid
 class Training(Node):
     """The weights of an optimizer, their groups, and one State of all that is learned beside them."""
 
-    graph_invisible_attrs = ("_compiled", "_traced")
+    graph_invisible_attrs = ("_compiled",)
     _compiled: tuple[Update, Function] | None = None
-    _traced: bool = False
-    """Whether there may be a compiled step."""
 
     def __init__(self, recipe: Recipe, clip_norm: Any, counting: Counting, descends: bool) -> None:
         self.weights: dict[str, Weight] = {}
@@ -52,8 +50,8 @@ class Training(Node):
         )
         self.stepped: int | None = None
         """The number of the scheduler that the optimizer steps: a compiled step is of one of them."""
-        self.divided = 0
-        """How often the weights were divided in other parts after a step was compiled."""
+        self.divided = _digest(())
+        """The parts of the weights: a compiled step is of these."""
         self.state = brainstate.LongTermState(pack([np.int32(0)], [], [], {}))
 
     @property
@@ -136,7 +134,7 @@ class Training(Node):
         """From now on update so, from there; our numbers go where the weights live."""
         stacks = [self._stacks(update, part) for part in update.parts]
         layouts = tuple(map(layout_of, own.states, stacks))
-        self.divided += self._traced and update.parts != self.update.parts
+        self.divided = _digest(update.parts)
         self.update = dataclasses.replace(update, layouts=layouts)
         put = self.put() or (lambda number: number)
         self.state.value = jax.tree.map(put, self._packed(own, numbers_of(stacks)))
@@ -172,8 +170,8 @@ class Training(Node):
         self.state.value = opt._replace(beside=self._marked(opt.beside))
 
     def _marked(self, beside: dict[str, Any]) -> dict[str, Any]:
-        mark = self.stepped, self.divided
-        return beside if mark == (None, 0) else {**beside, "made_for": Mark(mark)}
+        # In the structure of the State, which a step is compiled for.
+        return {**beside, "made_for": {f"{self.divided} {self.stepped}": None}}
 
     def units(self) -> dict[str, str]:
         """The units of the weights that have some, as they are described in a state dict."""
@@ -202,7 +200,6 @@ class Training(Node):
         extra_args = self._by_name(extra_args, values)
         own: Any = (values, opt, columns)
         update: Function = self.update
-        self._traced = self._traced or tracing()
         if not tracing() and not any(callable(leaf) for leaf in jax.tree.leaves(extra_args)):
             update = self._compiled_update()
             own = given(own)
@@ -244,6 +241,10 @@ class Training(Node):
         if self._compiled is None or self._compiled[0] is not self.update:
             self._compiled = self.update, jax.jit(self.update)
         return self._compiled[1]
+
+
+def _digest(parts: tuple[Part, ...]) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def _try_out(update: Update, group: int, weights: Mapping[str, Leaf], first_lrs: Rates) -> None:

@@ -254,7 +254,8 @@ class LambdaLR(LRScheduler):
     function that works with a traced float is compiled into it; one with ``if``, ``math``, a dict
     or ``table[epoch]`` is called back on the host at every step, which is slower
     (``table[jnp.int32(epoch)]`` is compiled). The numbers are the same, whatever types its
-    constants have, unless the function asks for the epoch's type or changes it.
+    constants have, unless the function asks for the epoch's type or changes it, or rounds a
+    quotient (``jnp.floor(epoch / 49)``, for which write ``epoch // 49``).
 
     Parameters
     ----------

@@ -1,22 +1,11 @@
-"""Who may write the learning rates of an optimizer, and for whom a step was compiled."""
+"""Who may write the learning rates of an optimizer."""
 
-import dataclasses
 import itertools
 import weakref
-from collections.abc import Hashable
 from typing import Any
 
 import brainstate
-import jax
 from brainstate.graph import Node
-
-
-@jax.tree_util.register_static
-@dataclasses.dataclass(frozen=True)
-class Mark:
-    """A part of the structure of a State: what was compiled with another one does not fit."""
-
-    of: Hashable
 
 
 class Owners:

@@ -19,7 +19,7 @@ from ..formulas.formula import Formula
 from ..formulas.schedule import spread
 from .internals import TypedState, has_hooks, refuse_foreign_trace, tracing
 from .memory import Memory
-from .owners import Mark, Owners
+from .owners import Owners
 from .placement import in_front, place, strong
 
 
@@ -63,12 +63,9 @@ class Published(TypedState):
     more: int
     """The number of scheduled hyper-parameters, of all groups."""
 
-    outdated: int
-    """How often others have joined, whom a compiled step of the scheduler has to reach."""
-
     def __init__(self, groups: int, told: Callable[[Rates], None] | None = None) -> None:
         value = {"lr": np.zeros(groups, np.float32), "owner": np.int32(0)}
-        super().__init__(value, owners=Owners(), listeners=_Listeners(), more=0, outdated=0)
+        super().__init__(value, owners=Owners(), listeners=_Listeners(), more=0)
         if told is not None:
             self.listeners.any, self.listeners.by_state[self] = True, told
 
@@ -76,8 +73,7 @@ class Published(TypedState):
         owner, kept = new["owner"], old["owner"]
         if not (is_traced(owner) or is_traced(kept)) and np.shape(owner) == np.shape(kept):
             owner = kept
-        lr = strong(new["lr"], np.dtype(np.float32), old["lr"])
-        return {**new, "lr": lr, "owner": owner}
+        return {"lr": strong(new["lr"], np.dtype(np.float32), old["lr"]), "owner": owner}
 
     @property
     def columns(self) -> Rates:
@@ -110,7 +106,7 @@ class Published(TypedState):
         old = self.value
         if number is not None and tracing():
             columns = jnp.where(old["owner"] == number, columns, old["lr"])
-        self.value = {**old, "lr": columns}
+        self.value = {"lr": columns, "owner": old["owner"]}
 
     def write_rates(self, rates: Rates, number: int | None = None) -> None:
         """Write the learning rates, and leave what is behind them."""
@@ -138,7 +134,7 @@ class Published(TypedState):
         old = self.held()
         if type(old["lr"]) is not np.ndarray:
             columns = place(columns, old["lr"])
-        self.poke({**old, "lr": columns})
+        self.poke({"lr": columns, "owner": old["owner"]})
 
     def tell(self) -> None:
         """Tell who wants to know of new learning rates."""
@@ -152,11 +148,6 @@ class Published(TypedState):
         if not tracing():
             owner = jax.device_put(owner)  # a compiled step takes it in a fraction of the time
         self.rearrange({**self.held(), "owner": owner})
-
-    def outdate(self) -> None:
-        """Have what is compiled and writes here be compiled again."""
-        self.outdated += 1
-        self.rearrange({**self.held(), "outdated": Mark(self.outdated)})
 
     def move(self, put: Callable[[Any], Any]) -> None:
         """Put the value, owner included, somewhere else."""
@@ -324,8 +315,6 @@ class Publishing(Node):
     def adopt(self, published: Published, plan: Plan) -> None:
         """Write to `published` from now on, as it is planned."""
         known = {id(follower.published): follower for follower in self.followers}
-        if id(published) not in known:
-            self.first.published.outdate()
         self.release(published)
         number = published.owners.number(published, self)
         known[id(published)] = self._follower(published, plan, number)

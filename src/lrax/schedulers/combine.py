@@ -99,14 +99,13 @@ class _Combined(Formula):
 
 def _not_negative(of: Operand, rate: Value, t: Value, x: Arithmetic) -> Value:
     # Two negative ones would make one that looks right.
-    if is_known(rate) and is_known(t):
+    if is_known(rate) and is_known(t) and np.any(np.less(fetched(rate), 0)):
         rates, epochs = np.broadcast_arrays(fetched(rate), fetched(t))
-        if (rates < 0).any():
-            first = np.unravel_index((rates < 0).argmax(), rates.shape)
-            raise ValueError(
-                f"{of!r:.80} must have a learning rate >= 0, got {rates[first]:g} at epoch {epochs[first]:g}, in a sum or "
-                "product. Let its function return a number >= 0, for example max(0.0, value)."
-            )
+        first = np.unravel_index((rates < 0).argmax(), rates.shape)
+        raise ValueError(
+            f"{of!r:.80} must have a learning rate >= 0, got {rates[first]:g} at epoch {epochs[first]:g}, in a sum or "
+            "product. Let its function return a number >= 0, for example max(0.0, value)."
+        )
     return x.maximum(rate, 0.0)
 
 

@@ -371,21 +371,6 @@ def test_what_one_of_two_is_assigned_is_no_matter_of_the_other():
     assert_close([*scheduler.get_last_lr(), second.current_lr], [0.1, 0.3])
 
 
-def test_two_with_one_scheduler_are_loaded_one_after_the_other():
-    scheduler, *optimizers = shared()
-    scheduler.step()
-    for optimizer, rate in zip(optimizers, (0.5, 0.7), strict=True):
-        optimizer.current_lr = rate
-    saved = [optimizer.state_dict() for optimizer in optimizers]
-    scheduler, *optimizers = shared()
-    for optimizer, state_dict in zip(optimizers, saved, strict=True):
-        optimizer.load_state_dict(state_dict)
-    assert_close([optimizer.current_lr for optimizer in optimizers], [0.5, 0.7])
-    scheduler.step()
-    optimizers[0].load_state_dict(saved[0])  # the clock goes back for both
-    assert_close([optimizer.current_lr for optimizer in optimizers], [0.5, 0.1])
-
-
 def test_a_number_that_is_the_default_is_no_option_of_a_group():
     def optimizer(decay):
         groups = {"bias": {"weight_decay": decay}}

@@ -328,7 +328,7 @@ def test_a_compiled_step_knows_which_weights_have_which_moments(jit):
 
 def test_what_an_optimizer_holds_is_made_of_plain_trees():
     """So that the values of its States can be saved by anything, and compared with those of another process."""
-    optimizer = lrax.AdamW(lrax.StepLR(0.1), accumulate_steps=2, auto_step=True)
+    optimizer = lrax.AdamW(lrax.StepLR(0.1), accumulate_steps=2)
     optimizer.register_trainable_weights({"a": brainstate.ParamState(jnp.ones(2))})
     lrax.jit(lambda: optimizer.step({"a": jnp.ones(2)}))()
     optimizer.add_param_group({"b": brainstate.ParamState(jnp.ones(2))})

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import brainstate
 import jax
@@ -21,7 +21,7 @@ from ..formulas.formula import Formula
 from ..formulas.schedule import Member
 from ..schedulers.scheduler import LRScheduler
 from ..states.clock import LAST_EPOCH
-from ..states.internals import Bundle, refuse_foreign_trace, tracing
+from ..states.internals import refuse_foreign_trace, tracing
 from ..states.node import GuardedNode
 from ..states.placement import given, place
 from ..states.saving import (
@@ -190,9 +190,12 @@ class AveragedWeights(GuardedNode):
     https://arxiv.org/abs/1803.05407
     """
 
-    graph_invisible_attrs = ("_compiled", "_swapped")
+    graph_invisible_attrs = ("_compiled", "_swapped", "_kept")
     _compiled: Function | None = None
     _swapped: bool = False
+    _kept: PyTree = None
+    """What the State holds, while the weights are swapped."""
+
     _ready: bool = False
     fixed = frozenset({"state"})
 
@@ -260,7 +263,8 @@ class AveragedWeights(GuardedNode):
 
         Whatever ends the block, they are put back. Inside of it they are only to be read: if they
         have been written (by a training step, say), they are put back all the same, and a
-        RuntimeError says so. ``update()`` and a second ``swapped()`` are refused there.
+        RuntimeError says so. ``update()`` and a second ``swapped()`` are refused there; one that is
+        in a compiled function is undone, with the same error, when the block ends.
         """
         self._refuse_swapped("swapped()")
         refuse_foreign_trace(self.state, f"{type(self).__name__}.swapped()")
@@ -269,28 +273,25 @@ class AveragedWeights(GuardedNode):
             _check_alike(name, average, before[name])
         with meant():
             averages = jax.tree.map(lambda a, w: a.astype(jnp.result_type(w)), self.value, before)
-        self._swap(True)
+        self._swapped, self._kept = True, self.state.value
         try:
             self._put(averages)
             inside = jax.tree.leaves(self._values())
             yield
             left = jax.tree.leaves(self._values())
         finally:
-            self._swap(False)
+            self._swapped, kept, self._kept = False, self._kept, None
             self._put(before)
+            updated = self.state.value["updates"] is not kept["updates"]
+            if updated:  # by what was compiled before
+                self.state.value = kept
+        if updated:
+            self._refuse("update()")
         if [*map(id, left)] != [*map(id, inside)]:
             raise RuntimeError(
                 "The weights must only be read inside of swapped(), but were written there. They are again what they were "
                 "before it, and what was written is dropped. Train outside of the block."
             )
-
-    def _swap(self, swapped: bool) -> None:
-        """From now on updates are refused, or no longer: those that are compiled, too."""
-        self._swapped = swapped
-        if not tracing():
-            value = {name: self.state.value[name] for name in ("average", "updates")}
-            # In the structure of the State, which an update is compiled for.
-            Bundle([self.state]).give_back([{**value, "swapped": None} if swapped else value])
 
     def _put(self, values: dict[str, PyTree]) -> None:
         for name, weight in self._weights.items():
@@ -298,9 +299,12 @@ class AveragedWeights(GuardedNode):
 
     def _refuse_swapped(self, what: str) -> None:
         if self._swapped:
-            raise RuntimeError(
-                f"{what} needs the weights, but inside of swapped() they are their average. Call it outside of the block."
-            )
+            self._refuse(what)
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise RuntimeError(
+            f"{what} needs the weights, but inside of swapped() they are their average. Call it outside of the block."
+        )
 
     # --- Checkpoints --------------------------------------------------------------------------
 
@@ -344,7 +348,8 @@ class AveragedWeights(GuardedNode):
             warn(f"The decay has changed, and goes on as it is here: {'; '.join(different)}.")
         updates = place(np.int32(count), self.state.value["updates"])
         self.state.value = {"average": average, "updates": updates}
-        self._swap(self._swapped)
+        if self._swapped:
+            self._kept = self.state.value
 
     def _described(self) -> StateDict:
         own = {"decay": self.decay, **units_of(named_leaves(self.value))}

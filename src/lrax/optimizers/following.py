@@ -7,7 +7,7 @@ from typing import Any
 
 from brainstate.graph import Node
 
-from .._types import Epochs, Rates, Scalar, StateDict
+from .._types import Epochs, Rates, Scalar
 from ..formulas.formula import Formula
 from ..formulas.schedule import Member
 from ..schedulers.learning import Learning
@@ -15,7 +15,6 @@ from ..schedulers.scheduler import LRScheduler
 from ..states.memory import Memory
 from ..states.placement import held_states, move
 from ..states.published import Follower, Plan, Published
-from ..states.saving import unwrap
 from ..states.view import View
 from .groups import Group, betas_too, check_own_bases
 from .scheduled import fixed_at, within_range
@@ -137,15 +136,6 @@ class Following(Node):
             for publishing, old in followers:
                 publishing.set_followers(*old)
             raise
-
-    def alone_if_at(self, saved: StateDict) -> contextlib.AbstractContextManager[None]:
-        """Where the scheduler is where it was saved already, what is loaded is published for nobody else, who may have been loaded."""
-        publishing = self.scheduler.publishing
-        if len(publishing.followers) < 2:
-            return contextlib.nullcontext()
-        now, then = self.scheduler.state_dict(), unwrap(saved)
-        there = all(now.get(key) == then.get(key) for key in ("last_epoch", "memory"))
-        return publishing.only(self.published) if there else contextlib.nullcontext()
 
     def forget(self) -> None:
         """The optimizer is gone."""

@@ -392,8 +392,7 @@ class OptaxOptimizer(ShowsRates):
         with unchanged_by_errors(self._following.memories):
             if learning is not None and found.memory is not None:
                 learning.memory.value = found.memory
-            with self._following.alone_if_at(found.scheduler):
-                self.lr.load_state_dict(found.scheduler, strict)  # the last that may fail
+            self.lr.load_state_dict(found.scheduler, strict)  # the last that may fail
         training.load(found.own)
         if strict:
             self._published.write_rates(found.rates)

@@ -1,7 +1,6 @@
 """What an optimizer trains: its weights, their groups and states, and the update of all of them."""
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -34,10 +33,18 @@ from .update import OBJECTIVES, Counting, Part, Places, Update
 from .weights import Weight, as_registered, gradient_of, named_leaves, put_beside, units_of
 
 
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Stepped:
+    """Which scheduler the optimizer steps, in the structure of its State: a compiled step is of one of them."""
+
+    number: int | None
+
+
 class Training(Node):
     """The weights of an optimizer, their groups, and one State of all that is learned beside them."""
 
-    graph_invisible_attrs = ("_compiled",)
+    graph_invisible_attrs = ("_compiled", "_compiled_for")
     _compiled: tuple[Update, Function] | None = None
 
     def __init__(self, recipe: Recipe, clip_norm: Any, counting: Counting, descends: bool) -> None:
@@ -48,10 +55,9 @@ class Training(Node):
         self.update = Update(
             recipe, (default(recipe),), (), (), {}, Places(({},)), clip_norm, counting, descends
         )
-        self.stepped: int | None = None
-        """The number of the scheduler that the optimizer steps: a compiled step is of one of them."""
-        self.divided = _digest(())
-        """The parts of the weights: a compiled step is of these."""
+        self.stepped: Stepped | None = None
+        self._compiled_for: dict[Any, tuple[Part, ...]] = {}
+        """The parts that a step was compiled for, by the structure of the State."""
         self.state = brainstate.LongTermState(pack([np.int32(0)], [], [], {}))
 
     @property
@@ -134,7 +140,6 @@ class Training(Node):
         """From now on update so, from there; our numbers go where the weights live."""
         stacks = [self._stacks(update, part) for part in update.parts]
         layouts = tuple(map(layout_of, own.states, stacks))
-        self.divided = _digest(update.parts)
         self.update = dataclasses.replace(update, layouts=layouts)
         put = self.put() or (lambda number: number)
         self.state.value = jax.tree.map(put, self._packed(own, numbers_of(stacks)))
@@ -151,9 +156,14 @@ class Training(Node):
 
     def _packed(self, own: Own, numbers: tuple[Leaf, ...]) -> Packed:
         """What was learned, as the State holds it."""
-        layouts = self.update.layouts
+        layouts, parts = self.update.layouts, self.update.parts
         states = [layout.joined(state) for layout, state in zip(layouts, own.states, strict=True)]
-        return pack(own.counters, states, layouts, self._marked(own.beside), numbers)
+        beside = {name: kept for name, kept in own.beside.items() if name != "parts"}
+        opt = pack(own.counters, states, layouts, self._marked(beside), numbers)
+        if self._compiled_for.get(_structure(opt), parts) == parts:
+            return opt
+        # Other weights have arrays of these shapes now, and a step must be compiled for them.
+        return opt._replace(beside={**opt.beside, "parts": {repr(parts): None}})
 
     def _stacks(self, update: Update, part: Part) -> Stacks:
         """Which leaves of a part are updated together."""
@@ -165,13 +175,12 @@ class Training(Node):
 
     def mark(self, number: int | None) -> None:
         """From now on a step has the scheduler of this number stepped."""
-        self.stepped = number
+        self.stepped = Stepped(number)
         opt = self.state.value
         self.state.value = opt._replace(beside=self._marked(opt.beside))
 
     def _marked(self, beside: dict[str, Any]) -> dict[str, Any]:
-        # In the structure of the State, which a step is compiled for.
-        return {**beside, "made_for": {f"{self.divided} {self.stepped}": None}}
+        return beside if self.stepped is None else {**beside, "stepped": self.stepped}
 
     def units(self) -> dict[str, str]:
         """The units of the weights that have some, as they are described in a state dict."""
@@ -200,6 +209,8 @@ class Training(Node):
         extra_args = self._by_name(extra_args, values)
         own: Any = (values, opt, columns)
         update: Function = self.update
+        if tracing():
+            self._compiled_for.setdefault(_structure(opt), self.update.parts)
         if not tracing() and not any(callable(leaf) for leaf in jax.tree.leaves(extra_args)):
             update = self._compiled_update()
             own = given(own)
@@ -243,8 +254,9 @@ class Training(Node):
         return self._compiled[1]
 
 
-def _digest(parts: tuple[Part, ...]) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+def _structure(opt: Packed) -> tuple[Any, ...]:
+    leaves, structure = jax.tree.flatten(opt)
+    return structure, *map(np.shape, leaves)
 
 
 def _try_out(update: Update, group: int, weights: Mapping[str, Leaf], first_lrs: Rates) -> None:

@@ -40,7 +40,7 @@ class _Plateau(Watching):
         return _rate(x, *numbers, self.reductions)
 
     may_be_nan = frozenset({"window_sum"})
-    apart = ("min_lr", "eps")
+    apart = ("factor", "min_lr", "eps")
 
     def phase_at(self, t: Number, base: Number) -> str:
         return "plateau"

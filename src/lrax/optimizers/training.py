@@ -1,6 +1,7 @@
 """What an optimizer trains: its weights, their groups and states, and the update of all of them."""
 
 import dataclasses
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -46,6 +47,8 @@ class Training(Node):
 
     graph_invisible_attrs = ("_compiled", "_compiled_for")
     _compiled: tuple[Update, Function] | None = None
+    _compiled_for: Mapping[Any, tuple[Part, ...]] = types.MappingProxyType({})
+    """The parts that a step was compiled for, by the structure of the State."""
 
     def __init__(self, recipe: Recipe, clip_norm: Any, counting: Counting, descends: bool) -> None:
         self.weights: dict[str, Weight] = {}
@@ -56,8 +59,6 @@ class Training(Node):
             recipe, (default(recipe),), (), (), {}, Places(({},)), clip_norm, counting, descends
         )
         self.stepped: Stepped | None = None
-        self._compiled_for: dict[Any, tuple[Part, ...]] = {}
-        """The parts that a step was compiled for, by the structure of the State."""
         self.state = brainstate.LongTermState(pack([np.int32(0)], [], [], {}))
 
     @property
@@ -210,7 +211,7 @@ class Training(Node):
         own: Any = (values, opt, columns)
         update: Function = self.update
         if tracing():
-            self._compiled_for.setdefault(_structure(opt), self.update.parts)
+            self._compiled_for = {_structure(opt): self.update.parts, **self._compiled_for}
         if not tracing() and not any(callable(leaf) for leaf in jax.tree.leaves(extra_args)):
             update = self._compiled_update()
             own = given(own)

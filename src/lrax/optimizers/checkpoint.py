@@ -17,6 +17,7 @@ from ..states.clock import LAST_EPOCH
 from ..states.published import Published
 from ..states.saving import (
     VERSION,
+    check_dict,
     check_keys,
     check_number,
     check_version,
@@ -205,7 +206,7 @@ def _without_empty(opt_state: dict[str, Any]) -> dict[str, Any]:
 
 def was_driven(state_dict: Unchecked) -> bool:
     """Whether a scheduler has driven the momentum, so that it is a scheduled one."""
-    driven = unwrap(_dict("state_dict", state_dict).get("driven_momentum", 0))
+    driven = unwrap(check_dict("state_dict", state_dict).get("driven_momentum", 0))
     return check_number("driven_momentum", driven, low=0, high=1, whole=True) == 1
 
 
@@ -235,26 +236,20 @@ def _numbers(state_dict: StateDict, own: Own) -> tuple[list[Leaf], np.float32]:
 
 def _members(opt_state: Unchecked) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
     """What belongs to weights and parts, and the part and the group of each weight."""
-    known = {"weights", "parts"} & _dict("opt_state", opt_state).keys()
+    known = {"weights", "parts"} & check_dict("opt_state", opt_state).keys()
     check_keys("opt_state", opt_state, known)
     weights, members = {}, {}
-    for path, entry in _dict("opt_state.weights", opt_state.get("weights", {})).items():
+    for path, entry in check_dict("opt_state.weights", opt_state.get("weights", {})).items():
         where = f"opt_state.weights.{path}"
-        part = unwrap(_dict(where, entry).get("part"))
+        part = unwrap(check_dict(where, entry).get("part"))
         group = unwrap(entry.get("group", part))
         for key, value in (("part", part), ("group", group)):
             check_number(f"{where}.{key}", value, low=0, whole=True)
         members[path] = part, group
         weights[path] = {k: leaf for k, leaf in entry.items() if k not in ("part", "group")}
-    shared = _dict("opt_state.parts", entries(opt_state.get("parts", {})))
-    parts = {key: _dict(f"opt_state.parts.{key}", part) for key, part in shared.items()}
+    shared = check_dict("opt_state.parts", entries(opt_state.get("parts", {})))
+    parts = {key: check_dict(f"opt_state.parts.{key}", part) for key, part in shared.items()}
     return {"weights": weights, "parts": parts}, members
-
-
-def _dict(where: str, found: Unchecked) -> dict[str, Any]:
-    if not isinstance(found, dict):
-        raise ValueError(f"{where} must be a dict, got {type(found).__name__}.")
-    return found
 
 
 def _refuse(different: Sequence[str]) -> None:

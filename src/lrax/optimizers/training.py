@@ -212,7 +212,7 @@ class Training(Node):
         update: Function = self.update
         if tracing():
             self._compiled_for = {_structure(opt): self.update.parts, **self._compiled_for}
-        if not tracing() and not any(callable(leaf) for leaf in jax.tree.leaves(extra_args)):
+        elif not any(callable(leaf) for leaf in jax.tree.leaves(extra_args)):
             update = self._compiled_update()
             own = given(own)
         values, opt, columns = own

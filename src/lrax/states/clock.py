@@ -29,6 +29,12 @@ def _are_epochs(value: Unchecked) -> bool:
     return bool(np.all((epochs >= 0) & (epochs <= LAST_EPOCH) & (epochs == np.floor(epochs))))
 
 
+def _no_epoch(value: Unchecked) -> ValueError:
+    return ValueError(
+        f"last_epoch must be a whole number from 0 to {LAST_EPOCH}, got {value!r:.80}."
+    )
+
+
 def _refuse(*_: object) -> NoReturn:
     raise TypeError("last_epoch is a State, and no number. Write last_epoch.value for the epoch.")
 
@@ -77,18 +83,14 @@ class Clock(ShowsEpoch, TypedState):
         # An array of jax may hold the epochs of many trainings, and be spread over many hosts.
         fits = isinstance(new, jax.Array) or np.shape(new) == np.shape(old)
         if not (fits and _are_epochs(new)):
-            raise ValueError(
-                f"last_epoch must be a whole number from 0 to {LAST_EPOCH}, got {new!r:.80}."
-            )
+            raise _no_epoch(new)
         return strong(new, np.dtype(np.int32), old)
 
     def restore_value(self, v: Leaf) -> None:
         """Write a value of a checkpoint by way of brainstate."""
         is_number = isinstance(v, (int, float, np.generic, np.ndarray, jax.Array))
         if is_number and not is_traced(v) and not _are_epochs(v):
-            raise ValueError(
-                f"last_epoch must be a whole number from 0 to {LAST_EPOCH}, got {v!r:.80}."
-            )
+            raise _no_epoch(v)
         super().restore_value(v)
 
     __hash__ = TypedState.__hash__

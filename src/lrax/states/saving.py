@@ -57,11 +57,16 @@ def entries(value: Unchecked) -> Plain:
     return {str(i): entry for i, entry in enumerate(value)} if isinstance(value, list) else value
 
 
-def check_keys(where: str, found: Unchecked, expected: Iterable[str]) -> None:
-    """`found` must be a dict with exactly the keys of `expected`."""
+def check_dict(where: str, found: Unchecked) -> dict[str, Any]:
+    """`found`, which must be a dict."""
     if not isinstance(found, dict):
         raise ValueError(f"{where} must be a dict, got {type(found).__name__}.")
-    expected = set(expected)
+    return found
+
+
+def check_keys(where: str, found: Unchecked, expected: Iterable[str]) -> None:
+    """`found` must be a dict with exactly the keys of `expected`."""
+    found, expected = check_dict(where, found), set(expected)
     missing, unknown = sorted(expected - set(found)), sorted(set(found) - expected, key=repr)
     if missing or unknown:
         parts = [

@@ -1,6 +1,5 @@
 """What a range test leaves behind: nothing, bit for bit, however it ends."""
 
-import os
 import signal
 
 import brainstate
@@ -159,7 +158,7 @@ def raises(error):
 
 def interrupted():
     yield from BATCHES
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)  # to this thread, and at once
     yield from BATCHES
 
 

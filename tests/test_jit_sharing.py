@@ -2,7 +2,9 @@
 
 import copy
 import functools
+import gc
 import operator
+import weakref
 
 import brainstate
 import jax
@@ -213,6 +215,33 @@ def test_a_program_that_only_reads_keeps_nothing():
     before = len(jax.live_arrays())
     state.value = np.zeros(64, np.float32)
     assert len(jax.live_arrays()) == before - 1
+
+
+def one_that_nobody_else_knows(passes):
+    """A State, referred to weakly, and a program that writes it."""
+    state = brainstate.State({"new": jnp.zeros(64), "same": jnp.ones(64)})
+
+    @lrax.jit
+    def step():
+        same = state.value["same"]
+        state.value = {"new": state.value["new"] + 1, "same": same if passes else 2 * same}
+
+    return weakref.ref(state), step
+
+
+@pytest.mark.parametrize("passes", [False, True])
+def test_what_a_program_was_compiled_for_goes_with_it(passes):
+    """And does not wait for the garbage collector."""
+    state, step = one_that_nobody_else_knows(passes)
+    gc.collect()
+    gc.disable()
+    try:
+        step()
+        step()
+        del step
+        assert state() is None
+    finally:
+        gc.enable()
 
 
 def test_a_number_of_python_does_not_look_held():

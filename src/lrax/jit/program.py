@@ -131,7 +131,6 @@ class Program:
         self._changed = [b for b in after if b not in passed]
         unwritten = sum(len(leaves_of[i]) for i in order[len(written) :])
         self._pick_afterwards = _pick(_places_afterwards(after, passed, len(leaves), unwritten))
-        self._then = self._then_arrays if passed else self._pick_afterwards
         self._lender: Lender | None = None
         self._lending: list[dict[str, Any]] = []
         lent_by = [{leaf.kind for leaf in leaves_of[i] if leaf.lent} for i in order]
@@ -158,7 +157,8 @@ class Program:
         bundle, lender, run, written = self._bundle, self._lender, self._jitted(), self._cells
         cells, hooks, made = bundle.cells, bundle.hooks, bundle.made
         flatten, unflatten = self._before.flatten_up_to, self._after.unflatten
-        pick_lent, pick_kept, then, lending = self._lent, self._kept, self._then, self._lending
+        pick_lent, pick_kept, lending = self._lent, self._kept, self._lending
+        then = self._then if self._passed else self._pick_afterwards
 
         def call(args: PyTree, kwargs: PyTree, directly: bool = False) -> PyTree:
             free = unseen() and not any(map(HAS_HOOKS, hooks))
@@ -221,7 +221,7 @@ class Program:
         for state, value in zip(self._written, values, strict=False):
             state.value = value
 
-    def _then_arrays(self, new_and_old: list[Leaf]) -> Leaves:
+    def _then(self, new_and_old: list[Leaf]) -> Leaves:
         """What the States hold afterwards, where what passes may be a number."""
         last = self._pick_afterwards(new_and_old)
         for n in self._passed:

@@ -155,9 +155,8 @@ class Program:
         Nothing in the program refers to it, or what the States hold would wait for the garbage collector.
         """
         bundle, lender, run, written = self._bundle, self._lender, self._jitted(), self._cells
-        cells, hooks, made = bundle.cells, bundle.hooks, bundle.made
+        cells, hooks, made, lending = bundle.cells, bundle.hooks, bundle.made, self._lending
         flatten, unflatten = self._before.flatten_up_to, self._after.unflatten
-        pick_lent, pick_kept, lending = self._lent, self._kept, self._lending
         then = self._then if self._passed else self._pick_afterwards
 
         def call(args: PyTree, kwargs: PyTree, directly: bool = False) -> PyTree:
@@ -169,7 +168,7 @@ class Program:
                 leaves = flatten(leaves) if free else given(flatten(leaves))
             except ValueError:
                 raise Stale from None
-            lent, kept = pick_lent(leaves), pick_kept(leaves)
+            lent, kept = self._lent(leaves), self._kept(leaves)
             shown = [] if free else bundle.watched()  # noqa: F841 (while they are held, they are copied)
             done: list[tuple[list[Leaf], PyTree]] = []  # where an interrupt finds it
             try:

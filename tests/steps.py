@@ -16,6 +16,17 @@ def counter(start=0.0):
     return brainstate.State(jnp.asarray(start, jnp.float32))
 
 
+def doubled(*states):
+    """A program that doubles what the States hold."""
+
+    @lrax.jit
+    def double():
+        for state in states:
+            state.value = jax.tree.map(lambda leaf: 2 * leaf, state.value)
+
+    return double
+
+
 class Training:
     """A task with optimizer and scheduler, and its train step, compiled by `jit`."""
 

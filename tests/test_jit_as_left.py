@@ -11,7 +11,7 @@ from jax.experimental import io_callback
 
 import lrax
 from helpers import assert_trees_equal, compiled_programs
-from steps import Training, memory_of
+from steps import Training, doubled, memory_of
 
 NUMBERS = np.arange(1.0, 65, dtype=np.float32)
 
@@ -25,14 +25,14 @@ SHAPES = {
 shapes = pytest.mark.parametrize("made, found", SHAPES.values(), ids=SHAPES)
 
 
+def pair(value):
+    """A State that holds the value, and another one."""
+    return [brainstate.State(value), brainstate.State(jnp.ones(64))]
+
+
 def called(states, times=3):
     """A program that doubles what the States hold, after some calls."""
-
-    @lrax.jit
-    def double():
-        for state in states:
-            state.value = jax.tree.map(lambda leaf: 2 * leaf, state.value)
-
+    double = doubled(*states)
     for _ in range(times):
         double()
     return double
@@ -41,7 +41,7 @@ def called(states, times=3):
 @shapes
 @pytest.mark.parametrize("whole", [False, True], ids=["the array", "what it is in"])
 def test_what_is_held_stays_as_it_is(made, found, whole):
-    state, other = brainstate.State(made(jnp.asarray(NUMBERS))), brainstate.State(jnp.ones(64))
+    state, other = pair(made(jnp.asarray(NUMBERS)))
     double = called([state, other])
     held = state.value if whole else found(state.value)
     with compiled_programs() as compiled:
@@ -77,7 +77,7 @@ def test_moments_that_are_held_stay_as_they_are(holder):
 
 @shapes
 def test_what_nobody_holds_is_not_copied(made, found):
-    state, other = brainstate.State(made(jnp.asarray(NUMBERS))), brainstate.State(jnp.ones(64))
+    state, other = pair(made(jnp.asarray(NUMBERS)))
     double = called([state, other])
     before = memory_of([state, other])
     double()
@@ -110,10 +110,7 @@ def emptied(state):
 
 @pytest.mark.parametrize("change", [put, renamed, added, replaced, copied, emptied])
 def test_what_was_changed_in_place_is_seen(change):
-    state, other = (
-        brainstate.State({"weight": jnp.asarray(NUMBERS)}),
-        brainstate.State(jnp.ones(64)),
-    )
+    state, other = pair({"weight": jnp.asarray(NUMBERS)})
     double = called([state, other])
     change(state)
     expected = jax.tree.map(lambda leaf: 2 * np.array(leaf), state.value)
@@ -222,10 +219,7 @@ def test_a_random_key_that_was_seeded_again(donate, typed):
 
 
 def test_an_error_in_the_next_call_leaves_everything():
-    state, other = (
-        brainstate.State({"weight": jnp.asarray(NUMBERS)}),
-        brainstate.State(jnp.ones(64)),
-    )
+    state, other = pair({"weight": jnp.asarray(NUMBERS)})
 
     @lrax.jit
     def scale(by):

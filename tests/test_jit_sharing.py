@@ -14,22 +14,13 @@ import pytest
 
 import lrax
 from helpers import assert_trees_equal, compiled_programs
-from steps import Training, counter, memory_of
+from steps import Training, counter, doubled, memory_of
 
 transform = brainstate.transform
 
 
 def vector(start=0.0):
     return brainstate.State(start + jnp.arange(64.0))
-
-
-def doubled(*states):
-    @lrax.jit
-    def double():
-        for state in states:
-            state.value = jax.tree.map(lambda leaf: 2 * leaf, state.value)
-
-    return double
 
 
 # --- Somebody else holds it ---------------------------------------------------------------------------

@@ -155,9 +155,9 @@ class Program:
         Nothing in the program refers to it, or what the States hold would wait for the garbage collector.
         """
         bundle, lender, run, written = self._bundle, self._lender, self._jitted(), self._cells
-        cells, hooks, made, lending = bundle.cells, bundle.hooks, bundle.made, self._lending
+        cells, hooks, made = bundle.cells, bundle.hooks, bundle.made
         flatten, unflatten = self._before.flatten_up_to, self._after.unflatten
-        then = self._then if self._passed else self._pick_afterwards
+        pick_lent, pick_kept, then, lending = self._lent, self._kept, self._then, self._lending
 
         def call(args: PyTree, kwargs: PyTree, directly: bool = False) -> PyTree:
             free = unseen() and not any(map(HAS_HOOKS, hooks))
@@ -168,7 +168,7 @@ class Program:
                 leaves = flatten(leaves) if free else given(flatten(leaves))
             except ValueError:
                 raise Stale from None
-            lent, kept = self._lent(leaves), self._kept(leaves)
+            lent, kept = pick_lent(leaves), pick_kept(leaves)
             shown = [] if free else bundle.watched()  # noqa: F841 (while they are held, they are copied)
             done: list[tuple[list[Leaf], PyTree]] = []  # where an interrupt finds it
             try:
@@ -220,8 +220,13 @@ class Program:
         for state, value in zip(self._written, values, strict=False):
             state.value = value
 
-    def _then(self, new_and_old: list[Leaf]) -> Leaves:
-        """What the States hold afterwards, where what passes may be a number."""
+    @property
+    def _then(self) -> Callable[[list[Leaf]], Leaves]:
+        """What the States hold afterwards, of what has changed and what they held; not kept, as it may refer to the program."""
+        return self._then_arrays if self._passed else self._pick_afterwards
+
+    def _then_arrays(self, new_and_old: list[Leaf]) -> Leaves:
+        """The same, where what passes may be a number."""
         last = self._pick_afterwards(new_and_old)
         for n in self._passed:
             if not isinstance(last[n], jax.Array):

@@ -168,29 +168,29 @@ LARGEST_EXPONENT = 709.0
 _QUARTER = math.pi / 2
 
 
-class _Host:
-    """Python numbers: whole epochs are exact integers of any size."""
+class HOST:
+    """Python numbers: whole epochs are exact integers of any size. A namespace, which is never constructed."""
 
-    where = staticmethod(lambda condition, a, b: a if condition else b)
+    where = lambda condition, a, b: a if condition else b  # noqa: E731
     # Not min and max, which pass NaN on or not, as their arguments stand.
-    minimum = staticmethod(lambda a, b: a if a < b or a != a else b)
-    maximum = staticmethod(lambda a, b: a if a > b or a != a else b)
-    floor = staticmethod(math.floor)
-    sqrt = staticmethod(math.sqrt)
-    exp = staticmethod(lambda a: math.exp(min(a, LARGEST_EXPONENT)))
-    expm1 = staticmethod(lambda a: math.expm1(min(a, LARGEST_EXPONENT)))
-    log = staticmethod(math.log)
-    log1p = staticmethod(math.log1p)
-    sin = staticmethod(math.sin)
-    cos = staticmethod(math.cos)
-    quarter_sine = staticmethod(lambda fraction: math.sin(fraction * _QUARTER))
-    power = staticmethod(math.pow)
-    floor_divide = staticmethod(operator.floordiv)
-    rest = staticmethod(lambda t, periods, size: t - periods * size)
-    since = staticmethod(lambda t, start: max(t - start, 0))
-    count = staticmethod(bisect.bisect_right)
-    steps = staticmethod(lambda starts, t, values: values[bisect.bisect_right(starts, t)])
-    choose = staticmethod(lambda starts, t, branch: branch(bisect.bisect_right(starts, t)))
+    minimum = lambda a, b: a if a < b or a != a else b  # noqa: E731
+    maximum = lambda a, b: a if a > b or a != a else b  # noqa: E731
+    floor = math.floor
+    sqrt = math.sqrt
+    exp = lambda a: math.exp(min(a, LARGEST_EXPONENT))  # noqa: E731
+    expm1 = lambda a: math.expm1(min(a, LARGEST_EXPONENT))  # noqa: E731
+    log = math.log
+    log1p = math.log1p
+    sin = math.sin
+    cos = math.cos
+    quarter_sine = lambda fraction: math.sin(fraction * _QUARTER)  # noqa: E731
+    power = math.pow
+    floor_divide = operator.floordiv
+    rest = lambda t, periods, size: t - periods * size  # noqa: E731
+    since = lambda t, start: max(t - start, 0)  # noqa: E731
+    count = bisect.bisect_right
+    steps = lambda starts, t, values: values[bisect.bisect_right(starts, t)]  # noqa: E731
+    choose = lambda starts, t, branch: branch(bisect.bisect_right(starts, t))  # noqa: E731
 
     @staticmethod
     def divide(t: Value, size: Value) -> Value:
@@ -286,5 +286,3 @@ def chain(
         value = where(t < start, value, branch(i))
     return value
 
-
-HOST = _Host()

@@ -132,11 +132,9 @@ def growth(x: Arithmetic, gamma: Value, exponent: Value) -> Value:
     [1.   0.5  0.25]
     """
     if isinstance(gamma, float) and gamma <= 1:
-        if gamma == 1:
-            return 1.0
-        if gamma < LEAST:
-            gamma, exponent = math.sqrt(gamma), 2 * exponent
-        return x.power(gamma, exponent)
+        if LEAST <= gamma < 1:  # as mostly
+            return x.power(gamma, exponent)
+        return 1.0 if gamma == 1 else x.power(math.sqrt(gamma), 2 * exponent)
     return x.power(gamma, x.minimum(exponent, 600 / x.maximum(x.log(gamma), 1e-9)))
 
 

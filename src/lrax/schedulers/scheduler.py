@@ -261,12 +261,13 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         `epoch` may be a number or an array, of Python, NumPy or jax, traced, and fractional. Host
         numbers give NumPy, jax arrays give jax. A scheduler is thereby an optax schedule.
         """
-        if type(epoch) is int and (one := self._one) and 0 <= epoch <= LAST_EPOCH:  # as mostly
-            value = one[0].raw(epoch, one[1], HOST)
-            fits = type(value) is float and SMALLEST <= value <= LARGEST
-            value = value * UP if fits else float(clipped(value, *one, epoch, type(self)))
-            return ONE * value  # in a third of the time that a conversion takes
-        return only(self.lr_at(epoch))
+        one = self._one
+        if one is None or type(epoch) is not int or not 0 <= epoch <= LAST_EPOCH:
+            return only(self.lr_at(epoch))
+        value = one[0].raw(epoch, one[1], HOST)  # as mostly
+        if type(value) is float and SMALLEST <= value <= LARGEST:
+            return ONE * (value * UP)  # in a third of the time that a conversion takes
+        return ONE * float(clipped(value, *one, epoch, type(self)))
 
     # --- Stepping -----------------------------------------------------------------------------
 

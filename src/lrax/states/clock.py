@@ -1,6 +1,7 @@
 """The clock of a scheduler."""
 
 import abc
+import struct
 from typing import Any, NoReturn
 
 import jax
@@ -17,6 +18,8 @@ LAST_EPOCH = 2**31 - 1
 
 _INT32 = np.int32  # looking it up takes as long as making one
 _ONE = np.int32(1)
+_DTYPE = np.dtype(np.int32)
+_MEMORY = struct.Struct("=i")
 
 
 def _are_epochs(value: Unchecked) -> bool:
@@ -111,11 +114,21 @@ class Clock(ShowsEpoch, TypedState):
     def ahead(self) -> tuple[int, int, Leaf] | None:
         """The epoch, the next one, and what to keep for that, where ``direct(self)``; None for many of them."""
         old = self._value
-        known = old if type(old) is _INT32 else fetched(old)[()]
-        if type(known) is not _INT32:
+        on_host = type(old) is _INT32
+        now = int(old) if on_host else _left_by_program(old)
+        if now is None:
             return None
-        now = int(known)
         if now == LAST_EPOCH:
             return now, now, old
-        new = known + _ONE  # in an eighth of the time that a conversion takes
-        return now, now + 1, new if known is old else place(new, old)
+        new = _ONE + now  # in an eighth of the time that a conversion takes
+        return now, now + 1, new if on_host else place(new, old)
+
+
+def _left_by_program(value: Leaf) -> int | None:
+    """The epoch that a compiled step has left; None for many of them."""
+    try:
+        (epoch,) = _MEMORY.unpack(value)  # in half the time that NumPy takes
+        return epoch if value.dtype is _DTYPE and not value.ndim else None
+    except (BufferError, TypeError, struct.error):  # on a GPU, on several devices; many of them
+        known = fetched(value)[()]
+        return int(known) if type(known) is _INT32 else None

@@ -131,9 +131,10 @@ class Published(TypedState):
 
     def write_on_host(self, columns: np.ndarray) -> None:
         """Write all that the owner may, where ``direct(self)``."""
-        old = self.held()
-        if type(old["lr"]) is not np.ndarray:
-            columns = place(columns, old["lr"])
+        old = self._value
+        rates = old["lr"]
+        if type(rates) is not np.ndarray and rates.committed:
+            columns = place(columns, rates)
         self.poke({"lr": columns, "owner": old["owner"]})
 
     def tell(self) -> None:

@@ -8,8 +8,8 @@ import lrax.preview.command
 import lrax.schedulers.cycles
 import lrax.states.internals
 
-HOST = lrax.formulas.arithmetic.HOST
-Vector = lrax.formulas.arithmetic.Vector
+HOST = lrax.formulas.host
+Vector = lrax.formulas.vector.Vector
 Traced = lrax.formulas.traced.Traced
 wide = lrax.formulas.arithmetic.wide
 """The arithmetic of formulas on the host, for arrays and in programs, where float64 is allowed."""

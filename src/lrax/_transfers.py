@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import struct
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ UNGUARDED = (None, "allow")
 _STOPPING = ("log", "disallow")
 _AS_IT_IS = contextlib.nullcontext()
 _config: Any = jax.config
+_INT32, _ONE_INT32 = np.dtype(np.int32), struct.Struct("=i")
 
 
 def fetched(value: Value) -> np.ndarray:
@@ -22,6 +24,16 @@ def fetched(value: Value) -> np.ndarray:
     if _config.jax_transfer_guard_device_to_host not in UNGUARDED and isinstance(value, jax.Array):
         value = jax.device_get(value)
     return np.asarray(value)
+
+
+def whole_number(value: Any) -> int | None:
+    """The one int32 in a known value, in half the time that NumPy takes; None if there is something else."""
+    try:
+        (number,) = _ONE_INT32.unpack(value)
+        return number if value.dtype is _INT32 and not value.ndim else None
+    except (BufferError, TypeError, struct.error):  # on a GPU, on several devices; something else
+        number = fetched(value)[()]
+        return int(number) if type(number) is np.int32 else None
 
 
 def guarded() -> bool:

@@ -12,12 +12,14 @@ import numpy as np
 from .._checks import is_known
 from .._transfers import fetched
 from .._types import Leaf, Number, PyTree, Rates, Value
-from .arithmetic import HOST, LARGEST, SMALLEST, Arithmetic, Vector, wide
+from . import host
+from .arithmetic import LARGEST, SMALLEST, Arithmetic, wide
 from .formula import Formula, computed_with, replaced
 from .hyper import Hyper
 from .pieces import MOST
 from .schedule import Member, spread
 from .traced import Traced
+from .vector import Vector
 
 Scales: TypeAlias = tuple[Number, ...] | None
 """By what the learning rate of each group is multiplied; None: by nothing."""
@@ -113,7 +115,7 @@ def evaluate_host(
     values = np.empty(groups, _FLOAT32)
     same = groups == 1 or (len(formulas) == 1 and bases.count(base) == groups)
     if same and scales is None:  # as mostly
-        value = formula.raw(t, base, HOST)
+        value = formula.raw(t, base, host)
         fits = type(value) is float and SMALLEST <= value <= LARGEST
         value = value * UP if fits else clipped(value, formula, base, t, kind)
         if groups > 1:
@@ -125,9 +127,9 @@ def evaluate_host(
     for group, formula in enumerate(spread(formulas, groups)):
         base = bases[group]
         if known != (id(formula), base):
-            value, known = formula.raw(t, base, HOST), (id(formula), base)
+            value, known = formula.raw(t, base, host), (id(formula), base)
             _check_number(formula, value, t)
-        scaled = value if scales is None else _scaled(HOST, value, scales[group])
+        scaled = value if scales is None else _scaled(host, value, scales[group])
         values[group] = clipped(scaled, formula, base, t, kind)
     return values
 

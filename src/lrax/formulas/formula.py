@@ -11,7 +11,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from .._checks import is_traced
 from .._types import Number, Plain, Remembered, Unchecked, Value
-from .arithmetic import HOST, Arithmetic
+from . import host
+from .arithmetic import Arithmetic
 
 F = TypeVar("F", bound="Formula")
 
@@ -92,7 +93,7 @@ class Formula(abc.ABC):
         end = self.constant_from(base)
         if end is None or t < end:
             return 0.0, math.inf
-        rate = self.raw(end, base, HOST)
+        rate = self.raw(end, base, host)
         return rate, rate
 
     def changes(self, base: Number) -> Iterator[Number]:

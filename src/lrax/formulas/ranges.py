@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from .._types import Number
-from .arithmetic import HOST
+from . import host
 from .formula import Formula, Range
 from .pieces import ratio, scaled
 
@@ -67,8 +67,8 @@ def range_of(
 
 def scaled_range(found: Range, base: Number, own: Number) -> Range:
     """The range of :func:`scaled`."""
-    low, high = (scaled(HOST, rate, base, own) for rate in found)
-    return widened(low, high, moves=found[0] < found[1] and ratio(HOST, base, own) > 0)
+    low, high = (scaled(host, rate, base, own) for rate in found)
+    return widened(low, high, moves=found[0] < found[1] and ratio(host, base, own) > 0)
 
 
 class Turning(Formula):
@@ -82,7 +82,7 @@ class Turning(Formula):
             return super().range_from(base, t)
         later = [epoch for epoch in self.changes(base) if epoch > t]
         before = [math.nextafter(epoch, 0) for epoch in later]  # where it may jump from
-        return between(self.raw(epoch, base, HOST) for epoch in (t, *before, *later))
+        return between(self.raw(epoch, base, host) for epoch in (t, *before, *later))
 
 
 class Monotone(Formula):
@@ -91,5 +91,5 @@ class Monotone(Formula):
     def range_from(self, base: Number, t: Number) -> Range:
         end = self.constant_from(base)
         last = FOREVER if end is None else max(t, end)
-        rates = between(self.raw(epoch, base, HOST) for epoch in (t, last))
+        rates = between(self.raw(epoch, base, host) for epoch in (t, last))
         return widened(*rates, moves=end is None)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NewType, TypeAlias
 
 from .. import _checks
 from .._types import Function, Number, Value
-from .arithmetic import HOST, Arithmetic
+from . import host
+from .arithmetic import Arithmetic
 
 Shape: TypeAlias = str | tuple[str, Number] | Function
 """A name, a name with its number, or a function of the fraction of a fall that is done."""
@@ -156,7 +157,7 @@ def _checked_number(name: str, shape: str, value: Any) -> Number:
 
 
 def _checked_function(name: str, function: Function) -> Function:
-    first, last = HOST.call(function, 0.0), HOST.call(function, 1.0)
+    first, last = host.call(function, 0.0), host.call(function, 1.0)
     if not (abs(first - 1) < 1e-6 and abs(last) < 1e-6):
         remedy = "A rise is its mirror in time: pass lambda p: f(1 - p)."
         if first > last:

@@ -10,7 +10,9 @@ import numpy as np
 
 from .._checks import is_traced
 from .._types import Array, Function, Number, Value
-from .arithmetic import HOST, LARGEST_EXPONENT, chain, user_epoch
+from . import host
+from .arithmetic import LARGEST_EXPONENT
+from .vector import chain
 
 
 def _folding(numpy_function: Function, jax_function: Function) -> Any:
@@ -247,7 +249,7 @@ class Traced:
                 "Write it with jnp functions, and jnp.where in place of `if`."
             )
         integer, dtype = self._integer, self.dtype  # the callback outlives the trace
-        one = lambda v: HOST.call(function, user_epoch(v, integer))  # noqa: E731
+        one = lambda v: host.call(function, host.user_epoch(v, integer))  # noqa: E731
         evaluate = np.vectorize(one, otypes=[dtype.type])
 
         def on_host(bits: Any) -> np.ndarray:

@@ -14,7 +14,8 @@ import numpy as np
 from .. import _checks
 from .._transfers import meant
 from .._types import Function, Leaf, Number, PyTree, Scalar, StateDict, Unchecked, Value
-from ..formulas.arithmetic import HOST, Arithmetic
+from ..formulas import host
+from ..formulas.arithmetic import Arithmetic
 from ..formulas.description import differences, named
 from ..formulas.evaluate import evaluate_traced, is_concrete
 from ..formulas.formula import Formula
@@ -69,7 +70,7 @@ def _share_of(decay: Unchecked) -> _Share:
         decay = _checks.non_negative("decay", decay)
     share = _Share(decay)
     if is_concrete(share):
-        first = share.decay_at(0, HOST)
+        first = share.decay_at(0, host)
         if not 0 <= first < 1:
             at = "" if first is decay else f" at epoch 0, from {decay!r:.80}"
             raise ValueError(

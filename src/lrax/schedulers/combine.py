@@ -13,7 +13,8 @@ from .. import _checks
 from .._checks import is_known
 from .._transfers import fetched
 from .._types import Number, Value
-from ..formulas.arithmetic import HOST, Arithmetic, wide
+from ..formulas import host
+from ..formulas.arithmetic import Arithmetic, wide
 from ..formulas.formula import Formula, Range, holds_users
 from ..formulas.phases import merged, phase_of_first
 from ..formulas.pieces import MOST, check_scalable, scaled
@@ -46,7 +47,7 @@ class _Combined(Formula):
                 x = Traced(False)
                 own = self.combined(map(x.array, bases), x).astype(dtype)
         else:
-            own = self.combined(bases, HOST)
+            own = self.combined(bases, host)
         object.__setattr__(self, "own", own)
 
     @staticmethod
@@ -84,7 +85,7 @@ class _Combined(Formula):
             of.range_from(of.base, t) if isinstance(of, Member) else (of, of)
             for of in self.schedulers
         ]
-        found = range_of(lambda rates: self.combined(rates, HOST), ranges, self.computes)
+        found = range_of(lambda rates: self.combined(rates, host), ranges, self.computes)
         return scaled_range(found, base, self.own)
 
     def changes(self, base: Number) -> Iterator[Number]:

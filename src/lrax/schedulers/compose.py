@@ -14,7 +14,8 @@ from .. import _checks
 from .._checks import is_traced
 from .._names import NOT_NEEDED
 from .._types import Number, Value
-from ..formulas.arithmetic import HOST, SMALLEST, Arithmetic
+from ..formulas import host
+from ..formulas.arithmetic import SMALLEST, Arithmetic
 from ..formulas.formula import Formula, Learner, Range, Window, holds_users, is_ours, replaced
 from ..formulas.phases import merged, phase_of_first
 from ..formulas.pieces import MOST, check_scalable, ratio
@@ -38,7 +39,7 @@ class _Sequential(Formula):
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         scale = ratio(x, base, self.schedulers[0].base)
-        if x is HOST:  # which works out one phase only
+        if x is host:  # which works out one phase only
             member, start, _ = self.phases[bisect.bisect_right(self._starts, t)]
             return member.formula.raw(t - start, member.base * scale, x)
         if self._kinds:
@@ -89,7 +90,7 @@ class _Sequential(Formula):
         return tuple(map(tuple, kinds.values())) if many else ()
 
     def range_from(self, base: Number, t: Number) -> Range:
-        scale = ratio(HOST, base, self.schedulers[0].base)
+        scale = ratio(host, base, self.schedulers[0].base)
         left = [(member, max(t - start, 0)) for member, start, end in self.phases if t < end]
         return hull(*(member.range_from(member.base * scale, own) for member, own in left))
 
@@ -106,7 +107,7 @@ class _Sequential(Formula):
     def check_base(self, base: Number) -> None:
         own = self.schedulers[0].base
         check_scalable(base, own)
-        scale = 1.0 if is_traced(base) or is_traced(own) else ratio(HOST, base, own)
+        scale = 1.0 if is_traced(base) or is_traced(own) else ratio(host, base, own)
         for member in self.schedulers:
             # A composite that begins at 0 could not be scaled, like this one.
             zero = scale != 1 and not is_traced(member.base) and member.base == 0
@@ -182,7 +183,7 @@ class _Chained(Formula):
 
     def range_from(self, base: Number, t: Number) -> Range:
         ranges = [member.range_from(member.base, t) for member in self.schedulers]
-        return range_of(lambda rates: self._product(rates, base, HOST), ranges)
+        return range_of(lambda rates: self._product(rates, base, host), ranges)
 
     def changes(self, base: Number) -> Iterator[Number]:
         return merged(member.changes(member.base) for member in self.schedulers)

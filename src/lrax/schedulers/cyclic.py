@@ -7,7 +7,8 @@ from typing import Any
 
 from .. import _checks
 from .._types import Function, Number, RatesLike, Value
-from ..formulas.arithmetic import HOST, Arithmetic
+from ..formulas import host
+from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula, Range
 from ..formulas.pieces import MOST, growth, ramp
 from ..formulas.ranges import ANY, Turning, widened
@@ -42,7 +43,7 @@ class _Cyclic(Formula):
         if self.scale_fn is not None or (self.mode == "exp_range" and self.gamma > 1):
             return ANY
         cycle = t // (self.step_size_up + self.step_size_down)
-        highest = base + (self.max_lr - base) * self.scale(t, cycle, HOST)
+        highest = base + (self.max_lr - base) * self.scale(t, cycle, host)
         return widened(base, highest, moves=True)
 
     def changes(self, base: Number) -> Iterator[Number]:

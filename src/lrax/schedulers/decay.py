@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from .. import _checks
 from .._types import Number, RatesLike, Value
-from ..formulas.arithmetic import HOST, Arithmetic
+from ..formulas import host
+from ..formulas.arithmetic import Arithmetic
 from ..formulas.phases import merged, way
 from ..formulas.pieces import growth
 from ..formulas.ranges import Monotone
@@ -123,7 +124,7 @@ class _MultiStep(Monotone):
 
     @functools.cached_property
     def factors(self) -> tuple[float, ...]:
-        return tuple(growth(HOST, self.gamma, n) for n in range(len(self.milestones) + 1))
+        return tuple(growth(host, self.gamma, n) for n in range(len(self.milestones) + 1))
 
 
 class MultiStepLR(LRScheduler):

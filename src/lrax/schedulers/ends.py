@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from .. import _checks
 from .._types import Number, Value
-from ..formulas import shapes
-from ..formulas.arithmetic import HOST, Arithmetic
+from ..formulas import host, shapes
+from ..formulas.arithmetic import Arithmetic
 from ..formulas.evaluate import is_concrete
 from ..formulas.formula import Learner, Range, Window
 from ..formulas.phases import merged
@@ -41,13 +41,13 @@ class _WithWarmup(Around):
 
     @functools.cached_property
     def _known_first(self) -> Number:
-        return self.at(0, HOST)
+        return self.at(0, host)
 
     def check_first(self) -> None:
         """Raise ValueError where a learning rate of 0 would have to become `start_lr` by a factor."""
         concrete = self.running and is_concrete((self.scheduler, self.start_lr))
         known = concrete and not self.scheduler.learners()
-        if known and self.start_lr > 0 and self.at(0, HOST) == 0:
+        if known and self.start_lr > 0 and self.at(0, host) == 0:
             raise ValueError(
                 f"start_lr must be 0 with running=True in front of a schedule that begins at 0, got {self.start_lr}: it is "
                 "multiplied. Let it begin after the warmup, with running=False."
@@ -176,7 +176,7 @@ class _WithCooldown(Around):
     @functools.cached_property
     def _known_top(self) -> Number | None:
         known = self.scheduler.foreseeable and not _checks.is_traced(self.start)
-        return self.at(self.start, HOST) if known else None
+        return self.at(self.start, host) if known else None
 
     def learners(self) -> tuple[Learner, ...]:
         return self.within(Window(end=self.start))
@@ -189,7 +189,7 @@ class _WithCooldown(Around):
 
     def changes(self, base: Number) -> Iterator[Number]:
         inner = itertools.takewhile(lambda t: t < self.start, self.inner_changes())
-        rises = self.eta_min > self.at(self.start, HOST)
+        rises = self.eta_min > self.at(self.start, host)
         way = shapes.changes_of(self.shape, self.start, self.steps, rises)
         return itertools.chain(inner, way)
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import _checks
 from .._types import Number, RatesLike, Remembered, Value
-from ..formulas.arithmetic import HOST, Arithmetic
+from ..formulas import host
+from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula, replaced
 from ..formulas.pieces import MOST, growth
 from ..formulas.schedule import in_groups
@@ -35,7 +36,7 @@ class _Plateau(Watching):
         if (self.reductions == 0) is True:  # and not traced
             return base
         numbers = base, self.factor, self.min_lr, self.eps
-        if x is HOST:
+        if x is host:
             return _known_rate(*numbers, int(self.reductions))
         return _rate(x, *numbers, self.reductions)
 
@@ -105,7 +106,7 @@ def _rate(
     return x.where((count > 0) & (base > 0), reduced, base)
 
 
-_known_rate = functools.lru_cache(maxsize=64)(functools.partial(_rate, HOST))
+_known_rate = functools.lru_cache(maxsize=64)(functools.partial(_rate, host))
 """The same for numbers: it takes half as long as a step."""
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from .. import _checks
 from .._types import Number, RatesLike, Value
-from ..formulas.arithmetic import HOST, Arithmetic
+from ..formulas import host
+from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula, Range
 from ..formulas.phases import way
 from ..formulas.pieces import MOST, powered, ramp
@@ -133,7 +134,7 @@ class _InverseSqrt(Formula):
 
     def range_from(self, base: Number, t: Number) -> Range:
         turns = (base,) if t < self.warmup_steps else ()
-        rates = self.raw(t, base, HOST), self.eta_min, *turns
+        rates = self.raw(t, base, host), self.eta_min, *turns
         return widened(*between(rates), moves=base != self.eta_min)
 
     def changes(self, base: Number) -> Iterator[Number]:

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
-from .._transfers import fetched
+from .._transfers import fetched, whole_number
 from .._types import Function, RatesLike, Remembered, Value
-from ..formulas.arithmetic import HOST, Arithmetic, wide
+from ..formulas import host
+from ..formulas.arithmetic import Arithmetic, wide
 from ..formulas.formula import Formula, replaced
 from ..formulas.traced import Traced
-from .remembering import Remembering, known, split
+from .remembering import ZERO, Remembering, split
 from .scheduler import LRScheduler
 
 _HIDDEN = {"learned": True}
@@ -80,7 +81,7 @@ class _Product(Remembering):
         """The memory up to another epoch, if it learns."""
         parts, until = memory["product"], memory["epoch"]
         if not any(map(_checks.is_traced, (begun, epoch, parts, until))) and parts.ndim == 2:
-            return self.observe_on_host(known(memory), metric, int(epoch)) if begun else memory
+            return self.observe_on_host(memory, metric, int(epoch)) if begun else memory
         with wide():
             x = Traced(True)
             last = jnp.where(begun, jnp.maximum(jnp.asarray(epoch, x.dtype), 0), until)
@@ -93,12 +94,15 @@ class _Product(Remembering):
             return {"product": product, "epoch": last.astype(until.dtype)}
 
     def numbers(self, memory: Remembered) -> Remembered:
-        return {"product": self._products(memory["product"]), "epoch": int(memory["epoch"])}
+        return {
+            "product": self._products(fetched(memory["product"])),
+            "epoch": whole_number(memory["epoch"]),
+        }
 
     def observed(self, numbers: Remembered, metric: None, epoch: int) -> Remembered:
         until, new = numbers["epoch"], []
         for function, product in zip(self._functions, numbers["product"]):  # noqa: B905 (it takes as long as the rest)
-            new.append(_multiplied(HOST, function, epoch, product, until))
+            new.append(_multiplied(host, function, epoch, product, until))
         return {"product": tuple(new), "epoch": epoch}
 
     def kept(self, memory: Remembered, old: Remembered, changed: Remembered) -> Remembered:
@@ -109,7 +113,7 @@ class _Product(Remembering):
             exact.append(number)
         changed["product"] = tuple(exact)
         product = rows[0].reshape(1, 3) if len(rows) == 1 else np.stack(rows)
-        return {"product": product, "epoch": memory["epoch"] + (changed["epoch"] - old["epoch"])}
+        return {"product": product, "epoch": ZERO + changed["epoch"]}
 
 
 def _continued(
@@ -145,7 +149,7 @@ def _of_each(function: Function, epochs: np.ndarray, product: float, until: int)
     """The same for many epochs on the host."""
     found = {}
     for epoch in np.unique(epochs).tolist():
-        found[epoch] = product = _continued(HOST, function, epoch, product, until)
+        found[epoch] = product = _continued(host, function, epoch, product, until)
         until = epoch
     return np.vectorize(found.__getitem__, otypes=[np.float64])(epochs)
 

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
-from .._transfers import fetched
+from .._transfers import fetched, whole_number
 from .._types import Array, Plain, Remembered, Unchecked, Value
-from ..formulas.arithmetic import HOST, LARGEST, wide
+from ..formulas import host
+from ..formulas.arithmetic import LARGEST, wide
 from ..formulas.formula import Formula, Learner, hyper_parameters
 from ..formulas.traced import Traced
 from ..states.clock import LAST_EPOCH
@@ -61,13 +62,16 @@ class Remembering(Formula):
         """Those of the :meth:`numbers` that are others then, where everything is known and it learns."""
 
     def observe_on_host(self, memory: Remembered, metric: Any, epoch: Any) -> Remembered:
-        """The same for a memory on the host."""
+        """The same where everything is known."""
         numbers = self.numbers(memory)
         return self.kept(memory, numbers, self.observed(numbers, metric, epoch))
 
     def numbers(self, memory: Remembered) -> Remembered:
-        """What a memory on the host holds."""
-        return {k: int(v) if type(v) is np.int32 else self.exact(v) for k, v in memory.items()}
+        """What a memory holds."""
+        return {
+            name: self.exact(fetched(v)) if is_real(v) else whole_number(v)
+            for name, v in memory.items()
+        }
 
     def kept(self, memory: Remembered, old: Remembered, changed: Remembered) -> Remembered:
         """The memory after `changed`, made of that with the `old` numbers; then `changed` is what it holds exactly."""
@@ -78,7 +82,7 @@ class Remembering(Formula):
                 continue
             if type(before) is int:
                 value = changed[name] = int(value)
-                found[name] += value - before  # in a quarter of the time that a conversion takes
+                found[name] = ZERO + value  # in a quarter of the time that a conversion takes
             elif isinstance(value, np.ndarray):
                 found[name] = split(value, self.unit)
                 changed[name] = self.exact(found[name])
@@ -157,13 +161,14 @@ class Watching(Remembering):
                     name: jnp.where(begun, split(new[name]) if is_real(old) else new[name], old).astype(old.dtype)
                     for name, old in memory.items()
                 }  # fmt: skip
-        return self.observe_on_host(known(memory), metric, epoch) if begun else memory
+        return self.observe_on_host(memory, metric, epoch) if begun else memory
 
     def observed(self, numbers: Remembered, metric: float, epoch: int) -> Remembered:
-        return self.watched(numbers, metric, HOST)
+        return self.watched(numbers, metric, host)
 
 
 _FLOAT32 = np.dtype(np.float32)
+ZERO = np.int32(0)
 
 
 def is_real(value: Array) -> bool:

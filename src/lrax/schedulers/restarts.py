@@ -11,7 +11,8 @@ import numpy as np
 
 from .. import _checks
 from .._types import Number, RatesLike, Scalar, Value
-from ..formulas.arithmetic import HOST, Arithmetic
+from ..formulas import host
+from ..formulas.arithmetic import Arithmetic
 from ..formulas.evaluate import is_concrete, traced_numbers
 from ..formulas.formula import Formula, Range
 from ..formulas.phases import way
@@ -119,7 +120,7 @@ class _WarmRestarts(Formula):
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
         if self._equal:
             size = self.T_0
-            t_cur = t % size if x is HOST else t - x.floor_divide(t, size) * size
+            t_cur = t % size if x is host else t - x.floor_divide(t, size) * size
             return ramp(x, base, self.eta_min, t_cur, size, "cosine")
         t_cur, left, t_i = self.cycle(t, x)
         if self._plain:
@@ -164,9 +165,9 @@ class _WarmRestarts(Formula):
         end = self.constant_from(base)
         if end is not None and t >= end:
             return super().range_from(base, t)
-        number, limit = self.number_of(t, HOST), self.cycle_limit
+        number, limit = self.number_of(t, host), self.cycle_limit
         numbers = number, FOREVER if limit is None else limit - 1
-        peaks = (self._peak(n, base, HOST) for n in numbers)
+        peaks = (self._peak(n, base, host) for n in numbers)
         lowest = (0.0,) if self.warmup_steps else ()
         rates = between((*peaks, self.eta_min, *lowest))
         return widened(*rates, moves=base > 0 and self.eta_min == 0)
@@ -186,11 +187,11 @@ class _WarmRestarts(Formula):
     def phase_at(self, t: Number, base: Number) -> str:
         if self._is_constant(base):
             return "stable"
-        number = self.number_of(t, HOST)
+        number = self.number_of(t, host)
         if self.cycle_limit is not None and number >= self.cycle_limit:
             return "stable"
-        rises = self.cycle(t, HOST)[0] < self.warmup_steps
-        return "warmup" if rises else way(self._peak(number, base, HOST), self.eta_min)
+        rises = self.cycle(t, host)[0] < self.warmup_steps
+        return "warmup" if rises else way(self._peak(number, base, host), self.eta_min)
 
 
 def _fractional_cycle(table: cycles.Cycles, t: Value, x: Arithmetic) -> tuple[Value, Value, Value]:
@@ -309,7 +310,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     def _cycle(self) -> tuple[Value, Value]:
         now, formula = self.last_epoch.read(), self._formula()
         if is_concrete(formula) and not _checks.is_traced(now):
-            return formula.place(now.item(), HOST)
+            return formula.place(now.item(), host)
         dtype = np.int32 if formula.fractional is None else np.float32
         return traced_numbers(formula, lambda f, t, x: f.place(t, x), now, dtype)
 
@@ -323,7 +324,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         formula = self._formula()
         if (table := formula.unlimited) is not None:
             t_cur = _checks.non_negative("T_cur", value)
-            now = HOST.count(table.restarts, self.last_epoch.read().item())
+            now = host.count(table.restarts, self.last_epoch.read().item())
             self.step(_first_epoch(table, range(now, cycles.MOST), t_cur))
             return
         t_cur = _checks.integer("T_cur", value)

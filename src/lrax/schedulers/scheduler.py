@@ -8,7 +8,8 @@ import brainstate
 from .. import _checks
 from .._transfers import meant
 from .._types import Epochs, Number, Plain, Rates, RatesLike, Scalar, StateDict
-from ..formulas.arithmetic import HOST, LARGEST, SMALLEST
+from ..formulas import host
+from ..formulas.arithmetic import LARGEST, SMALLEST
 from ..formulas.description import described
 from ..formulas.evaluate import ONE, UP, Scales, clipped, evaluate, evaluate_host, is_concrete, only
 from ..formulas.formula import Formula
@@ -264,7 +265,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         one = self._one
         if one is None or type(epoch) is not int or not 0 <= epoch <= LAST_EPOCH:
             return only(self.lr_at(epoch))
-        value = one[0].raw(epoch, one[1], HOST)  # as mostly
+        value = one[0].raw(epoch, one[1], host)  # as mostly
         if type(value) is float and SMALLEST <= value <= LARGEST:
             return ONE * (value * UP)  # in a third of the time that a conversion takes
         return ONE * float(clipped(value, *one, epoch, type(self)))

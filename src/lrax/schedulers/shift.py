@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 from .. import _checks
 from .._types import Number, Value
-from ..formulas import phases
-from ..formulas.arithmetic import HOST, Arithmetic
+from ..formulas import host, phases
+from ..formulas.arithmetic import Arithmetic
 from ..formulas.formula import Formula, Learner, Range, Window
 from ..formulas.pieces import MOST, check_scalable, growth, scaled
 from ..formulas.ranges import ANY, FOREVER, scaled_range, widened
@@ -237,10 +237,10 @@ class _Repeat(Around):
 
     def around_range(self, t: Number) -> Range:
         if self.limit is not None and t >= self.limit * self.period:
-            rate = self.around(t, HOST)
+            rate = self.around(t, host)
             return ANY if self.scheduler.learners() else (rate, rate)
         cycles = t // self.period, FOREVER if self.limit is None else self.limit - 1
-        least, most = sorted(growth(HOST, self.decay, cycle) for cycle in cycles)
+        least, most = sorted(growth(host, self.decay, cycle) for cycle in cycles)
         low, high = self.inner_range(0)
         moves = high > 0 and (low < high or least < most)
         return widened(low * least, min(high, MOST) * most, moves)

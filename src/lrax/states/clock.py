@@ -1,7 +1,6 @@
 """The clock of a scheduler."""
 
 import abc
-import struct
 from typing import Any, NoReturn
 
 import jax
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import holds_real_numbers, is_known, is_traced
-from .._transfers import fetched
+from .._transfers import fetched, whole_number
 from .._types import Leaf, Number, Unchecked
 from .internals import TypedState, direct, refuse_foreign_trace
 from .placement import on_host, place, strong
@@ -18,8 +17,6 @@ LAST_EPOCH = 2**31 - 1
 
 _INT32 = np.int32  # looking it up takes as long as making one
 _ONE = np.int32(1)
-_DTYPE = np.dtype(np.int32)
-_MEMORY = struct.Struct("=i")
 
 
 def _are_epochs(value: Unchecked) -> bool:
@@ -115,20 +112,10 @@ class Clock(ShowsEpoch, TypedState):
         """The epoch, the next one, and what to keep for that, where ``direct(self)``; None for many of them."""
         old = self._value
         on_host = type(old) is _INT32
-        now = int(old) if on_host else _left_by_program(old)
+        now = int(old) if on_host else whole_number(old)
         if now is None:
             return None
         if now == LAST_EPOCH:
             return now, now, old
         new = _ONE + now  # in an eighth of the time that a conversion takes
         return now, now + 1, new if on_host else place(new, old)
-
-
-def _left_by_program(value: Leaf) -> int | None:
-    """The epoch that a compiled step has left; None for many of them."""
-    try:
-        (epoch,) = _MEMORY.unpack(value)  # in half the time that NumPy takes
-        return epoch if value.dtype is _DTYPE and not value.ndim else None
-    except (BufferError, TypeError, struct.error):  # on a GPU, on several devices; many of them
-        known = fetched(value)[()]
-        return int(known) if type(known) is _INT32 else None

@@ -262,6 +262,64 @@ def test_batched_states_have_no_state_dict_but_can_be_restored(name):
     assert_trees_close(contents(new), contents(optimizer), rtol=0, floor=0)
 
 
+def in_trainings(scheduler, number, function):
+    """The scheduler after a function of the number of the training, in each of so many."""
+    mapped = brainstate.graph.states(scheduler)
+    for state in mapped.values():
+        state.value = jax.tree.map(
+            lambda leaf: jnp.stack([jnp.asarray(leaf)] * number), state.value
+        )
+    brainstate.transform.vmap(function, in_states=mapped, out_states=mapped)(jnp.arange(number))
+    return scheduler
+
+
+def test_a_scheduler_without_optimizer_in_many_trainings():
+    scheduler = lrax.StepLR(0.5, step_size=1)
+    in_trainings(scheduler, 3, lambda i: scheduler.step(i))
+    assert np.array_equal(scheduler.last_epoch.value, [0, 1, 2])
+    assert_same_bits(scheduler.current_lrs.value, np.float32([[0.5], [0.05], [0.005]]))
+    scheduler = lrax.StepLR([0.5, 0.3], step_size=1)
+
+    def assign(i):
+        scheduler.current_lrs.value = [i * 0.5, 2.0]
+
+    in_trainings(scheduler, 3, assign)
+    assert_same_bits(scheduler.current_lrs.value, np.float32([[0, 2], [0.5, 2], [1, 2]]))
+
+
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        lambda: lrax.StepLR(0.5, step_size=1),
+        lambda: lrax.MultiplicativeLR(0.5, lambda epoch: 0.1),
+    ],
+)
+def test_many_trainings_go_on_outside_of_vmap(scheduler, number):
+    many = scheduler()
+    in_trainings(many, number, lambda _: many.step())
+    many.step()
+    assert np.array_equal(many.last_epoch.value, [2] * number)
+    assert_same_bits(many.current_lrs.value, np.full((number, 1), 0.005, np.float32))
+
+
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        lambda: lrax.ReduceLROnPlateau(0.1),
+        lambda: lrax.GreedyLR(0.1, smooth=True, window_size=3),
+    ],
+)
+def test_many_trainings_learn_nothing_outside_of_vmap(scheduler, number):
+    many = scheduler()
+    in_trainings(many, number, lambda _: many.step(1.0))
+    before = contents(many)
+    with pytest.raises(TypeError, match=rf"{number} .* vmap .* Call step\(\) inside of it"):
+        many.step(1.0)
+    assert_trees_close(contents(many), before, rtol=0, floor=0)
+
+
 def test_a_clock_that_is_not_declared_to_vmap_is_an_error():
     states = {"w": brainstate.ParamState(jnp.ones(2))}
     optimizer = lrax.SGD(lr=schedule())

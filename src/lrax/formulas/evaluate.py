@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 import jax
@@ -235,9 +235,14 @@ def _evaluate_array(
     known = functools.partial(map_leaves, x.number) if isinstance(x, Traced) else lambda f: f
     runs = list(_runs(spread(formulas, len(bases))))
     if len(runs) == len(bases):
-        return module.stack([rates(f, place.start, t) for f, place in runs], axis=-1)
+        return side_by_side(module, [rates(f, place.start, t) for f, place in runs])
     parts = [rates(formula, place, t[..., None]) for formula, place in runs]
     return parts[0] if len(parts) == 1 else module.concatenate(parts, axis=-1)
+
+
+def side_by_side(module: Any, rates: Iterable[Rates]) -> Rates:
+    """The learning rates of each group, in a last axis; stack would put that in front of the one of vmap."""
+    return module.concatenate([module.asarray(rate)[..., None] for rate in rates], axis=-1)
 
 
 def _runs(formulas: tuple[Formula, ...]) -> Iterator[tuple[Formula, slice]]:

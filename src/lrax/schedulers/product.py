@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
-from .._transfers import fetched, whole_number
+from .._transfers import fetched
 from .._types import Function, RatesLike, Remembered, Value
 from ..formulas import host
 from ..formulas.arithmetic import Arithmetic, wide
 from ..formulas.formula import Formula, replaced
 from ..formulas.traced import Traced
-from .remembering import ZERO, Remembering, split
+from .remembering import ZERO, Remembering, counted, split
 from .scheduler import LRScheduler
 
 _HIDDEN = {"learned": True}
@@ -94,10 +94,8 @@ class _Product(Remembering):
             return {"product": product, "epoch": last.astype(until.dtype)}
 
     def numbers(self, memory: Remembered) -> Remembered:
-        return {
-            "product": self._products(fetched(memory["product"])),
-            "epoch": whole_number(memory["epoch"]),
-        }
+        epoch = counted(memory["epoch"])
+        return {"product": self._products(fetched(memory["product"])), "epoch": epoch}
 
     def observed(self, numbers: Remembered, metric: None, epoch: int) -> Remembered:
         until, new = numbers["epoch"], []

@@ -69,8 +69,7 @@ class Remembering(Formula):
     def numbers(self, memory: Remembered) -> Remembered:
         """What a memory holds."""
         return {
-            name: self.exact(fetched(v)) if is_real(v) else whole_number(v)
-            for name, v in memory.items()
+            name: self.exact(fetched(v)) if is_real(v) else counted(v) for name, v in memory.items()
         }
 
     def kept(self, memory: Remembered, old: Remembered, changed: Remembered) -> Remembered:
@@ -174,6 +173,17 @@ ZERO = np.int32(0)
 def is_real(value: Array) -> bool:
     """Whether something remembered is a real number, or several, and no whole one."""
     return value.dtype == _FLOAT32
+
+
+def counted(value: Array) -> int:
+    """A whole number out of the memory."""
+    number = whole_number(value)
+    if number is None:
+        raise TypeError(
+            f"Outside of vmap a scheduler must have learned in one training, got {np.size(value)} that vmap has made. "
+            "Call step() inside of it."
+        )
+    return number
 
 
 def known(memory: Remembered) -> Remembered:

@@ -14,7 +14,7 @@ from .._checks import is_traced, non_negative
 from .._transfers import meant
 from .._types import Number, Rates, Scalar, Value
 from ..formulas.arithmetic import LARGEST, SMALLEST
-from ..formulas.evaluate import evaluate, evaluate_host, is_concrete
+from ..formulas.evaluate import evaluate, evaluate_host, is_concrete, side_by_side
 from ..formulas.formula import Formula
 from ..formulas.schedule import spread
 from .internals import TypedState, has_hooks, refuse_foreign_trace, tracing
@@ -37,7 +37,8 @@ class _Listeners:
 def publishable(name: str, values: Iterable[Scalar]) -> Rates:
     """Learning rates of a user's as they can be published: known ones are checked, traced ones clamped; NaN stays there."""
     rates = [_publishable(name, value) for value in values]
-    return jnp.stack(rates) if any(map(is_traced, rates)) else np.array(rates, np.float32)
+    traced = any(map(is_traced, rates))
+    return side_by_side(jnp, rates) if traced else np.array(rates, np.float32)
 
 
 def _publishable(name: str, value: Scalar) -> Number:

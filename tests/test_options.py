@@ -87,21 +87,21 @@ def test_a_guard_lets_a_checkpoint_in(kind):
 
 
 def test_the_host_fetches_explicitly_what_a_compiled_step_left_on_the_device(monkeypatch):
-    """A CPU lets everything through to the host, so that the guard itself cannot tell."""
+    """A CPU lets everything through to the host, so that the guard itself cannot tell; its counters are read in place."""
     fetched, device_get = [], jax.device_get
     monkeypatch.setattr(jax, "device_get", lambda v: fetched.append(v) or device_get(v))
-    scheduler = lrax.StepLR(0.1, step_size=2, gamma=0.5)
-    step = lrax.jit(lambda: scheduler.step())
+    scheduler = lrax.ReduceLROnPlateau(0.1, factor=0.5, patience=2)
+    step = lrax.jit(lambda: scheduler.step(1.0))
     step()
-    scheduler.step()
+    scheduler.step(1.0)
     assert not fetched  # which takes longer
     step()
     with jax.transfer_guard_device_to_host("disallow"):
-        scheduler.step()
-        scheduler.step()
-    assert len(fetched) == 1
+        scheduler.step(1.0)
+        scheduler.step(1.0)
+    assert len(fetched) == 1  # the best metric
     assert scheduler.last_epoch.value == 5
-    assert_same_bits(scheduler.get_last_lr(), np.float32([0.025]))
+    assert_same_bits(scheduler.get_last_lr(), np.float32([0.05]))
 
 
 # --- Export -----------------------------------------------------------------------------------------

@@ -21,6 +21,6 @@ class Memory(TypedState):
         value = self.held()
         for part in value.values():
             for leaf in part.values():
-                if getattr(leaf, "committed", False) or is_traced(leaf):
+                if is_traced(leaf) or getattr(leaf, "committed", False):
                     return None
         return value

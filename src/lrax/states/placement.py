@@ -18,8 +18,9 @@ from .internals import VALUE
 
 def place(value: Leaf, old: Leaf) -> Leaf:
     """A host value where `old` lives: on its mesh or device if it was put there, else left on the host."""
-    put = getattr(old, "committed", False) and not is_traced(old)
-    return jax.device_put(value, old.sharding) if put else value
+    if not is_traced(old) and getattr(old, "committed", False):
+        return jax.device_put(value, old.sharding)
+    return value
 
 
 def strong(value: Leaf, dtype: np.dtype, old: Leaf = None) -> Leaf:

@@ -131,10 +131,11 @@ def growth(x: Arithmetic, gamma: Value, exponent: Value) -> Value:
     >>> print(lrax.LRScheduler(1.0, formula=Mine())([0, 1, 2]))
     [1.   0.5  0.25]
     """
-    if isinstance(gamma, float) and gamma <= 1:
+    if isinstance(gamma, float):
         if LEAST <= gamma < 1:  # as mostly
             return x.power(gamma, exponent)
-        return 1.0 if gamma == 1 else x.power(math.sqrt(gamma), 2 * exponent)
+        if gamma <= 1:
+            return 1.0 if gamma == 1 else x.power(math.sqrt(gamma), 2 * exponent)
     return x.power(gamma, x.minimum(exponent, 600 / x.maximum(x.log(gamma), 1e-9)))
 
 

@@ -20,7 +20,7 @@ from ..states.internals import direct, refuse_foreign_trace
 from ..states.memory import Memory
 from ..states.node import GuardedNode
 from ..states.placement import held_states, room_for_all, unchanged_by_errors
-from ..states.published import Learns, Published, Publishing, publishable
+from ..states.published import Learns, Published, Publishing
 from ..states.view import View
 from . import checkpoint
 from .construction import Argument, Constructs
@@ -210,17 +210,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         ``jax.jit`` they are constants, read once while tracing: there, use ``scheduler(epoch)``.
         """
         follower = self.publishing.first
-
-        def put(values: Any) -> None:
-            groups = follower.published.groups
-            values = list(values) if _checks.is_list(values) else values
-            if not isinstance(values, list) or len(values) != groups:
-                raise ValueError(
-                    f"current_lrs must have {groups} entries, one a parameter group, got {values!r:.80}."
-                )
-            follower.write_rates(publishable("current_lrs", values))
-
-        return View(lambda: follower.published.rates, put)
+        return View(lambda: follower.published.rates, follower.assign)
 
     def get_last_lr(self) -> list[Scalar]:
         """The published learning rates, one for each parameter group of the optimizer.

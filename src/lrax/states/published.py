@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from brainstate.graph import Node
 
-from .._checks import is_traced, non_negative
+from .._checks import is_list, is_traced, non_negative
 from .._transfers import meant
 from .._types import Number, Rates, Scalar, Value
 from ..formulas.arithmetic import LARGEST, SMALLEST
@@ -132,10 +132,9 @@ class Published(TypedState):
 
     def write_on_host(self, columns: np.ndarray) -> None:
         """Write all that the owner may, where ``direct(self)``."""
-        old = self._value
-        rates = old["lr"]
-        if type(rates) is not np.ndarray and rates.committed:
-            columns = place(columns, rates)
+        old = self.held()
+        if type(old["lr"]) is not np.ndarray:
+            columns = place(columns, old["lr"])
         self.poke({"lr": columns, "owner": old["owner"]})
 
     def tell(self) -> None:
@@ -275,6 +274,16 @@ class Follower(NamedTuple):
     def write_rates(self, rates: Rates) -> None:
         self.published.write_rates(rates, self.number)
         self.published.tell()
+
+    def assign(self, values: Any) -> None:
+        """:meth:`write_rates` with what a user has assigned to ``current_lrs``."""
+        groups = self.published.groups
+        values = list(values) if is_list(values) else values
+        if not isinstance(values, list) or len(values) != groups:
+            raise ValueError(
+                f"current_lrs must have {groups} entries, one a parameter group, got {values!r:.80}."
+            )
+        self.write_rates(publishable("current_lrs", values))
 
     def write_on_host(self, columns: np.ndarray) -> None:
         """:meth:`write` with host values, where ``direct`` holds for the scheduler's clock."""

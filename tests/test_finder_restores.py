@@ -158,7 +158,12 @@ def raises(error):
 
 def interrupted():
     yield from BATCHES
-    signal.raise_signal(signal.SIGINT)  # to this thread, and at once
+    # Python was told to ignore it if a shell has started it in the background.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        signal.raise_signal(signal.SIGINT)  # to this thread, and at once
+    finally:
+        signal.signal(signal.SIGINT, before)
     yield from BATCHES
 
 

@@ -62,6 +62,7 @@ NOT_NEEDED = {
 }
 """What other libraries want and this one does not, and what is done instead."""
 
+_NOAM = "InverseSqrtLR, with base_lr=(d_model * warmup_steps) ** -0.5"
 _ELSEWHERE = {
     "AveragedModel": "AveragedWeights",
     "EMA": "AveragedWeights",
@@ -72,8 +73,17 @@ _ELSEWHERE = {
     "inject_hyperparams": "not needed: optimizers take schedulers as numbers, and hyperparams shows them",
     "lr_scheduler": "lrax itself, where the schedulers are: lrax.StepLR",
     "CosineDecay": "CosineAnnealingLR",
-    "NoamLR": "InverseSqrtLR, with base_lr=(d_model * warmup_steps) ** -0.5",
+    "Noam": _NOAM,
+    "NoamLR": _NOAM,
+    "SGDR": "CosineAnnealingWarmRestarts",
+    "CLR": "CyclicLR",
+    "WarmupStableDecay": "WSDSchedule",
+    "TrapezoidalLR": "WSDSchedule",
+    "SWA": "AveragedWeights",
     "SWALR": "SequentialLR, with a CosineAnnealingLR in last place",
+    "lr_find": "find_lr",
+    "clip_grad_norm_": "grad_clip_norm=... of an optimizer",
+    "clip_grad_value_": "grad_clip_value=... of an optimizer",
     "constant_schedule": "ConstantLR",
     "linear_schedule": "LinearLR",
     "exponential_decay": "ExponentialDecayLR",
@@ -168,8 +178,21 @@ def remedy(name: str, known: Iterable[str]) -> str:
     optimizer = _in_optax(low)
     if optimizer is not None:
         return f"Any optimizer of optax is one here: lrax.OptaxOptimizer({optimizer})."
-    close = difflib.get_close_matches(low, ours, n=1)
-    return f"Did you mean {ours[close[0]]}?" if close else ""
+    meant = [ours[k] for k in _similar(low, [*ours])]
+    return f"Did you mean {' or '.join(meant)}?" if meant else ""
+
+
+def _similar(low: str, ours: list[str]) -> list[str]:
+    """Those of our names, all in small letters, that are most like one: by their words before their letters."""
+    word = _without_kind(low)
+    same = [k for k in ours if _without_kind(k) == word]
+    slips = difflib.get_close_matches(low, ours, n=1, cutoff=0.8)
+    with_it = [k for k in ours if len(word) > 2 and word in k][:3]
+    return same or slips or with_it or difflib.get_close_matches(low, ours, n=1)
+
+
+def _without_kind(low: str) -> str:
+    return low.removesuffix("lr").removesuffix("r").removesuffix("schedule")
 
 
 def _needed(factory: Any) -> set[str]:

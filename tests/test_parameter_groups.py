@@ -183,6 +183,35 @@ def test_a_table_is_scaled_to_the_first_rate_of_a_group():
         scheduler.step()
 
 
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize(
+    "options, own",
+    [
+        ({"lr": 0.5}, 0.5),
+        ({"lr_scale": 0.5}, 0.02),
+        ({"lr": lrax.StepLR(0.25, 9)}, 0.25),
+        ({}, 0.04),
+    ],
+    ids=str,
+)
+def test_what_a_group_has_of_its_own_comes_before_a_list(options, own, later):
+    """And at once, not with the next step."""
+    states = new_states()
+    scheduler = lrax.StepLR([0.1, 0.04], step_size=9)
+    optimizer = lrax.SGD(lr=scheduler, groups={} if later else {"b": options})
+    optimizer.register_trainable_weights(
+        {"a": states["a"]} if later else {"a": states["a"], "b": states["b"]}
+    )
+    if later:
+        scheduler.current_lrs.value = [0.3, 0.7]
+        optimizer.add_param_group({"b": states["b"]}, **options)
+    assert_close(optimizer.get_last_lr(), [0.3 if later else 0.1, own])
+    optimizer.step({"a": START["a"], "b": START["b"]})
+    assert_close(states["b"].value, START["b"] * np.float32(1 - own))
+    scheduler.step()
+    assert_close(optimizer.get_last_lr(), [0.1, own])
+
+
 class Flat(lrax.LRScheduler):
     def get_lr(self):
         return list(self.base_lrs)

@@ -113,7 +113,7 @@ class Following(Node):
 
     def regroup(self, groups: Sequence[Group], before: Sequence[Group]) -> None:
         """There are other groups than those `before`; an error changes nothing."""
-        rates = self.published.rates
+        rates = self.published.rates[..., : len(before)]
         with self.unchanged_by_errors():
             self._publish(self.scheduler, groups, self.scheduler.publishing.change)
             if all(map(operator.is_, groups, before)):

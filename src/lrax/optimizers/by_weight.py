@@ -7,6 +7,7 @@ import jax
 from .._types import Leaf, PyTree
 from ..states.saving import plain_key
 from .update import Part
+from .weights import path_of
 
 BESIDE = ("mean", "part", "group")
 """What there is of a weight beside its moments, which may have the same names."""
@@ -29,11 +30,22 @@ def _places(state: PyTree, part: Part) -> list[tuple[str | None, str]]:
     for keys, _ in jax.tree_util.tree_flatten_with_path(state)[0]:
         names = [plain_key(key) for key in keys]
         dicts = [isinstance(key, jax.tree_util.DictKey) for key in keys]
-        own = [i for i, name in enumerate(names) if dicts[i] and name in part.leaves]
-        path = names.pop(own[-1]) if own else None
+        own = _path_among(names, dicts, part)
+        path = path_of(names[own]) if own else None
+        if own:
+            del names[own]
         name = ".".join(map(str, names))
         found.append((path, f".{name}" if own and name in BESIDE else name))
     return found
+
+
+def _path_among(names: list[Any], dicts: list[bool], part: Part) -> slice | None:
+    """Where the last and longest path of a weight stands among keys, in one dict or in several."""
+    for end in range(len(names), 0, -1):
+        for start in range(end):
+            if all(dicts[start:end]) and path_of(names[start:end]) in part.leaves:
+                return slice(start, end)
+    return None
 
 
 def by_weight(own: Own) -> dict[str, Any]:

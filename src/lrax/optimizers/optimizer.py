@@ -215,7 +215,7 @@ class OptaxOptimizer(ShowsRates):
         return self.opt_state.value.beside["norm"]
 
     def optax_states(self) -> list[PyTree]:
-        """The state of optax's transformation for each group, with its weights by path.
+        """The state of optax's transformation for each group: with weights by path, in that of a `tx` as they were registered.
 
         Where a load has put weights of different age into a group, it is a tuple of states.
         """

@@ -14,6 +14,7 @@ from .._transfers import meant
 from .._types import Function, Leaf, PyTree, Rates
 from ..states.clock import LAST_EPOCH
 from .groups import Group
+from .nested import Keys, on_nested
 from .packing import Layout, Packed, pack, unpack
 from .recipe import OUTSIDE, Recipe
 from .weights import as_gradient, widened
@@ -88,6 +89,7 @@ class Update:
     leaves: Mapping[str, tuple[str, ...]]
     """The path of each leaf of each State."""
 
+    keys: Keys
     places: Places
     clip_norm: Any
     counting: Counting
@@ -128,7 +130,8 @@ class Update:
         }
         if self.recipe.takes_lr:
             arguments["learning_rate"] = columns[group]
-        return optax.with_extra_args_support(self.recipe.build(**arguments))
+        tx = optax.with_extra_args_support(self.recipe.build(**arguments))
+        return on_nested(tx, self.keys, OBJECTIVES) if self.recipe.foreign else tx
 
     def with_column(
         self, group: int, place: int, value: float

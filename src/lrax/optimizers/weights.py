@@ -28,6 +28,11 @@ class Weight(NamedTuple):
         """The path of each of its leaves, such as ``layers.0.weight.bias``."""
         return [name for name, _ in named_leaves(self.state.value, self.path)]
 
+    def leaf_keys(self) -> dict[str, tuple[Any, ...]]:
+        """The keys that lead to each of its leaves, by its path."""
+        leaves = _leaves_with_keys(self.state.value, self.path)
+        return {path_of(keys): keys or (path_of(keys),) for keys, _ in leaves}
+
 
 def _has_unit(value: Any) -> bool:
     return hasattr(value, "mantissa") and hasattr(value, "unit")
@@ -35,8 +40,12 @@ def _has_unit(value: Any) -> bool:
 
 def named_leaves(tree: PyTree, path: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
     """The path of each leaf of a tree and the leaf, which may be a number with a unit."""
+    return ((path_of(keys), leaf) for keys, leaf in _leaves_with_keys(tree, path))
+
+
+def _leaves_with_keys(tree: PyTree, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=_has_unit):
-        yield _name((*path, *map(plain_key, keys))), leaf
+        yield (*path, *map(plain_key, keys)), leaf
 
 
 UNIT_OF = "unit of "
@@ -57,7 +66,7 @@ def named_weights(tree: PyTree, known: dict[str, Weight]) -> dict[str, Weight]:
     is_state = lambda leaf: isinstance(leaf, brainstate.State)  # noqa: E731
     for keys, state in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_state)[0]:
         path = tuple(plain_key(key) for key in keys)
-        name = _name(path)
+        name = path_of(path)
         if not is_state(state):
             raise TypeError(
                 f"param_states must hold brainstate.State objects, got {type(state).__name__} at {name!r}. "
@@ -87,8 +96,9 @@ def _parts(path: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(part for key in path for part in (key if isinstance(key, tuple) else (key,)))
 
 
-def _name(path: Iterable[Any]) -> str:
-    return ".".join(map(str, _parts(path))) or "weights"
+def path_of(keys: Iterable[Any]) -> str:
+    """What these keys lead to is called so."""
+    return ".".join(map(str, _parts(keys))) or "weights"
 
 
 def _check_weight(name: str, state: brainstate.State) -> None:
@@ -137,7 +147,7 @@ def gradient_of(grads: PyTree, name: str, weights: dict[str, Weight], value: PyT
     if others:
         return others[0]
     leaves, depth = jax.tree_util.tree_leaves_with_path(grads), len(path)
-    there = dict.fromkeys(_name(map(plain_key, keys[:depth])) for keys, _ in leaves)
+    there = dict.fromkeys(path_of(map(plain_key, keys[:depth])) for keys, _ in leaves)
     raise ValueError(
         f"grads must hold a gradient for every registered weight, but {name!r} is missing: "
         f"registered are {some(weights)}; grads has {some(there) or 'nothing'}. {_ONE_DICT}"

@@ -88,7 +88,7 @@ middle.plot(
     np.arange(1, CYCLES + 1) * LENGTH - 1, rates[LENGTH - 1 :: LENGTH], "o", label="snapshot"
 )
 middle.set(ylabel="learning rate", xlabel="update")
-middle.legend(frameon=False)
+figure.legend(frameon=False, loc="outside upper right")
 bottom.bar(
     [*map(str, range(1, CYCLES + 1)), "ensemble"],
     [*single, ensemble],

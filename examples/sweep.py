@@ -7,7 +7,7 @@ Eight learning rates, each with eight lengths of the warmup.
 .. code-block:: bash
 
     python examples/sweep.py             # ten seconds on a CPU, most of them to compile
-    python examples/sweep.py --compare   # and then one network after the other: the same losses
+    python examples/sweep.py --compare   # and then one network after the other: nearly the same losses
 
 Network, schedule and optimizer are built inside a function, as for a single training, and ``vmap`` maps that function
 over the learning rates and the lengths. The networks start from the same weights and see scikit-learn's handwritten

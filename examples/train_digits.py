@@ -6,7 +6,7 @@ A small network learns scikit-learn's handwritten digits.
 
 .. code-block:: bash
 
-    python examples/train_digits.py                                # a full run, a few seconds on a CPU
+    python examples/train_digits.py                                # a full run, half a minute on a CPU
     python examples/train_digits.py --out digits --stop-after 10   # interrupted after ten epochs ...
     python examples/train_digits.py --out digits --resume          # ... to the very same parameters
 

@@ -29,6 +29,9 @@ class Translator(MarkdownTranslator):
         self.add(node.astext())
         raise nodes.SkipNode
 
+    def visit_enumerated_list(self, node: nodes.enumerated_list) -> None:
+        self._start_list(node.get("start", 1) - 1)
+
     def visit_caption(self, node: nodes.caption) -> None:
         self.visit_paragraph(node)
 

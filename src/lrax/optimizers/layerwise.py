@@ -104,7 +104,8 @@ def layerwise_lr_decay(
     K. Clark et al., "ELECTRA: Pre-training Text Encoders as Discriminators Rather Than Generators",
     https://arxiv.org/abs/2003.10555
 
-    H. Bao et al., "BEiT: BERT Pre-Training of Image Transformers", https://arxiv.org/abs/2106.08254
+    H. Bao et al., "BEiT: BERT Pre-Training of Image Transformers",
+    https://arxiv.org/abs/2106.08254
     """
     decay = _checks.real("decay", decay, low=0, high=1, open_low=True)
     leaves = leaves_of(named_weights(params, {}))

@@ -325,7 +325,7 @@ class OneCycleLR(LRScheduler):
 
     References
     ----------
-    L. N. Smith and N. Topin, "Super-Convergence", https://arxiv.org/abs/1708.07120
+    Smith and Topin, "Super-Convergence", https://arxiv.org/abs/1708.07120
     """
 
     base_argument = "max_lr"

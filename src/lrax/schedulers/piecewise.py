@@ -290,7 +290,8 @@ class LambdaLR(LRScheduler):
 
     References
     ----------
-    A. Vaswani et al., "Attention Is All You Need", https://arxiv.org/abs/1706.03762
+    A. Vaswani et al., "Attention Is All You Need",
+    https://arxiv.org/abs/1706.03762
     """
 
     def __init__(

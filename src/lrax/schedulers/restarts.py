@@ -263,7 +263,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     References
     ----------
-    I. Loshchilov and F. Hutter, "SGDR", https://arxiv.org/abs/1608.03983
+    Loshchilov and Hutter, "SGDR", https://arxiv.org/abs/1608.03983
     """
 
     def __init__(

@@ -128,6 +128,7 @@ def test_a_clock_is_compared_with_numbers_and_is_a_state_of_its_own():
     assert [jnp.ones(3), clock].index(clock) == 1
     assert {clock: "found"}[scheduler.last_epoch] == "found"
     assert lrax.jit(lambda: (scheduler.step(), scheduler.last_epoch == 6)[1])()
+    assert lrax.jit(lambda: (scheduler.step(), scheduler.last_epoch != 6)[1])()
 
 
 COMPARED = {

@@ -268,6 +268,17 @@ def test_the_interface_is_theirs():
 
 # --- to_braintools ----------------------------------------------------------------------------------
 
+
+@pytest.mark.parametrize("rates", [[1.0, 2.0], 0.5], ids=repr)
+def test_the_adapter_takes_as_many_rates_as_there_are_groups(rates):
+    adapter = to_braintools(lrax.StepLR(0.1))
+    with pytest.raises(ValueError, match="current_lrs"):
+        adapter.current_lrs.value = rates
+    assert_close(adapter.get_last_lr(), [0.1])
+    adapter.current_lrs.value = [0.7]
+    assert_close(adapter.get_last_lr(), [0.7])
+
+
 THEIRS = {
     "SGD": lambda lr: braintools.optim.SGD(lr=lr, momentum=0.9),
     "Adam": lambda lr: braintools.optim.Adam(lr=lr),

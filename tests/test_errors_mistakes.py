@@ -219,7 +219,7 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "a norm of one group": (lambda: grouped({"w": {"grad_clip_norm": 1.0}}), "groups['w']", "all groups together"),
     "a frozen group with a rate": (lambda: grouped({"w": {"frozen": True, "lr": 0.1}}), "groups['w']", "frozen=True alone"),
     "nothing to train": (lambda: grouped({"w": {"frozen": True}}), "groups", "all of them are frozen"),
-    "a pattern that answers with a number": (lambda: grouped([(lambda path, leaf: leaf.ndim, {"lr": 0.1})]), "groups", "(path, leaf) -> bool", "1"),
+    "a pattern that answers with a number": (lambda: grouped([(lambda path, leaf: leaf.ndim, {"lr": 0.1})]), "groups", "True or False", "1"),
     "a group's schedule of several": (lambda: grouped({"w": {"lr": lrax.StepLR([0.1, 0.2])}}), "lr", "one base_lr"),
     "a momentum of 1": (lambda: lrax.SGD(momentum=lrax.ConstantLR(1.0)), "momentum", "[0, 1)", "ConstantLR"),
     "a momentum of 1 later on": (lambda: lrax.SGD(momentum=lrax.WarmupScheduler(1.0, 5)), "momentum", "[0, 1)", "1 at epoch 5"),

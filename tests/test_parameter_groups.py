@@ -165,6 +165,19 @@ def test_rates_of_several_groups_at_any_epoch():
         scheduler(3)
 
 
+BY_ITERATOR = {
+    "StepLR": lrax.StepLR,
+    "LambdaLR": lambda base_lr: lrax.LambdaLR(base_lr, lambda epoch: 1.0),
+    "ReduceLROnPlateau": lrax.ReduceLROnPlateau,
+    "get_scheduler": lambda base_lr: lrax.get_scheduler("linear", base_lr, 0, 10),
+}
+
+
+@pytest.mark.parametrize("make", BY_ITERATOR.values(), ids=[*BY_ITERATOR])
+def test_base_rates_of_an_iterator(make):
+    assert_close(make(iter([0.1, 0.02])).get_last_lr(), [0.1, 0.02])
+
+
 def two_groups(scheduler):
     states = new_states()
     optimizer = lrax.SGD(lr=scheduler)

@@ -21,9 +21,20 @@ from ._types import Function, Number, Unchecked, Value
 
 T = TypeVar("T")
 
+LAST_EPOCH = 2**31 - 1
+"""Where a clock stops, and every counter of 32 bits."""
+
 
 def is_traced(value: Unchecked) -> bool:
     return isinstance(value, Tracer)
+
+
+def refuse_traced(name: str, value: Unchecked) -> None:
+    """Raise TypeError where a state dict would have to hold the number."""
+    if is_traced(value):
+        raise TypeError(
+            f"{name} is traced, so its value is not known here. Take the state dict outside the transformation."
+        )
 
 
 def is_known(value: Unchecked) -> bool:
@@ -179,6 +190,11 @@ def integer(
     return number
 
 
+def number_or_none(name: str, value: Unchecked) -> Number | None:
+    """How many there are, at least one; None where it is left open."""
+    return None if value is None else integer(name, value, low=1)
+
+
 def flag(name: str, value: Unchecked) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise _fail(TypeError, name, "True or False", value)
@@ -202,8 +218,8 @@ def function(name: str, value: Unchecked, of: str = "the epoch") -> Function:
 
 
 def counted(name: str, value: Unchecked) -> Number:
-    """How many count as one, as far as a counter of 32 bits reaches."""
-    return integer(name, value, low=1, high=2**31 - 1)
+    """How many count as one."""
+    return integer(name, value, low=1, high=LAST_EPOCH)
 
 
 def sequence(
@@ -263,7 +279,7 @@ def group_count(**lists: Sequence[object]) -> int:
 def epoch(name: str, value: Unchecked) -> Number:
     """A whole epoch >= 0 for the clock."""
     remedy = "step() takes a whole epoch; scheduler(3.25) evaluates between epochs, and a metric is passed to ReduceLROnPlateau as step(metric=...)."
-    number = integer(name, value, high=2**31 - 1, remedy=remedy)
+    number = integer(name, value, high=LAST_EPOCH, remedy=remedy)
     if is_traced(number) and number.dtype.kind not in "iu":
         raise _fail(TypeError, name, "a whole number >= 0", value, "Cast a traced epoch to int32.")
     return number

@@ -113,7 +113,7 @@ _NEED_MORE = {"rprop", "scale_by_rprop", "lbfgs", "sophia"}
 """Optimizers of optax that keep their learning rate, or have to be given more in each step."""
 
 
-def check_keywords(kind: Any, given: dict[str, Any], args: tuple[Any, ...] = ()) -> None:
+def check_keywords(kind: Any, given: dict[str, Any], args: tuple[Any, ...]) -> None:
     """Refuse a keyword that the constructor of `kind` does not have, or has already, and say what is meant."""
     if not given.keys().isdisjoint(kind.parameters[: len(args)]):
         _refuse_twice(kind, given, args)

@@ -3,16 +3,22 @@
 import typing as _typing
 
 from . import _names
-from .finder import find_lr as find_lr
-from .formulas import Formula as Formula
-from .interop.hugging_face import get_scheduler as get_scheduler
-from .jit import jit as jit
+from . import optimizers as _optimizers
+from .finder import find_lr
+from .formulas import Formula
+from .interop.hugging_face import get_scheduler
+from .jit import jit
 from .optimizers import *  # noqa: F403
-from .pictures.pictured import plot as plot
-from .preview.checkup import check as check
+from .pictures.pictured import plot
+from .preview.checkup import check
+from .schedulers import catalogue as _catalogue
 from .schedulers.catalogue import *  # noqa: F403
+
+__all__ = ["Formula", "check", "find_lr", "get_scheduler", "jit", "plot"]
+__all__ += _catalogue.__all__
+__all__ += _optimizers.__all__
 
 if not _typing.TYPE_CHECKING:  # which knows all names
 
     def __getattr__(name: str) -> _typing.Any:
-        raise _names.unknown(__name__, name, globals())
+        raise _names.unknown(__name__, name, __all__)

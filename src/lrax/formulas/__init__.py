@@ -5,13 +5,10 @@ shape, ``powered`` for powers of a fraction of the way between them, ``growth`` 
 factor, ``ratio`` for values that scale with the base learning rate, ``half_cosine``.
 """
 
-from .arithmetic import Arithmetic as Arithmetic
-from .formula import Formula as Formula
-from .pieces import growth as growth
-from .pieces import powered as powered
-from .pieces import ramp as ramp
-from .pieces import ratio as ratio
-from .shapes import half_cosine as half_cosine
+from .arithmetic import Arithmetic
+from .formula import Formula
+from .pieces import growth, powered, ramp, ratio
+from .shapes import half_cosine
 
 __all__ = [
     "Arithmetic",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import is_traced
+from .._checks import refuse_traced
 from .._types import Plain
 from .formula import Formula, hyper_parameters
 from .schedule import Items, Member, Schedule
@@ -52,10 +52,7 @@ def _plain(name: str, value: Any, whole: bool) -> Plain:
         return described(value, whole=whole)
     if isinstance(value, Formula):
         return named(type(value).__name__, hyper_parameters(value), whole=whole)
-    if is_traced(value):
-        raise TypeError(
-            f"{name} is traced, so its value is not known here. Take the state dict outside the transformation."
-        )
+    refuse_traced(name, value)
     if whole:
         raise TypeError(
             f"{name} is your own: a configuration cannot hold its code. Construct it yourself."

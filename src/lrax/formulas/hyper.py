@@ -4,7 +4,7 @@ import dataclasses
 
 from .._checks import is_known
 from .._types import Number, Value
-from .arithmetic import LARGEST, SMALLEST, Arithmetic
+from .arithmetic import LARGEST, Arithmetic
 from .formula import Formula
 
 BELOW_ONE = 1 - 2.0**-24
@@ -32,8 +32,3 @@ class Hyper(Formula):
 def share(name: str, schedule: Formula) -> Hyper:
     """A schedule of what must lie in [0, 1)."""
     return Hyper(name, schedule, high=BELOW_ONE)
-
-
-def positive(name: str, schedule: Formula) -> Hyper:
-    """A schedule of what must be larger than 0."""
-    return Hyper(name, schedule, low=SMALLEST)

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from .._checks import LAST_EPOCH
 from .._types import Number
 from .evaluate import evaluate_host, evaluate_vector
 from .formula import Formula, holds_users
 from .ranges import settled
 from .schedule import Member
 
-_LAST_EPOCH = 2**31 - 1
 MOST = 1000
 """Of the boundaries of a schedule that goes on for ever."""
 
@@ -89,7 +89,7 @@ def boundaries_of(piece: Piece, kind: type) -> tuple[int, ...]:
     """The whole epochs from which a formula is another function, its end included; of very many the first ones."""
     formula, base = piece
     end = end_of(piece, kind)
-    found = _whole(formula.changes(base), _LAST_EPOCH if end is None else end)
+    found = _whole(formula.changes(base), LAST_EPOCH if end is None else end)
     return tuple(itertools.islice(merged((found, iter([end] if end else []))), MOST))
 
 

@@ -97,10 +97,6 @@ class Schedule(Described):
             found[name] = _of_all_groups(tuple(getattr(f, name) for f in formulas))
         return found
 
-    def pieces(self) -> tuple[tuple[Member, Number], ...]:
-        """Formula and base learning rate of each parameter group."""
-        return tuple((member, member.base) for member in self.members)
-
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Schedule) and identity(self) == identity(other)
 

@@ -66,8 +66,6 @@ def _log(x: Arithmetic, up: Value, down: Value, _: None) -> Value:
 
 
 _SHAPES: dict[str, Height] = {
-    "linear": lambda x, up, down, _: up,
-    "cosine": lambda x, up, down, _: half_cosine(x, up),
     "1-sqrt": _one_minus_sqrt,
     "square": lambda x, up, down, _: up * (1 + down),
     "power": _power,
@@ -77,11 +75,11 @@ _SHAPES: dict[str, Height] = {
     "tanh": _tanh,
     "constant": lambda x, up, down, _: x.where(up > 0, 1.0, 0.0),
 }
-"""Heights that do not depend on the two learning rates."""
+"""Heights that do not depend on the two learning rates; :func:`ramp` knows those of "linear" and "cosine" itself."""
 
 _HARMONIC = "harmonic"
 _NUMBERS = {"power": 2.0, "exponential": 0.5, "tanh": 3.0}
-NAMES = (*_SHAPES, _HARMONIC)
+NAMES = ("linear", "cosine", *_SHAPES, _HARMONIC)
 
 FINITE = ("linear", "cosine", "1-sqrt")
 """Shapes that are finite outside of the way, too."""

@@ -14,9 +14,8 @@ from typing import Any
 import brainstate
 
 from .._types import BraintoolsScheduler, Rates
-from ..optimizers.optimizer import announce
 from ..schedulers.scheduler import LRScheduler
-from ..states.published import Plan, Published, publishable
+from ..states.published import Plan, Published
 from ..states.view import View
 
 
@@ -52,21 +51,6 @@ def to_braintools(scheduler: LRScheduler) -> BraintoolsScheduler:
     if not isinstance(scheduler, LRScheduler):
         raise TypeError(f"scheduler must be an lrax scheduler, got {scheduler!r}.")
     return _adapter_class()(scheduler)
-
-
-def register_with_braintools(optimizer_class: type) -> None:
-    """Make instances of `optimizer_class` braintools optimizers to ``isinstance``, if braintools is imported.
-
-    Called whenever one of them is made or given weights, and so before a program that has imported
-    braintools can check.
-    """
-    optim = sys.modules.get("braintools.optim")
-    theirs = getattr(optim, "OptaxOptimizer", None)
-    if theirs is not None and not issubclass(optimizer_class, theirs):
-        theirs.register(optimizer_class)
-
-
-announce.append(register_with_braintools)
 
 
 class _Adapter:
@@ -117,11 +101,10 @@ class _Adapter:
 
     @property
     def current_lrs(self) -> View:  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
-        def put(values: Rates) -> None:
-            self._published.write(publishable("current_lrs", values))
-            self._published.tell()
-
-        return View(lambda: self._published.rates, put)
+        return View(
+            lambda: self._published.rates,
+            lambda values: self.scheduler.publishing.of(self._published).assign(values),
+        )
 
     def get_lr(self) -> list[Any]:
         return self.scheduler.get_lr()

@@ -63,19 +63,16 @@ def get_scheduler(
     _checks.choice("name", name, tuple(_SCHEDULES))
     name = next(known for known in _SCHEDULES if known == name)  # an enum hashes otherwise
     make = _SCHEDULES[name]
-    _checks.learning_rates("base_lr", base_lr)
+    bases = _checks.learning_rates("base_lr", base_lr)
+    base_lr = bases if _checks.is_list(base_lr) else base_lr
     takes = dict(inspect.signature(make).parameters)
     lengths = {"num_warmup_steps": num_warmup_steps, "num_training_steps": num_training_steps}
     _check_keywords(name, kwargs, takes, ("base_lr", *lengths))
     given = {key: value for key, value in lengths.items() if key in takes} | kwargs
     for key in takes.keys() - {"base_lr"}:
-        needed = takes[key].default is inspect.Parameter.empty and takes[key].kind is not _OPEN
-        if needed and given.get(key) is None:
+        if takes[key].default is inspect.Parameter.empty and given.get(key) is None:
             raise ValueError(f"{key} must be a whole number of steps for {name!r}, got None.")
     return make(base_lr, **given)
-
-
-_OPEN = inspect.Parameter.VAR_KEYWORD
 
 
 def _check_keywords(name: str, given: Any, takes: dict[str, Any], common: Sequence[str]) -> None:
@@ -84,8 +81,8 @@ def _check_keywords(name: str, given: Any, takes: dict[str, Any], common: Sequen
             f"{nested} must be passed as plain arguments, got {given[nested]!r:.80}. "
             f"Write get_scheduler({name!r}, base_lr, ..., **{nested})."
         )
-    if any(parameter.kind is _OPEN for parameter in takes.values()):
-        return  # to a class, which checks them
+    if isinstance(_SCHEDULES[name], type):
+        return  # which checks them
     known = [key for key in takes if key not in common]
     for key, value in given.items():
         if key not in known:
@@ -332,14 +329,6 @@ def _warmup_stable_decay(
     return _with_floor(base_lr, None, share, make) if floor else make(base_lr, 0.0)
 
 
-def _reduce_lr_on_plateau(base_lr: RatesLike, **kwargs: Any) -> LRScheduler:
-    return ours.ReduceLROnPlateau(base_lr, **kwargs)
-
-
-def _greedy(base_lr: RatesLike, **kwargs: Any) -> LRScheduler:
-    return ours.GreedyLR(base_lr, **kwargs)
-
-
 _SCHEDULES: dict[str, Callable[..., LRScheduler]] = {
     "constant": _constant,
     "constant_with_warmup": _constant_with_warmup,
@@ -351,7 +340,7 @@ _SCHEDULES: dict[str, Callable[..., LRScheduler]] = {
     "cosine_with_min_lr": _cosine_with_min_lr,
     "cosine_warmup_with_min_lr": _cosine_warmup_with_min_lr,
     "warmup_stable_decay": _warmup_stable_decay,
-    "reduce_lr_on_plateau": _reduce_lr_on_plateau,
-    "greedy": _greedy,
+    "reduce_lr_on_plateau": ours.ReduceLROnPlateau,
+    "greedy": ours.GreedyLR,
 }
 """By the names of Hugging Face."""

@@ -168,17 +168,10 @@ def _multi_step(theirs: Any, epoch: int) -> LRScheduler:
     return ours.MultiStepLR(_per_group(theirs.base_lrs), milestones, theirs.gamma, epoch)
 
 
-def _warm_restarts(theirs: Any, epoch: int) -> LRScheduler:
-    rest = (theirs.T_0, theirs.T_mult, theirs.eta_min, epoch)
-    return ours.CosineAnnealingWarmRestarts(_per_group(theirs.base_lrs), *rest)
-
-
-def _lambda(theirs: Any, epoch: int) -> LRScheduler:
-    return ours.LambdaLR(_per_group(theirs.base_lrs), _per_group(theirs.lr_lambdas), epoch)
-
-
-def _multiplicative(theirs: Any, epoch: int) -> LRScheduler:
-    return ours.MultiplicativeLR(_per_group(theirs.base_lrs), _per_group(theirs.lr_lambdas), epoch)
+def _of_functions(kind: Callable[..., LRScheduler]) -> Callable[[Any, int], LRScheduler]:
+    return lambda theirs, epoch: kind(
+        _per_group(theirs.base_lrs), _per_group(theirs.lr_lambdas), epoch
+    )
 
 
 def _cyclic(theirs: Any, epoch: int) -> LRScheduler:
@@ -293,9 +286,11 @@ _CLASSES: dict[str, Callable[[Any, int], LRScheduler]] = {
     "LinearLR": _plain(ours.LinearLR, "start_factor", "end_factor", "total_iters"),
     "PolynomialLR": _plain(ours.PolynomialLR, "total_iters", "power"),
     "CosineAnnealingLR": _plain(ours.CosineAnnealingLR, "T_max", "eta_min"),
-    "CosineAnnealingWarmRestarts": _warm_restarts,
-    "LambdaLR": _lambda,
-    "MultiplicativeLR": _multiplicative,
+    "CosineAnnealingWarmRestarts": _plain(
+        ours.CosineAnnealingWarmRestarts, "T_0", "T_mult", "eta_min"
+    ),
+    "LambdaLR": _of_functions(ours.LambdaLR),
+    "MultiplicativeLR": _of_functions(ours.MultiplicativeLR),
     "CyclicLR": _cyclic,
     "OneCycleLR": _one_cycle,
     "ReduceLROnPlateau": _plateau,

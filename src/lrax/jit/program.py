@@ -31,7 +31,7 @@ from .sharing import Kind, Leaves, Lender, is_on_one_device, kind
 
 
 class Stale(Exception):
-    """A State has another shape than when the function was traced."""
+    """A program is not made for a call: for its arguments, for what its States hold, for how jax is set, or for who looks."""
 
 
 def is_about_a_gone_array(error: BaseException) -> bool:
@@ -123,7 +123,7 @@ class Program:
         self._lent = _pick(n for n, leaf in enumerate(leaves) if leaf.lent)
         self._kept = _pick(n for n, leaf in enumerate(leaves) if not leaf.lent)
         self._places = [leaf.place for leaf in (*self._lent(leaves), *self._kept(leaves))]
-        self._shapes = [kind(leaf) for leaf in jax.tree.leaves([s.value for s in traced.states])]
+        self._shapes = [leaf.kind for found in leaves_of for leaf in found]
 
         # What comes out: leaves that are other ones afterwards. Those that pass stay where they are.
         passed = {leaf.becomes: n for n, leaf in enumerate(leaves) if leaf.passes}

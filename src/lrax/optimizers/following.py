@@ -5,6 +5,7 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import jax
 from brainstate.graph import Node
 
 from .._types import Epochs, Rates, Scalar
@@ -13,7 +14,7 @@ from ..formulas.schedule import Member
 from ..schedulers.learning import Learning
 from ..schedulers.scheduler import LRScheduler
 from ..states.memory import Memory
-from ..states.placement import held_states, move
+from ..states.placement import held_states
 from ..states.published import Follower, Plan, Published
 from ..states.view import View
 from .groups import Group, betas_too, check_own_bases
@@ -146,7 +147,8 @@ class Following(Node):
         """Put what is published, and what the scheduler holds, somewhere else."""
         self.published.move(put)
         held = {**held_states(self.scheduler), **held_states(self.learning, "hyperparams")}
-        move({id(s): s for s in held.values() if not isinstance(s, Published)}.values(), put)
+        for state in {id(s): s for s in held.values() if not isinstance(s, Published)}.values():
+            state.value = jax.tree.map(put, state.value)
 
     def planned(
         self, groups: Sequence[Group], scheduler: LRScheduler

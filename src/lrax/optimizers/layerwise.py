@@ -10,7 +10,7 @@ import numpy as np
 from .. import _checks
 from .._types import Leaf, Number, PyTree, Scalar, Unchecked
 from .arrangement import leaves_of
-from .patterns import Matches
+from .patterns import Matches, matcher
 from .weights import named_weights, some
 
 _BOTTOM = re.compile(
@@ -189,7 +189,7 @@ def _exempt(no_decay: Unchecked, leaves: dict[str, Leaf]) -> frozenset[str]:
     """The paths of the leaves that shall not decay."""
     if no_decay is None:
         return frozenset()
-    matches = _matcher(no_decay)
+    matches = matcher("no_decay", no_decay)
     found = frozenset(path for path, leaf in leaves.items() if matches(path, leaf))
     if not found:
         raise ValueError(
@@ -197,29 +197,3 @@ def _exempt(no_decay: Unchecked, leaves: dict[str, Leaf]) -> frozenset[str]:
             "Leave it out if all of them decay."
         )
     return found
-
-
-def _matcher(no_decay: Unchecked) -> Matches:
-    if isinstance(no_decay, (str, re.Pattern)):
-        try:
-            search = re.compile(no_decay).search
-            search("")
-            return lambda path, leaf: search(path) is not None
-        except (re.error, TypeError) as error:  # a pattern of bytes
-            raise ValueError(
-                f"no_decay must be a regular expression, got {no_decay!r:.80}: {error}."
-            ) from None
-    if not callable(no_decay):
-        raise TypeError(
-            f"no_decay must be a regular expression or a function of path and leaf, got {no_decay!r:.80}."
-        )
-
-    def checked(path: str, leaf: Leaf) -> bool:
-        answer = no_decay(path, leaf)
-        if not isinstance(answer, (bool, np.bool_)):
-            raise TypeError(
-                f"no_decay must return True or False for every leaf, got {answer!r:.80} for {path!r}."
-            )
-        return bool(answer)
-
-    return checked

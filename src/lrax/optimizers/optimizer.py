@@ -1,6 +1,6 @@
 """The optimizer: weights, parameter groups and one optax transformation for each, under one State of learning rates."""
 
-from collections.abc import Callable
+import sys
 from typing import Any
 
 import brainstate
@@ -40,9 +40,6 @@ from .recipe import (
 from .training import Training
 from .update import Counting
 from .weights import Weight, trainable_weights
-
-announce: list[Callable[[type], None]] = []
-"""Called with the class whenever an optimizer is made or given weights, before a program can look at it."""
 
 
 class OptaxOptimizer(ShowsRates):
@@ -148,7 +145,7 @@ class OptaxOptimizer(ShowsRates):
         descends = self._complete or recipe.takes_lr
         self._training = Training(self._recipe, self.grad_clip_norm, counting, descends)
         self._following = Following(self._recipe.momentum, self.grad_clip_norm, self.auto_step)
-        self._announce()
+        _register_with_braintools()
         self.add_scheduler(lr if isinstance(lr, LRScheduler) else constant(lr))
         self._ready = True
 
@@ -231,7 +228,7 @@ class OptaxOptimizer(ShowsRates):
         A weight that appears twice is updated once. Registering the same weights again changes nothing.
         """
         refuse_inside(self.opt_state, "register_trainable_weights(...)")
-        self._announce()  # who wants to know may have come after this optimizer
+        _register_with_braintools()  # which may have been imported after this optimizer was made
         training = self._training
         new = trainable_weights(param_states, training.weights)
         if not new and not training.weights:
@@ -305,10 +302,6 @@ class OptaxOptimizer(ShowsRates):
         put = self._training.put()
         if put is not None:
             self._following.move(put)
-
-    def _announce(self) -> None:
-        for tell in announce:
-            tell(OptaxOptimizer)
 
     # --- Updating -----------------------------------------------------------------------------
 
@@ -440,6 +433,13 @@ class OptaxOptimizer(ShowsRates):
             return repr(self)
         groups = [*self.param_groups, *frozen(self._groups, sizes_of(weights))]
         return f"{self!r}\n{table(groups, self._unknown)}"
+
+
+def _register_with_braintools() -> None:
+    """Make ours optimizers of braintools to ``isinstance``, before a program that has imported braintools can check."""
+    theirs = getattr(sys.modules.get("braintools.optim"), "OptaxOptimizer", None)
+    if theirs is not None and not issubclass(OptaxOptimizer, theirs):
+        theirs.register(OptaxOptimizer)
 
 
 def _one_of(name: str, value: Any, other: str, same: Any) -> Any:

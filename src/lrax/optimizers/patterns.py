@@ -66,20 +66,36 @@ def _pattern(pair: Unchecked) -> Pattern:
 
 
 def _named(pattern: Any) -> tuple[str, Matches]:
-    if isinstance(pattern, str):
+    name = getattr(pattern, "pattern", pattern)  # of a compiled one
+    name = name if isinstance(name, str) else getattr(pattern, "__name__", repr(pattern))
+    return name, matcher(f"groups[{name!r:.80}]", pattern)
+
+
+def matcher(where: str, pattern: Unchecked) -> Matches:
+    """What says of a leaf whether a pattern of that place is its."""
+    if isinstance(pattern, (str, re.Pattern)):
         try:
-            pattern = re.compile(pattern)
-        except re.error as error:
+            search = re.compile(pattern).search
+            search("")
+        except (re.error, TypeError) as error:  # a pattern of bytes
             raise ValueError(
-                f"groups must have regular expressions, got {pattern!r}: {error}."
+                f"{where} must be a regular expression, got {pattern!r:.80}: {error}."
             ) from None
-    if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
-        return pattern.pattern, lambda path, leaf: pattern.search(path) is not None
+        return lambda path, leaf: search(path) is not None
     if not callable(pattern):
         raise TypeError(
-            f"groups must have patterns that are regular expressions or functions of (path, leaf), got {pattern!r:.80}."
+            f"{where} must be a regular expression or a function of path and leaf, got {pattern!r:.80}."
         )
-    return getattr(pattern, "__name__", repr(pattern)), pattern  # pyright: ignore[reportReturnType]
+
+    def checked(path: str, leaf: Leaf) -> bool:
+        answer = pattern(path, leaf)
+        if not isinstance(answer, (bool, np.bool_)):
+            raise TypeError(
+                f"{where} must return True or False for every leaf, got {answer!r:.80} for {path!r}."
+            )
+        return bool(answer)
+
+    return checked
 
 
 def sort(patterns: Sequence[Pattern], leaves: Mapping[str, Leaf]) -> list[list[str]]:
@@ -87,7 +103,7 @@ def sort(patterns: Sequence[Pattern], leaves: Mapping[str, Leaf]) -> list[list[s
     found: list[list[str]] = [[] for _ in (*patterns, None)]
     taken: dict[int, str] = {}
     for path, leaf in leaves.items():
-        matching = [i for i, pattern in enumerate(patterns) if _asked(pattern, path, leaf)]
+        matching = [i for i, pattern in enumerate(patterns) if pattern.matches(path, leaf)]
         found[matching[0] if matching else -1].append(path)
         for i in matching[1:]:
             taken[i] = patterns[matching[0]].name
@@ -100,15 +116,6 @@ def sort(patterns: Sequence[Pattern], leaves: Mapping[str, Leaf]) -> list[list[s
                 f"groups must have patterns that match a weight, but {pattern.name!r} {why}, got {_listed(leaves)}."
             )
     return found
-
-
-def _asked(pattern: Pattern, path: str, leaf: Leaf) -> bool:
-    answer = pattern.matches(path, leaf)
-    if not isinstance(answer, (bool, np.bool_)):
-        raise TypeError(
-            f"groups must have functions (path, leaf) -> bool, but {pattern.name} returned {answer!r:.80} for {path!r}."
-        )
-    return bool(answer)
 
 
 def _listed(leaves: Mapping[str, Leaf]) -> str:

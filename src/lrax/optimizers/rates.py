@@ -24,7 +24,8 @@ class ShowsRates(GuardedNode):
 
     @property
     def _groups(self) -> tuple[Group, ...]:
-        return self._training.groups
+        """The groups; without weights the one that they would be in."""
+        return self._training.update.groups
 
     @property
     def lr(self) -> LRScheduler:

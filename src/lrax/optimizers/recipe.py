@@ -276,7 +276,7 @@ def around(tx: optax.GradientTransformation) -> Build:
 
 def is_factory(tx: Unchecked) -> bool:
     """Whether it is a function that makes a transformation."""
-    return callable(tx) and not isinstance(tx, (type, tuple, optax.MultiSteps, Node))
+    return callable(tx) and not isinstance(tx, (type, Node))
 
 
 def from_factory(factory: Build, arguments: Mapping[str, Unchecked], with_lr: bool) -> Recipe:

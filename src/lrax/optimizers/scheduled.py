@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from .._types import Number, Unchecked
+from ..formulas.arithmetic import SMALLEST
 from ..formulas.evaluate import evaluate_vector, is_concrete
 from ..formulas.formula import Formula
-from ..formulas.hyper import Hyper, positive, share
+from ..formulas.hyper import Hyper, share
 from ..formulas.schedule import Member
 from ..schedulers.linear import constant
 from ..schedulers.piecewise import of_function
@@ -45,7 +46,7 @@ def fixed_at(number: Number) -> Member:
 def within_range(name: str, schedule: Formula) -> Hyper:
     """The schedule of a hyper-parameter of that name, kept in the range that its optimizer needs."""
     if name.startswith("grad_clip"):
-        return positive(name, schedule)
+        return Hyper(name, schedule, low=SMALLEST)
     if name.startswith(_SHARES):
         return share(name, schedule)
     return Hyper(name, schedule)
@@ -100,9 +101,7 @@ def _whole_numbers(formula: Formula) -> Iterator[int]:
 def _calls_functions(formula: Formula) -> bool:
     """Whether a function of the user's would be called, which need not be defined at every epoch."""
     return any(
-        _calls_functions(value)
-        if isinstance(value, Formula)
-        else callable(value) or isinstance(value, LRScheduler)
+        _calls_functions(value) if isinstance(value, Formula) else callable(value)
         for value in _fields(formula)
         if not isinstance(value, type)
     )

@@ -61,11 +61,6 @@ class Training(Node):
         self.stepped: Stepped | None = None
         self.state = brainstate.LongTermState(pack([np.int32(0)], [], [], {}))
 
-    @property
-    def groups(self) -> tuple[Group, ...]:
-        """The groups; without weights the one that they would be in."""
-        return self.update.groups
-
     def states_of(self, group: Group) -> dict[str, brainstate.State]:
         """The weights with a leaf in a group, by name."""
         own, paths = {*group.leaves}, self.update.leaves
@@ -86,7 +81,7 @@ class Training(Node):
         weights: Mapping[str, Weight],
         groups: Sequence[Group],
         places: Places,
-        parts: tuple[Part, ...] = (),
+        parts: tuple[Part, ...],
     ) -> Update:
         """The update of these weights in other groups, of which the first have these parts; nothing has changed yet."""
         found = {name: weight.leaf_keys() for name, weight in weights.items()}
@@ -136,7 +131,7 @@ class Training(Node):
 
     def replace(self, places: Places) -> None:
         """What the groups have published is elsewhere, and may be more."""
-        update = self.regrouped(self.weights, self.groups, places, self.update.parts)
+        update = self.regrouped(self.weights, self.update.groups, places, self.update.parts)
         self.install(update, self.beginning(update, self.weights, self.own()))
 
     def install(self, update: Update, own: Own) -> None:

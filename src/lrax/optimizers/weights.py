@@ -121,14 +121,13 @@ def trainable_weights(tree: PyTree, known: dict[str, Weight]) -> dict[str, Weigh
     return new
 
 
-def refuse_complex(weights: dict[str, PyTree]) -> None:
-    for name, weight in weights.items():
-        for leaf in jax.tree.leaves(weight):
-            if jnp.issubdtype(jnp.result_type(leaf), jnp.complexfloating):
-                raise ValueError(
-                    f"grad_clip_value must be None for complex weights, which have no order, but {name!r} is "
-                    f"{jnp.result_type(leaf)}. Use grad_clip_norm=..."
-                )
+def refuse_complex(weights: dict[str, Leaf]) -> None:
+    for name, leaf in weights.items():
+        if jnp.iscomplexobj(leaf):
+            raise ValueError(
+                f"grad_clip_value must be None for complex weights, which have no order, but {name!r} is "
+                f"{jnp.result_type(leaf)}. Use grad_clip_norm=..."
+            )
 
 
 _ONE_DICT = (

@@ -106,16 +106,14 @@ def _phases(scheduler: Drawn, steps: int) -> Iterator[Phase]:
 
 def length(schedulers: Iterable[Drawn], steps: int | None) -> int:
     """How many steps a picture shows."""
-    if steps is not None:
-        return _checks.integer("steps", steps, low=1)
-    return max(map(_own_length, schedulers))
+    return _checks.number_or_none("steps", steps) or max(map(_own_length, schedulers))
 
 
 def _own_length(scheduler: Drawn) -> int:
     """To its end, and a while longer where it has come up and goes on there; so many changes of one without end."""
     scheduler.refuse_memory()
     end, boundaries = scheduler.total_steps, scheduler.boundaries
-    if end and end < 2**31:
+    if end and end <= _checks.LAST_EPOCH:
         rates = scheduler.lr_at(np.array([0, end]))
         return end if np.any(rates[1] < rates[0]) or len(boundaries) > 1 else 4 * end
     if boundaries:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import _checks
 from .._types import Axes, Unchecked
 from .curve import Curve, Phase
 
@@ -148,8 +147,3 @@ def _epochs_on_top(ax: Axes, steps_per_epoch: int | None) -> None:
     if steps_per_epoch is not None:
         both = lambda t: t / steps_per_epoch, lambda t: t * steps_per_epoch
         ax.secondary_xaxis("top", functions=both).set_xlabel("epoch")
-
-
-def checked_per_epoch(value: Unchecked) -> int | None:
-    """The number of steps in an epoch of the data."""
-    return None if value is None else _checks.integer("steps_per_epoch", value, low=1)

@@ -8,7 +8,7 @@ from .. import _checks
 from .._types import Axes, Unchecked
 from . import notebook
 from .curve import curve, labels, length
-from .figure import axes_of, checked_per_epoch, draw
+from .figure import axes_of, draw
 
 
 class Pictured:
@@ -84,7 +84,7 @@ def plot(
     if not found:
         raise ValueError(f"schedulers must hold at least one scheduler, got {schedulers!r}.")
     steps, log = length(found, steps), _checks.flag("log", log)
-    per_epoch = checked_per_epoch(steps_per_epoch)
+    per_epoch = _checks.number_or_none("steps_per_epoch", steps_per_epoch)
     curves = [curve(each, steps, label) for each, label in zip(found, labels(found), strict=True)]
     ax = axes_of(ax, curves)
     draw(ax, curves, log, per_epoch)

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
-from .._types import Unchecked
 from ..optimizers.arrangement import leaves_of
 from ..optimizers.optimizer import OptaxOptimizer
 from ..optimizers.weights import named_weights
@@ -82,8 +81,8 @@ def check(
     ...     print(found)
     ends_early: the decay ends at step 90, and the other 8910 of 9000 steps have learning rate 0. Give it the length of the run, or scheduler.stretch(100).
     """
-    steps = _optional("total_steps", total_steps)
-    per_epoch = _optional("steps_per_epoch", steps_per_epoch)
+    steps = _checks.number_or_none("total_steps", total_steps)
+    per_epoch = _checks.number_or_none("steps_per_epoch", steps_per_epoch)
     optimizer = None
     if isinstance(scheduler, OptaxOptimizer):
         optimizer, scheduler = scheduler, scheduler.lr
@@ -95,10 +94,6 @@ def check(
     runs = [run.of_group(group) for group in _telling(scheduler)]
     found = (next(filter(None, map(rule, runs)), None) for rule in _RULES)
     return [finding for finding in found if finding is not None]
-
-
-def _optional(name: str, value: Unchecked) -> int | None:
-    return None if value is None else _checks.integer(name, value, low=1)
 
 
 def _telling(scheduler: LRScheduler) -> list[int]:

@@ -37,8 +37,9 @@ def maximum(*schedulers: LRScheduler | Scalar) -> LRScheduler:
 
 def _combined(kind: type[Any], operands: tuple[Any, ...]) -> LRScheduler:
     if len(operands) == 1 and _checks.is_list(operands[0]):
+        name = kind.__name__.removesuffix("LR").lower()
         raise TypeError(
-            f"schedulers must be given one by one, got a list, {operands[0]!r:.80}. Unpack it: minimum(*schedulers)."
+            f"schedulers must be given one by one, got a list, {operands[0]!r:.80}. Unpack it: {name}(*schedulers)."
         )
     sources = [value for value in operands if isinstance(value, LRScheduler)]
     return _goes_on(kind(operands), sources)

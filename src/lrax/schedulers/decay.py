@@ -108,7 +108,7 @@ class _MultiStep(Monotone):
     gamma: Number
 
     def raw(self, t: Value, base: Value, x: Arithmetic) -> Value:
-        if not isinstance(self.gamma, float):  # traced: no table of its powers
+        if not isinstance(self.gamma, float):  # traced, or whole: no table of its powers
             return base * growth(x, self.gamma, x.count(self.milestones, t))
         return base * x.steps(self.milestones, t, self.factors)
 

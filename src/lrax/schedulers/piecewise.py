@@ -300,11 +300,12 @@ class LambdaLR(LRScheduler):
         lr_lambda: Function | Sequence[Function] | None = None,
         last_epoch: int = 0,
     ) -> None:
-        _checks.learning_rates("base_lr", base_lr)  # before a function in its place is missed
+        # Before a function in its place is missed.
+        bases = _checks.learning_rates("base_lr", base_lr)
         functions = _checks.per_group(
             "lr_lambda", lr_lambda, _checks.function, of="a function of the epoch"
         )
-        super().__init__(base_lr, last_epoch, formula=[_Lambda(f) for f in functions])
+        super().__init__(bases, last_epoch, formula=[_Lambda(f) for f in functions])
 
 
 def of_function(function: Function) -> Member:

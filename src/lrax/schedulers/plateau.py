@@ -216,4 +216,4 @@ class ReduceLROnPlateau(FollowsMetric):
         bounds = in_groups({"min_lr": min_lrs, "eps": epsilons})
         size = _checks.counted("accumulation_size", accumulation_size)
         formulas = [_Plateau(*rules, low, least, size) for low, least in bounds]
-        super().__init__(base_lr, last_epoch, formula=formulas)
+        super().__init__(bases, last_epoch, formula=formulas)

@@ -100,7 +100,7 @@ class _Product(Remembering):
     def observed(self, numbers: Remembered, metric: None, epoch: int) -> Remembered:
         until, new = numbers["epoch"], []
         for function, product in zip(self._functions, numbers["product"]):  # noqa: B905 (it takes as long as the rest)
-            new.append(_multiplied(host, function, epoch, product, until))
+            new.append(_multiplied(function, epoch, product, until))
         return {"product": tuple(new), "epoch": epoch}
 
     def kept(self, memory: Remembered, old: Remembered, changed: Remembered) -> Remembered:
@@ -122,15 +122,13 @@ def _continued(
         return _looped(x, function, last, product, until)
     if isinstance(last, np.ndarray) and last.ndim:
         return _of_each(function, last.astype(np.int64), product, until)
-    return _multiplied(x, function, last, product, until)
+    return _multiplied(function, last, product, until)
 
 
-def _multiplied(
-    x: Arithmetic, function: Function, last: Value, product: Value, until: Value
-) -> Value:
+def _multiplied(function: Function, last: Value, product: Value, until: Value) -> Value:
     """The same for one epoch on the host."""
     if last == until + 1:  # as in a step
-        return product * x.call(function, last)
+        return product * host.call(function, last)
     if until > last:
         until, product = 0, 1.0
     if last - until > _MOST_AT_ONCE:
@@ -139,7 +137,7 @@ def _multiplied(
             f"multiplies all factors between them, got {last}. Use LambdaLR, with the product as a function of the epoch."
         )
     for epoch in range(until + 1, last + 1):
-        product *= x.call(function, epoch)
+        product *= host.call(function, epoch)
     return product
 
 
@@ -147,7 +145,7 @@ def _of_each(function: Function, epochs: np.ndarray, product: float, until: int)
     """The same for many epochs on the host."""
     found = {}
     for epoch in np.unique(epochs).tolist():
-        found[epoch] = product = _continued(host, function, epoch, product, until)
+        found[epoch] = product = _multiplied(function, epoch, product, until)
         until = epoch
     return np.vectorize(found.__getitem__, otypes=[np.float64])(epochs)
 

@@ -283,7 +283,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             _factor(T_mult),
             _checks.non_negative("eta_min", eta_min),
             _checks.positive("cycle_decay", cycle_decay),
-            None if cycle_limit is None else _checks.integer("cycle_limit", cycle_limit, low=1),
+            _checks.number_or_none("cycle_limit", cycle_limit),
             _checks.integer("warmup_steps", warmup_steps),
         )
         _check_lengths(formula)

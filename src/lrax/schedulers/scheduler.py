@@ -163,7 +163,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
                 f"cycle_momentum must be False in what is a part of another schedule or of an optimizer, got {self!r:.80}. "
                 "Give the optimizer the momentum: momentum=..., or betas=(..., 0.999)."
             )
-        return self.schedule.pieces()
+        return tuple((member, member.base) for member in self.schedule.members)
 
     @property
     def schedule(self) -> Schedule:
@@ -182,12 +182,12 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         return None
 
     def _is_its_schedule(self) -> bool:
-        return self._concrete and not self._by_get_lr and not self._own_states
+        return self._on_host and not self._own_states
 
     def __eq__(self, other: object) -> bool:
-        if not (isinstance(other, LRScheduler) and self._is_its_schedule()):
+        if self is other or not (isinstance(other, LRScheduler) and self._is_its_schedule()):
             return self is other
-        return self is other or (other._is_its_schedule() and self.schedule == other.schedule)
+        return other._is_its_schedule() and self.schedule == other.schedule
 
     def __hash__(self) -> int:
         return hash(self.schedule) if self._is_its_schedule() else id(self)

@@ -315,8 +315,7 @@ class RepeatLR(AroundLR):
     ) -> None:
         period = _checks.integer("period", period, low=1)
         decay = _checks.positive("decay", decay)
-        if limit is not None:
-            limit = _checks.integer("limit", limit, low=1)
+        limit = _checks.number_or_none("limit", limit)
         super().__init__(
             scheduler, last_epoch, lambda member: _Repeat(member, period, decay, limit)
         )

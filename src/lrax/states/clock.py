@@ -7,13 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import holds_real_numbers, is_known, is_traced
+from .._checks import LAST_EPOCH, holds_real_numbers, is_known, is_traced
 from .._transfers import fetched, whole_number
 from .._types import Leaf, Number, Unchecked
 from .internals import TypedState, direct, refuse_foreign_trace
 from .placement import on_host, place, strong
-
-LAST_EPOCH = 2**31 - 1
 
 _INT32 = np.int32  # looking it up takes as long as making one
 _ONE = np.int32(1)
@@ -35,6 +33,10 @@ def _no_epoch(value: Unchecked) -> ValueError:
     )
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.number, jax.Array)) and not np.ndim(value)
+
+
 def _refuse(*_: object) -> NoReturn:
     raise TypeError("last_epoch is a State, and no number. Write last_epoch.value for the epoch.")
 
@@ -47,8 +49,10 @@ class ShowsEpoch(abc.ABC):
         """The epoch."""
 
     def __eq__(self, other: object) -> Any:
-        is_number = isinstance(other, (int, float, np.number, jax.Array)) and not np.ndim(other)
-        return self.read() == other if is_number else NotImplemented
+        return self.read() == other if _is_number(other) else NotImplemented
+
+    def __ne__(self, other: object) -> Any:  # that of object asks what is traced for its truth
+        return self.read() != other if _is_number(other) else NotImplemented
 
     def __repr__(self) -> str:
         return str(self.read())

@@ -1,7 +1,7 @@
 """Where a value lives, and with which dtype."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import brainstate
@@ -51,12 +51,6 @@ def given(tree: PyTree) -> PyTree:
     sharding = beside([tree])
     put = lambda v: v if isinstance(v, jax.Array) else jax.device_put(v, sharding)  # noqa: E731
     return jax.tree.map(put, tree)
-
-
-def move(states: Iterable[brainstate.State], put: Callable[[Leaf], Leaf]) -> None:
-    """Put what States hold somewhere else."""
-    for state in states:
-        state.value = jax.tree.map(put, state.value)
 
 
 @contextlib.contextmanager

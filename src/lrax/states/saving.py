@@ -1,8 +1,4 @@
-"""State dicts: plain nested dicts with str keys, numbers and arrays, and strict loading.
-
-No strings among the leaves (orbax takes none) and no lists (msgpack makes dicts of them): names
-travel as keys, and lists as dicts from "0" on.
-"""
+"""State dicts: nested dicts as in ``formulas/description.py``, with arrays among the leaves, and strict loading."""
 
 import inspect
 import sys
@@ -14,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import host_number, is_known, is_traced
+from .._checks import host_number, is_known, refuse_traced
 from .._transfers import fetched, meant
 from .._types import Leaf, Plain, PyTree, StateDict, Unchecked
 from .placement import is_key, key_numbers, place, strong
@@ -29,10 +25,7 @@ def single(name: str, value: Unchecked) -> Any:
             f"{name} must be one number for a state dict, but has the shape {np.shape(value)} of many trainings. "
             "Save and restore the values of brainstate.graph.states(...) instead."
         )
-    if is_traced(value):
-        raise TypeError(
-            f"{name} is traced, so its value is not known here. Take the state dict outside the transformation."
-        )
+    refuse_traced(name, value)
     return fetched(value).item()
 
 

@@ -17,6 +17,10 @@ from registry.rows import NAN, STEP
 # --- What belongs together -----------------------------------------------------------------------
 
 
+def dict_of_brainstate():
+    return brainstate.nn.Linear(2, 1).states(brainstate.ParamState)
+
+
 def optax_direction(tx):
     return lrax.OptaxOptimizer(tx, lr=0.1).register_trainable_weights({"w": weight(3)})
 
@@ -168,6 +172,19 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "a function as base_lr": (lambda: lrax.LambdaLR(lambda e: 0.9**e), "base_lr must", "LambdaLR(1.0, function)"),
     "an optimizer before schedulers": (lambda: lrax.SequentialLR(lrax.SGD(), [STEP], [9]), "schedulers must be a list", "SGD(lr=StepLR("),
     "weights before the rate": (lambda: lrax.AdamW({}, 1e-3), "betas must be two numbers", "register_trainable_weights"),
+    "States of a model as the rate": (lambda: lrax.AdamW(dict_of_brainstate()), "lr must", "register_trainable_weights"),
+    "States of a model as a decay": (lambda: lrax.AdamW(weight_decay=dict_of_brainstate()), "weight_decay must", "register_trainable_weights"),
+    "States of a model as a schedule's rate": (lambda: lrax.StepLR(dict_of_brainstate()), "base_lr must", "register_trainable_weights"),
+    "States of a model as the optimizer": (lambda: STEP.attach_optimizer(dict_of_brainstate()), "optimizer must be an lrax optimizer"),
+    "States of a model as schedulers": (lambda: lrax.SequentialLR(dict_of_brainstate(), [9]), "schedulers must be a list"),
+    "States of a model as an epoch": (lambda: lrax.StepLR(0.1).step(dict_of_brainstate()), "epoch must"),
+    "States of a model to be averaged by themselves": (lambda: lrax.AveragedWeights(dict_of_brainstate(), dict_of_brainstate()), "must"),
+    "States of a model to be checked": (lambda: lrax.check(dict_of_brainstate(), 10), "scheduler must be"),
+    "States of a model from torch": (lambda: lrax.interop.from_torch(dict_of_brainstate()), "must be a scheduler of torch"),
+    "States of a model from optax": (lambda: lrax.interop.from_optax(dict_of_brainstate()), "schedule must be a function"),
+    "States of a model as the current rate": (lambda: setattr(optimizer(), "current_lr", dict_of_brainstate()), "lr must"),
+    "logs as a metric": (lambda: lrax.ReduceLROnPlateau(0.1).step(metric={"loss": 1.0}), "metric must be a number (not dict)", "Pass one number of it."),
+    "a decay for some weights": (lambda: lrax.AdamW(weight_decay={"bias": 0.0}), "weight_decay must", "groups={pattern: {'weight_decay': number}}"),
     "weights of torch": (lambda: lrax.AdamW(iter([1])), "lr must", "register_trainable_weights"),
     "statistics as weights": (lambda: lrax.SGD().register_trainable_weights({"m": brainstate.BatchState(jnp.ones(1))}), "statistics", "'m'", "ParamState"),
     "statistics as an added group": (lambda: optimizer().add_param_group({"m": brainstate.BatchState(jnp.ones(1))}), "statistics", "'m'", "ParamState"),

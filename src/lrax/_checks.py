@@ -7,7 +7,7 @@ the remedy. Tracers pass: what they hold is not known, and sweeps rely on it.
 import math
 import numbers
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import jax
@@ -86,31 +86,52 @@ def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
         raise _fail(TypeError, name, requirement, value)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         kind = "a class" if isinstance(value, type) else type(value).__name__
-        remedy = ""
-        if isinstance(value, type):
-            remedy = f"Construct it: {value.__name__}(...)."
-        elif hasattr(value, "param_groups") or is_of_optax(value):
-            remedy = NOT_NEEDED["optimizer"]
-        elif isinstance(value, (dict, Iterator)) or _is_model(value):
-            remedy = "Weights are registered: optimizer.register_trainable_weights(model.states(brainstate.ParamState))."
-        elif kind == "Quantity":
-            remedy = "Numbers of a schedule or an optimizer have no unit: strip it first."
-        elif callable(value) and not hasattr(type(value), "get_lr"):
-            remedy = "A function of the epoch becomes a scheduler as LambdaLR(1.0, function)."
-        elif type(value).__module__.startswith("braintools."):
-            remedy = "It is one of braintools: import that class from lrax.optim."
-        elif hasattr(type(value), "get_lr"):
-            remedy = "Pass a number here; combine schedulers with SequentialLR or ChainedScheduler."
-        raise _fail(TypeError, name, f"{requirement} (not {kind})", value, remedy)
+        raise _fail(TypeError, name, f"{requirement} (not {kind})", value, _instead(name, value))
     try:
         return value if isinstance(value, int) else float(value)
     except OverflowError:  # a fraction
         return math.inf if value > 0 else -math.inf  # pyright: ignore[reportOperatorIssue]
 
 
+_OF_GROUPS = ("lr", "weight_decay", "momentum", "eps", "grad_clip_value")
+
+
+def _instead(name: str, value: Unchecked) -> str:
+    """What to do who has passed that as a number."""
+    kind, is_dict = type(value), isinstance(value, Mapping)
+    of_numbers = is_dict and all(isinstance(entry, numbers.Real) for entry in value.values())
+    if isinstance(value, type):
+        return f"Construct it: {value.__name__}(...)."
+    if has(value, "param_groups") or is_of_optax(value):
+        return NOT_NEEDED["optimizer"]
+    if of_numbers and name in _OF_GROUPS:
+        return f"Numbers for some weights are options of groups={{pattern: {{{name!r}: number}}}}."
+    if is_dict and name == "metric":
+        return "Pass one number of it."
+    if is_dict or isinstance(value, Iterator) or _is_model(value):
+        return "Weights are registered: optimizer.register_trainable_weights(model.states(brainstate.ParamState))."
+    if kind.__name__ == "Quantity":
+        return "Numbers of a schedule or an optimizer have no unit: strip it first."
+    if kind.__module__.startswith("braintools."):
+        return "It is one of braintools: import that class from lrax.optim."
+    if hasattr(kind, "get_lr"):
+        return "Pass a number here; combine schedulers with SequentialLR or ChainedScheduler."
+    if callable(value):
+        return "A function of the epoch becomes a scheduler as LambdaLR(1.0, function)."
+    return ""
+
+
+def has(value: Unchecked, name: str) -> bool:
+    """``hasattr`` for whatever a user may pass: dicts of brainstate raise a KeyError."""
+    try:
+        return hasattr(value, name)
+    except Exception:
+        return False
+
+
 def is_of_optax(value: Unchecked) -> bool:
     """Whether it is a transformation, or what optax takes for one."""
-    return hasattr(value, "init") and hasattr(value, "update")
+    return has(value, "init") and has(value, "update")
 
 
 def _is_model(value: Unchecked) -> bool:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import has
 from .._types import Leaf, PyTree, Unchecked
 
 PARTS = 20
@@ -40,7 +41,7 @@ def portions(batches: Unchecked, total: int) -> Iterator[tuple[PyTree, int]]:
 def kept_position(batches: Unchecked) -> Iterator[None]:
     """Afterwards a loader that can say where it is is there again."""
     for get, put in POSITIONS:
-        if hasattr(batches, get) and hasattr(batches, put):
+        if has(batches, get) and has(batches, put):
             before = copy.deepcopy(getattr(batches, get)())
             try:
                 yield

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .._checks import is_of_optax
+from .._checks import has, is_of_optax
 from .._types import Function
 from ..schedulers.piecewise import LambdaLR
 from ..schedulers.scheduler import LRScheduler
@@ -42,7 +42,7 @@ def from_optax(schedule: Function) -> LambdaLR:
             f"schedule must be a function of the count, got {schedule!r:.80}, which makes one or an optimizer. "
             f"{_remedy(schedule)}"
         )
-    if not callable(schedule) or isinstance(schedule, type) or hasattr(schedule, "update"):
+    if not callable(schedule) or isinstance(schedule, type) or has(schedule, "update"):
         raise TypeError(
             f"schedule must be a function of the count, got {schedule!r:.80}. {_remedy(schedule)}"
         )

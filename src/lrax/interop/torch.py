@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import has
 from .._types import Number, TorchScheduler
 from ..formulas.schedule import spread
 from ..schedulers import catalogue as ours
@@ -84,7 +85,7 @@ def _converted(theirs: Any, name: str, inside: bool) -> LRScheduler:
         raise TypeError(
             f"{name} must be a scheduler of torch, got {theirs!r:.80}. It is one of lrax already."
         )
-    if hasattr(theirs, "param_groups"):
+    if has(theirs, "param_groups"):
         raise TypeError(
             f"{name} must be a scheduler of torch, got a {kind.__name__}. Pass the scheduler, and not its optimizer."
         )

@@ -51,7 +51,7 @@ class ShowsRates(GuardedNode):
     @current_lr.setter
     def current_lr(self, value: Scalar) -> None:
         self._refuse_complete("the learning rate")
-        if hasattr(value, "attach_optimizer"):
+        if _checks.has(value, "attach_optimizer"):
             raise TypeError(
                 f"current_lr must be a number, got {value!r:.80}. Have the optimizer follow it: scheduler.attach_optimizer(optimizer)."
             )

@@ -196,7 +196,7 @@ def _members(schedulers: Sequence[LRScheduler]) -> list[tuple[Member, ...]]:
     """The checked members of a composite, for each parameter group."""
     found = list(schedulers) if _checks.is_list(schedulers) else []
     if not found:
-        remedy = f" {NOT_NEEDED['optimizer']}" if hasattr(schedulers, "param_groups") else ""
+        remedy = f" {NOT_NEEDED['optimizer']}" if _checks.has(schedulers, "param_groups") else ""
         raise TypeError(
             f"schedulers must be a list of at least one scheduler, got {schedulers!r:.80}.{remedy}"
         )

@@ -352,7 +352,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
         A compiled function that calls ``step()`` of the one before goes on doing so: step this one
         outside of the function, or compile it again.
         """
-        if isinstance(optimizer, type) or not hasattr(optimizer, "add_scheduler"):
+        if isinstance(optimizer, type) or not _checks.has(optimizer, "add_scheduler"):
             raise TypeError(
                 f"optimizer must be an lrax optimizer, got {optimizer!r:.80}. "
                 "An optax optimizer takes the scheduler itself: optax.adam(scheduler)."

@@ -259,7 +259,7 @@ GROWS = brainstate.State(jnp.zeros(2))
 
 
 def grows(x):
-    GROWS.value = x
+    GROWS.value = x + GROWS.value[0]
     return jnp.sum(x)
 
 
@@ -282,3 +282,55 @@ def test_what_it_says(call, error, message):
     with pytest.raises(error, match=message):
         call()
     assert GROWS.value.shape == (2,)
+
+
+class Leaky(brainstate.nn.Module):
+    """A neuron that is set to rest for each batch, whatever its size."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = brainstate.ParamState(jnp.full((2, 3), 0.5))
+        self.v = brainstate.HiddenState(jnp.zeros((1, 3)))
+
+    def loss(self, x):
+        self.v.value = jnp.zeros((x.shape[1], 3))
+        for now in x:
+            self.v.value = 0.9 * self.v.value + now @ self.weight.value
+        return jnp.mean((self.v.value - 1.0) ** 2)
+
+
+def test_a_state_that_is_set_anew_may_have_the_size_of_each_batch():
+    """Also where it had another one before, and where the last batch is a smaller one."""
+    x = np.random.default_rng(0).normal(size=(4, 20, 2)).astype(np.float32)
+    net, alone = Leaky(), Leaky()
+    optimizer = lrax.SGD(lr=0.1).register_trainable_weights({"w": net.weight})
+    batches = [(x[:, :8],), (x[:, 8:16],), (x[:, 16:],)]
+    found = lrax.find_lr(net.loss, optimizer, batches, steps=30, start_lr=1e-4, end_lr=0.1)
+    assert net.v.value.shape == (1, 3)
+    wanted = []
+    for i, lr in enumerate(found.lrs):
+        (batch,) = batches[i % 3]
+        grads, loss = brainstate.transform.grad(alone.loss, {"w": alone.weight}, return_value=True)(
+            batch
+        )
+        wanted.append(float(loss))
+        alone.weight.value = alone.weight.value - np.float32(lr) * grads["w"]
+    assert len(found.lrs) == 30
+    np.testing.assert_allclose(found.losses, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("looks", [jax.debug_nans, jax.debug_infs])
+def test_what_looks_for_nans_does_not_end_it(looks):
+    """A test that diverges comes to NaN by itself."""
+    weight = brainstate.ParamState(jnp.ones(4))
+    optimizer = lrax.SGD(lr=0.1).register_trainable_weights({"w": weight})
+
+    def loss(x):
+        return jnp.where(weight.value[0] > 0.5, jnp.mean((weight.value * x - 2.0) ** 2), jnp.nan)
+
+    batches = [(np.full((8, 4), -1.0, np.float32),)]
+    wanted = lrax.find_lr(loss, optimizer, batches, steps=60)
+    assert 10 < len(wanted.lrs) < 60
+    with looks(True):
+        found = lrax.find_lr(loss, optimizer, batches, steps=60)
+    np.testing.assert_array_equal(found.losses, wanted.losses)

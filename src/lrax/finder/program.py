@@ -1,5 +1,6 @@
 """A range test on what the States hold, and never on the States: there is nothing to be put back."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -23,12 +24,20 @@ class Program:
         pairs = [*zip(self._trace.states, self._trace.written, strict=True)]
         self.written = [state for state, written in pairs if written]
         self.others = [state for state, written in pairs if not written]
+        self._after = [a for a, w in zip(self._trace.after, self._trace.written, strict=True) if w]
+        self._only_written = [
+            not read for read, (_, w) in zip(_are_read(self._trace), pairs, strict=True) if w
+        ]
         self.run = jax.jit(self._loop, donate_argnums=(0, 1))
 
     def _loop(
         self, curve: Curve, held: list[Any], others: list[Any], batches: PyTree, until: Leaf
     ) -> tuple[Curve, list[Any]]:
         """Go on until so many batches have been used; `held` is what the written States hold."""
+        held = [
+            self._zeros(i) if only_written else value
+            for i, (value, only_written) in enumerate(zip(held, self._only_written, strict=True))
+        ]
         size = len([*jax.tree.leaves(batches), np.empty((1,))][0])
         lrs = jnp.asarray(self._lrs)
 
@@ -43,6 +52,11 @@ class Program:
 
         return jax.lax.while_loop(goes_on, body, (curve, held))
 
+    def _zeros(self, i: int) -> PyTree:
+        """Something like what a written State holds afterwards."""
+        outs = self._trace.jaxpr.out_avals
+        return jax.tree.map(lambda out: jnp.zeros(outs[out].shape, outs[out].dtype), self._after[i])
+
     def _one(
         self, lr: Leaf, batch: PyTree, held: list[Any], others: list[Any]
     ) -> tuple[Leaf, list[Any]]:
@@ -50,8 +64,7 @@ class Program:
         own, rest = iter(held), iter(others)
         values = [next(own if written else rest) for written in self._trace.written]
         outs = self._trace.run(jax.tree.leaves((lr, batch)), jax.tree.leaves(values))
-        after = [a for a, w in zip(self._trace.after, self._trace.written, strict=True) if w]
-        new = jax.tree.map(outs.__getitem__, after)
+        new = jax.tree.map(outs.__getitem__, self._after)
         return outs[self._trace.results], jax.tree.map(_alike, new, held)
 
 
@@ -61,6 +74,15 @@ def _traced(step: Step, arguments: tuple[PyTree, ...]) -> Trace:
     except Trains:
         step.trains = True
         return trace(step, arguments, {})
+
+
+def _are_read(traced: Trace) -> list[bool]:
+    """For each State whether anything depends on what it held: else it may have another shape for other batches."""
+    jaxpr = traced.jaxpr.jaxpr
+    used = {*map(id, jaxpr.outvars)}.union(*(map(id, each.invars) for each in jaxpr.eqns))
+    counts = [len(jax.tree.leaves(state.value)) for state in traced.states]
+    leaves = iter(jaxpr.invars[len(jaxpr.invars) - sum(counts) :])
+    return [not used.isdisjoint([*map(id, itertools.islice(leaves, count))]) for count in counts]
 
 
 def _alike(new: Leaf, old: Leaf) -> Leaf:
@@ -85,7 +107,8 @@ class Walk:
 
     def go(self, batches: PyTree, until: int) -> bool:
         """Go on until so many batches have been used; whether there is more to do."""
-        with meant():
+        # What is not finite ends the test, and is no error.
+        with meant(), jax.debug_nans(False), jax.debug_infs(False):
             program = self._program(batches)
             held = [
                 self._held[id(state)]

@@ -300,7 +300,7 @@ def group_count(**lists: Sequence[object]) -> int:
 def epoch(name: str, value: Unchecked) -> Number:
     """A whole epoch >= 0 for the clock."""
     remedy = "step() takes a whole epoch; scheduler(3.25) evaluates between epochs, and a metric is passed to ReduceLROnPlateau as step(metric=...)."
-    number = integer(name, value, high=LAST_EPOCH, remedy=remedy)
+    number = integer(name, value, high=LAST_EPOCH, remedy=remedy if name == "epoch" else "")
     if is_traced(number) and number.dtype.kind not in "iu":
         raise _fail(TypeError, name, "a whole number >= 0", value, "Cast a traced epoch to int32.")
     return number

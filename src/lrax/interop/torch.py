@@ -90,9 +90,14 @@ def _converted(theirs: Any, name: str, inside: bool) -> LRScheduler:
             f"{name} must be a scheduler of torch, got a {kind.__name__}. Pass the scheduler, and not its optimizer."
         )
     if not any(base.__module__.startswith("torch.optim.") for base in kind.__mro__):
+        if isinstance(theirs, dict):
+            remedy = "A state dict is for torch's scheduler: load it there, and pass that."
+        elif kind.__module__.startswith("transformers."):
+            remedy = "One of transformers is made by lrax.get_scheduler(name, ...)."
+        else:
+            remedy = "A function of the epoch becomes a scheduler as lrax.LambdaLR(1.0, function)."
         raise TypeError(
-            f"{name} must be a scheduler of torch.optim.lr_scheduler, got {theirs!r:.80}. "
-            "A function of the epoch becomes a scheduler as lrax.LambdaLR(1.0, function)."
+            f"{name} must be a scheduler of torch.optim.lr_scheduler, got {theirs!r:.80}. {remedy}"
         )
     convert = _CLASSES.get(kind.__name__)
     if convert is None or not kind.__module__.startswith("torch.optim."):

@@ -29,6 +29,7 @@ from .packing import counter
 from .patterns import Patterns, patterns_of
 from .rates import ShowsRates
 from .recipe import (
+    ADDED,
     Build,
     Hyperparameter,
     Recipe,
@@ -281,7 +282,7 @@ class OptaxOptimizer(ShowsRates):
             )
         leaves = tuple(path for weight in new.values() for path in weight.leaf_names())
         name = f"added {len(training.added) + 1}"
-        group = group_of("add_param_group(...)", name, leaves, self._recipe, options)
+        group = group_of(ADDED, name, leaves, self._recipe, options)
         self._begin({**training.weights, **new}, (*self._groups, group), group)
 
     def _begin(self, weights: dict[str, Weight], groups: tuple[Group, ...], *added: Group) -> None:

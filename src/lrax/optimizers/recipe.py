@@ -83,8 +83,9 @@ class Recipe:
         known = [*self.values] if self.ours else [*self.values, *_arguments_of(self.build)]
         for name, value in _spread(options, self.values):
             if name not in known:
+                options_here = [n for n in _known(known) if n != "frozen" or where != ADDED]
                 raise ValueError(
-                    f"{where} must have options of {', '.join(_known(known))}, got {name!r}.{_meant(name, known)}"
+                    f"{where} must have options of {', '.join(options_here)}, got {name!r}.{_meant(name, known)}"
                 )
             changed[name] = self._checked(name, value)
         if self.ours and options.keys() & {"momentum", "nesterov"}:  # else a cycle may drive it
@@ -99,6 +100,9 @@ class Recipe:
 
 OUTSIDE = ("grad_clip_value",)
 """Among the values of a recipe, what is no argument of its transformation."""
+
+ADDED = "add_param_group(...)"
+"""Where the options of a group stand that is added later."""
 
 _GROUP_OPTIONS = ("lr", "lr_scale", "frozen")
 
@@ -274,6 +278,13 @@ def around(tx: optax.GradientTransformation) -> Build:
 # --- Factories ------------------------------------------------------------------------------------
 
 
+_MISSING = {
+    "lr": "Call it learning_rate there: that is where lr goes.",
+    "count": "A schedule is no optimizer, but its lr: lr=lrax.interop.from_optax(schedule).",
+}
+"""What to do about an argument that is not given, other than to give it."""
+
+
 def is_factory(tx: Unchecked) -> bool:
     """Whether it is a function that makes a transformation."""
     return callable(tx) and not isinstance(tx, (type, Node))
@@ -296,7 +307,7 @@ def from_factory(factory: Build, arguments: Mapping[str, Unchecked], with_lr: bo
     if missing:
         raise TypeError(
             f"tx must be a transformation, or a function of its arguments by name; {name} needs {', '.join(missing)}, "
-            f"got {factory!r:.80}. Pass {missing[0]}=..."
+            f"got {factory!r:.80}. {_MISSING.get(missing[0], f'Pass {missing[0]}=...')}"
         )
     takes_lr = "learning_rate" in parameters
     if takes_lr and not with_lr and _required(parameters["learning_rate"]):

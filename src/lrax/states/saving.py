@@ -74,8 +74,10 @@ def check_keys(where: str, found: Unchecked, expected: Iterable[str]) -> None:
 
 def check_version(where: str, found: Unchecked) -> None:
     if not isinstance(found, dict) or "version" not in found:
+        of_torch = isinstance(found, dict) and not {"_step_count", "param_groups"}.isdisjoint(found)
+        remedy = " One of torch is for torch: lrax.interop.from_torch(scheduler) goes on where a scheduler of torch is."
         raise ValueError(
-            f"{where} must be a dict with a version, as state_dict() returns it, got {found!r:.80}."
+            f"{where} must be a dict with a version, as state_dict() returns it, got {found!r:.80}.{remedy if of_torch else ''}"
         )
     version = unwrap(found["version"])
     if type(version) is not int or version != VERSION:

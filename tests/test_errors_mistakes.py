@@ -194,6 +194,7 @@ MISTAKES = {  # what is wrong: the call, and what its message holds
     "a decay for some weights": (lambda: lrax.AdamW(weight_decay={"bias": 0.0}), "weight_decay must", "groups={pattern: {'weight_decay': number}}"),
     "weights of torch": (lambda: lrax.AdamW(iter([1])), "lr must", "register_trainable_weights"),
     "statistics as weights": (lambda: lrax.SGD().register_trainable_weights({"m": brainstate.BatchState(jnp.ones(1))}), "statistics", "'m'", "ParamState"),
+    "a membrane as a weight": (lambda: lrax.SGD().register_trainable_weights({"v": brainstate.HiddenState(jnp.ones(1))}), "HiddenState", "'v'", "ParamState"),
     "statistics as an added group": (lambda: optimizer().add_param_group({"m": brainstate.BatchState(jnp.ones(1))}), "statistics", "'m'", "ParamState"),
     "bounds of other groups": (lambda: lrax.ReduceLROnPlateau([0.1, 0.2], min_lr=[0.1, 0.2, 0.3]), "base_lr has 2", "min_lr has 3"),
     "a get_lr that steps": (lambda: Stepping(0.1), "get_lr() of Stepping", "steps", "last_epoch.value"),

@@ -23,7 +23,7 @@ from ..formulas.schedule import Member
 from ..schedulers.scheduler import LRScheduler
 from ..states.clock import LAST_EPOCH
 from ..states.internals import refuse_foreign_trace, tracing
-from ..states.node import GuardedNode
+from ..states.node import OfNetwork
 from ..states.placement import given, place
 from ..states.saving import (
     VERSION,
@@ -135,7 +135,7 @@ def _check_alike(name: str, average: PyTree, weight: PyTree) -> None:
         )
 
 
-class AveragedWeights(GuardedNode):
+class AveragedWeights(OfNetwork):
     """An average of weights over the updates of a training: exponential (EMA) or equal (SWA).
 
     To evaluate a model with, and to keep: it is less noisy than the last weights. It begins as a

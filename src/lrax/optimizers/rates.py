@@ -5,7 +5,7 @@ from collections.abc import Callable, Container
 from .. import _checks
 from .._types import Epochs, Number, Rates, Scalar
 from ..schedulers.scheduler import LRScheduler
-from ..states.node import GuardedNode
+from ..states.node import OfNetwork
 from ..states.published import Published
 from .following import Following
 from .groups import Group
@@ -13,7 +13,7 @@ from .recipe import Recipe
 from .training import Training
 
 
-class ShowsRates(GuardedNode):
+class ShowsRates(OfNetwork):
     """The base of optimizers: what they use at present, and at any epoch."""
 
     _following: Following

@@ -110,13 +110,13 @@ def _check_weight(name: str, state: brainstate.State) -> None:
 
 
 def trainable_weights(tree: PyTree, known: dict[str, Weight]) -> dict[str, Weight]:
-    """Those of :func:`named_weights`, of which none is a statistic."""
+    """Those of :func:`named_weights`, of which none is a statistic, or what a neuron holds."""
     new = named_weights(tree, known)
     for name, weight in new.items():
-        if isinstance(weight.state, brainstate.BatchState):
+        if isinstance(weight.state, (brainstate.BatchState, brainstate.ShortTermState)):
             raise TypeError(
-                f"Weights must be what gradients train, got the statistics of a normalization in {name!r}. Leave them out: "
-                "model.states(brainstate.ParamState)."
+                f"Weights must be what gradients train, got a {type(weight.state).__name__} in {name!r}, which holds statistics, "
+                "or the state of a neuron. Leave it out: model.states(brainstate.ParamState)."
             )
     return new
 

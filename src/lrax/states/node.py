@@ -32,6 +32,11 @@ def _is_brainstates(cls: type, name: str) -> bool:
     return owner.__module__.partition(".")[0] == "brainstate"
 
 
+def _flatten(node: Node) -> tuple[list[tuple[str, Any]], tuple[type]]:
+    hidden = node.graph_invisible_attrs
+    return sorted((k, v) for k, v in vars(node).items() if k not in hidden), (type(node),)
+
+
 def _set_in_copy(node: Node, name: Any, value: Any) -> None:
     """Put a copy together: what its attributes refuse from a user is none of its business."""
     state = vars(node).get(name)
@@ -81,6 +86,15 @@ class GuardedNode(Node, metaclass=ShowsArguments):
         )
 
 
-def _flatten(node: Node) -> tuple[list[tuple[str, Any]], tuple[type]]:
-    hidden = node.graph_invisible_attrs
-    return sorted((k, v) for k, v in vars(node).items() if k not in hidden), (type(node),)
+class OfNetwork(GuardedNode):
+    """One that trains or averages the weights of a network."""
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Any:
+        if memo:
+            kind = type(self).__name__
+            raise TypeError(
+                f"{kind} cannot be copied by copy.deepcopy(...) as a part of something else: brainstate copies each object by itself, "
+                "and it would have other weights than the network beside it. Copy them together: "
+                "brainstate.graph.clone((network, optimizer))."
+            )
+        return super().__deepcopy__(memo)

@@ -144,7 +144,7 @@ class Formula(abc.ABC):
         return hash(identity(self))
 
 
-class Learns(Protocol):
+class LearningFormula(Protocol):
     """A formula that learns from step to step."""
 
     needs_metric: ClassVar[bool]
@@ -192,7 +192,7 @@ class Window(NamedTuple):
 class Learner(NamedTuple):
     """What learns, and the windows that are around it, the outermost first."""
 
-    formula: Learns
+    formula: LearningFormula
     windows: tuple[Window, ...] = ()
 
     def within(self, window: Window) -> "Learner":

@@ -46,8 +46,8 @@ put the new ones together and write them, 1.8 around it, all that twice where th
 Seeing that the States hold what the last call left, instead of flattening them, takes 1 to 3 µs (cold, up
 to 6) off what is done before XLA begins, and adds as much after it: at + 13 in place of + 25 µs one by one for
 one Linear with AdamW, but + 28 in place of + 29 for the MLP with 6 States, it was not worth its code.
-Nor was it to keep the weights where they are and give only the moments away: for 22 models with AdamW a step took
-25 µs more in a row, with SGD as much as before (- 50 to + 25), and 450 more for 500 States.""",
+Nor was it to keep the weights where they are and give only the moments away: for 12 models with AdamW a step took
+25 µs more, with SGD as much as before in the mean (- 75 to + 17), and for 500 States it took 200 to 550 µs more.""",
         """After a jitted step a step on the host takes 5 µs more than in a row, and one of torch 1.5: caches are cold, the
 clock is read out of the memory of its array (0.7 µs, where NumPy takes 1.3), and the two arrays that are
 replaced are freed (0.6 µs).""",

@@ -56,7 +56,7 @@ class Training(Node):
         self.added: tuple[Group, ...] = ()
         """The groups that no pattern has made."""
         self.update = Update(
-            recipe, (default(recipe),), (), (), {}, {}, Places(({},)), clip_norm, counting, descends
+            recipe, (default(recipe),), (), (), {}, Places(({},)), clip_norm, counting, descends
         )
         self.stepped: Stepped | None = None
         self.state = brainstate.LongTermState(pack([np.int32(0)], [], [], {}))
@@ -84,13 +84,11 @@ class Training(Node):
         parts: tuple[Part, ...],
     ) -> Update:
         """The update of these weights in other groups, of which the first have these parts; nothing has changed yet."""
-        found = {name: weight.leaf_keys() for name, weight in weights.items()}
-        leaves = {name: tuple(own) for name, own in found.items()}
-        keys = {path: own for weight in found.values() for path, own in weight.items()}
+        leaves = {name: weight.leaf_keys() for name, weight in weights.items()}
         divided = {part.group for part in parts}
         parts += tuple(Part(i, group.leaves) for i, group in enumerate(groups) if i not in divided)
         return dataclasses.replace(
-            self.update, groups=tuple(groups), parts=parts, leaves=leaves, keys=keys, places=places
+            self.update, groups=tuple(groups), parts=parts, leaves=leaves, places=places
         )
 
     def beginning(

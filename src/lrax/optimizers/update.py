@@ -86,10 +86,9 @@ class Update:
     layouts: tuple[Layout, ...]
     """Those of the optax state of each part."""
 
-    leaves: Mapping[str, tuple[str, ...]]
-    """The path of each leaf of each State."""
+    leaves: Mapping[str, Keys]
+    """Those of each State: the keys that lead to each, by its path."""
 
-    keys: Keys
     places: Places
     clip_norm: Any
     counting: Counting
@@ -107,6 +106,10 @@ class Update:
         behind = [place for own in self.places.groups for place in own.values()]
         last = max([len(self.groups) - 1, self.places.clip_norm or 0, *behind])
         return np.full(last + 1, 0.5, np.float32)
+
+    @functools.cached_property
+    def keys(self) -> Keys:
+        return {path: keys for own in self.leaves.values() for path, keys in own.items()}
 
     @functools.cached_property
     def trained(self) -> frozenset[str]:

@@ -26,11 +26,11 @@ class Own(NamedTuple):
 
 def _places(state: PyTree, part: Part) -> list[tuple[str | None, str]]:
     """For each leaf of an optax state whose it is (None: of all weights), and its name there."""
-    found = []
+    found, leaves = [], frozenset(part.leaves)
     for keys, _ in jax.tree_util.tree_flatten_with_path(state)[0]:
         names = [plain_key(key) for key in keys]
         dicts = [isinstance(key, jax.tree_util.DictKey) for key in keys]
-        own = _path_among(names, dicts, part)
+        own = _path_among(names, dicts, leaves)
         path = path_of(names[own]) if own else None
         if own:
             del names[own]
@@ -39,11 +39,11 @@ def _places(state: PyTree, part: Part) -> list[tuple[str | None, str]]:
     return found
 
 
-def _path_among(names: list[Any], dicts: list[bool], part: Part) -> slice | None:
+def _path_among(names: list[Any], dicts: list[bool], leaves: frozenset[str]) -> slice | None:
     """Where the last and longest path of a weight stands among keys, in one dict or in several."""
     for end in range(len(names), 0, -1):
         for start in range(end):
-            if all(dicts[start:end]) and path_of(names[start:end]) in part.leaves:
+            if all(dicts[start:end]) and path_of(names[start:end]) in leaves:
                 return slice(start, end)
     return None
 

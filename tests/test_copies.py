@@ -79,6 +79,7 @@ def pair():
 
 WITH_OTHERS = {
     "a pair": lambda net, optimizer: (net, optimizer),
+    "a pair the other way round": lambda net, optimizer: (optimizer, net),
     "a list": lambda net, optimizer: [optimizer, net],
     "a dict": lambda net, optimizer: {"optimizer": optimizer, "net": net},
     "with its scheduler": lambda net, optimizer: (optimizer.lr, optimizer),

@@ -152,3 +152,41 @@ def moments(optimizer):
     states = optimizer.optax_states()
     found = jax.tree.leaves(states, is_leaf=lambda node: hasattr(node, "mu"))
     return [node for node in found if hasattr(node, "mu")]
+
+
+IN_TWO_CALLS = {
+    "a network, and a scale": (lambda: dict(network().states(brainstate.ParamState)), lambda: {"scale": brainstate.ParamState(jnp.ones(()))}),
+    "a list, and a dict": (lambda: [brainstate.ParamState(jnp.ones(2))], lambda: {"a": brainstate.ParamState({"bias": jnp.ones(2)})}),
+    "a leaf, and others below": (lambda: {"a": brainstate.ParamState(jnp.ones(2))}, lambda: {"a": {"bias": brainstate.ParamState(jnp.ones(2))}}),
+    "a State, and a dict": (lambda: brainstate.ParamState({"bias": jnp.ones(2)}), lambda: [brainstate.ParamState(jnp.ones(2))]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IN_TWO_CALLS)
+def test_weights_whose_keys_cannot_be_sorted_together(name):
+    """Then a path is of texts, and still ends as it did, unless a weight stands above others."""
+    first, second = (form() for form in IN_TWO_CALLS[name])
+
+    def begin():
+        tx = optax.adamw(0.1, weight_decay=0.5, mask=no_biases)
+        return (
+            lrax.OptaxOptimizer(tx)
+            .register_trainable_weights(first)
+            .register_trainable_weights(second)
+        )
+
+    optimizer = begin()
+    weights = {name: state.value for name, state in optimizer.param_states.items()}
+    optimizer.step(jax.tree.map(jnp.zeros_like, weights))
+
+    def decayed(path, leaf):
+        is_bias = str(path[-1].key).endswith("bias") and name != "a leaf, and others below"
+        return leaf * np.float32(1.0 if is_bias else 0.95)
+
+    wanted = jax.tree_util.tree_map_with_path(decayed, weights)
+    assert_trees_close(
+        {name: state.value for name, state in optimizer.param_states.items()}, wanted
+    )
+    twin = begin()
+    twin.load_state_dict(optimizer.state_dict())
+    assert int(twin.step_count) == 1

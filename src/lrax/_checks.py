@@ -93,21 +93,26 @@ def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
         return math.inf if value > 0 else -math.inf  # pyright: ignore[reportOperatorIssue]
 
 
-_OF_GROUPS = ("lr", "weight_decay", "momentum", "eps", "grad_clip_value")
+_OF_GROUPS = ("lr", "weight_decay", "momentum", "beta1", "beta2", "betas", "eps", "grad_clip_value")
 
 
 def _instead(name: str, value: Unchecked) -> str:
     """What to do who has passed that as a number."""
     kind, is_dict = type(value), isinstance(value, Mapping)
-    of_numbers = is_dict and all(isinstance(entry, numbers.Real) for entry in value.values())
+    entries = [*value.values()] if is_dict else []
+    of_numbers = entries and all(isinstance(host_number(v), numbers.Real) for v in entries)
     if isinstance(value, type):
         return f"Construct it: {value.__name__}(...)."
     if has(value, "param_groups") or is_of_optax(value):
         return NOT_NEEDED["optimizer"]
-    if of_numbers and name in _OF_GROUPS:
-        return f"Numbers for some weights are options of groups={{pattern: {{{name!r}: number}}}}."
-    if is_dict and name == "metric":
-        return "Pass one number of it."
+    if of_numbers and (option := name.partition("[")[0]) in _OF_GROUPS:
+        return f"What some weights have is an option of groups={{pattern: {{{option!r}: ...}}}}."
+    if of_numbers:
+        return (
+            "Pass one number of it, and a metric as step(metric=...)."
+            if name == "epoch"
+            else "Pass one number of it."
+        )
     if is_dict or isinstance(value, Iterator) or _is_model(value):
         return "Weights are registered: optimizer.register_trainable_weights(model.states(brainstate.ParamState))."
     if kind.__name__ == "Quantity":

@@ -91,7 +91,7 @@ def _converted(theirs: Any, name: str, inside: bool) -> LRScheduler:
         )
     if not any(base.__module__.startswith("torch.optim.") for base in kind.__mro__):
         if isinstance(theirs, dict):
-            remedy = "A state dict is for torch's scheduler: load it there, and pass that."
+            remedy = "A state dict is loaded into torch's scheduler: pass that."
         elif kind.__module__.startswith("transformers."):
             remedy = "One of transformers is made by lrax.get_scheduler(name, ...)."
         else:

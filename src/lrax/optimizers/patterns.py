@@ -66,7 +66,7 @@ def _pattern(pair: Unchecked) -> Pattern:
 
 
 def _named(pattern: Any) -> tuple[str, Matches]:
-    name = getattr(pattern, "pattern", pattern)  # of a compiled one
+    name = pattern.pattern if isinstance(pattern, re.Pattern) else pattern
     name = name if isinstance(name, str) else getattr(pattern, "__name__", repr(pattern))
     return name, matcher(f"groups[{name!r:.80}]", pattern)
 

@@ -91,14 +91,14 @@ def named_weights(tree: PyTree, known: dict[str, Weight]) -> dict[str, Weight]:
     return new
 
 
-def _parts(path: Iterable[Any]) -> tuple[Any, ...]:
+def parts_of(path: Iterable[Any]) -> tuple[Any, ...]:
     """The keys of a path one by one, where brainstate makes a tuple of several."""
     return tuple(part for key in path for part in (key if isinstance(key, tuple) else (key,)))
 
 
 def path_of(keys: Iterable[Any]) -> str:
     """What these keys lead to is called so."""
-    return ".".join(map(str, _parts(keys))) or "weights"
+    return ".".join(map(str, parts_of(keys))) or "weights"
 
 
 def _check_weight(name: str, state: brainstate.State) -> None:
@@ -157,7 +157,7 @@ def _ways(name: str, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
     """The keys that may lead to a gradient, the usual ones first."""
     yield path
     yield (name,)
-    yield _parts(path)
+    yield parts_of(path)
 
 
 def _found(grads: PyTree, ways: Iterable[tuple[Any, ...]]) -> Iterator[PyTree]:

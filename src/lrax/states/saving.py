@@ -74,10 +74,15 @@ def check_keys(where: str, found: Unchecked, expected: Iterable[str]) -> None:
 
 def check_version(where: str, found: Unchecked) -> None:
     if not isinstance(found, dict) or "version" not in found:
-        of_torch = isinstance(found, dict) and not {"_step_count", "param_groups"}.isdisjoint(found)
-        remedy = " One of torch is for torch: lrax.interop.from_torch(scheduler) goes on where a scheduler of torch is."
+        remedy = ""
+        if isinstance(found, dict) and "_step_count" in found:
+            remedy = (
+                " Load one of torch there: lrax.interop.from_torch(scheduler) goes on where it is."
+            )
+        elif isinstance(found, dict) and "param_groups" in found:
+            remedy = " One of a torch optimizer cannot be loaded, as it numbers its weights."
         raise ValueError(
-            f"{where} must be a dict with a version, as state_dict() returns it, got {found!r:.80}.{remedy if of_torch else ''}"
+            f"{where} must be a dict with a version, as state_dict() returns it, got {found!r:.80}.{remedy}"
         )
     version = unwrap(found["version"])
     if type(version) is not int or version != VERSION:

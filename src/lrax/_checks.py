@@ -73,7 +73,7 @@ def host_number(value: Unchecked) -> Unchecked:
     return int(array) if jnp.issubdtype(array.dtype, np.integer) else float(array)
 
 
-def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
+def _scalar(name: str, requirement: str, value: Unchecked, remedy: str = "") -> Number:
     """A Python int or float (or tracer) from any kind of real scalar."""
     if is_traced(value):
         if value.shape != () or not holds_real_numbers(value):
@@ -86,7 +86,8 @@ def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
         raise _fail(TypeError, name, requirement, value)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         kind = "a class" if isinstance(value, type) else type(value).__name__
-        raise _fail(TypeError, name, f"{requirement} (not {kind})", value, _instead(name, value))
+        remedy = _instead(name, value, remedy)
+        raise _fail(TypeError, name, f"{requirement} (not {kind})", value, remedy)
     try:
         return value if isinstance(value, int) else float(value)
     except OverflowError:  # a fraction
@@ -96,8 +97,8 @@ def _scalar(name: str, requirement: str, value: Unchecked) -> Number:
 _OF_GROUPS = ("lr", "weight_decay", "momentum", "beta1", "beta2", "betas", "eps", "grad_clip_value")
 
 
-def _instead(name: str, value: Unchecked) -> str:
-    """What to do who has passed that as a number."""
+def _instead(name: str, value: Unchecked, remedy: str) -> str:
+    """What to do who has passed that as a number; `remedy` is that for any number that is none of these."""
     kind, is_dict = type(value), isinstance(value, Mapping)
     entries = [*value.values()] if is_dict else []
     of_numbers = entries and all(isinstance(host_number(v), numbers.Real) for v in entries)
@@ -108,11 +109,7 @@ def _instead(name: str, value: Unchecked) -> str:
     if of_numbers and (option := name.partition("[")[0]) in _OF_GROUPS:
         return f"What some weights have is an option of groups={{pattern: {{{option!r}: ...}}}}."
     if of_numbers:
-        return (
-            "Pass one number of it, and a metric as step(metric=...)."
-            if name == "epoch"
-            else "Pass one number of it."
-        )
+        return f"Pass one number of it. {remedy}".rstrip()
     if is_dict or isinstance(value, Iterator) or _is_model(value):
         return "Weights are registered: optimizer.register_trainable_weights(model.states(brainstate.ParamState))."
     if kind.__name__ == "Quantity":
@@ -200,7 +197,7 @@ def integer(
 ) -> Number:
     """A whole number in ``[low, high]``; ``1000.0`` is one, ``3.25`` is not."""
     requirement = f"a whole number >= {low}"
-    number = _scalar(name, requirement, value)
+    number = _scalar(name, requirement, value, remedy)
     if is_traced(number):
         return number
     if isinstance(number, float):
@@ -302,10 +299,14 @@ def group_count(**lists: Sequence[object]) -> int:
     return max(lengths.values(), default=1)
 
 
-def epoch(name: str, value: Unchecked) -> Number:
-    """A whole epoch >= 0 for the clock."""
+def next_epoch(value: Unchecked) -> Number:
+    """The epoch to which a clock jumps."""
     remedy = "step() takes a whole epoch; scheduler(3.25) evaluates between epochs, and a metric is passed to ReduceLROnPlateau as step(metric=...)."
-    number = integer(name, value, high=LAST_EPOCH, remedy=remedy if name == "epoch" else "")
+    return _epoch("epoch", value, remedy)
+
+
+def _epoch(name: str, value: Unchecked, remedy: str = "") -> Number:
+    number = integer(name, value, high=LAST_EPOCH, remedy=remedy)
     if is_traced(number) and number.dtype.kind not in "iu":
         raise _fail(TypeError, name, "a whole number >= 0", value, "Cast a traced epoch to int32.")
     return number
@@ -314,7 +315,7 @@ def epoch(name: str, value: Unchecked) -> Number:
 def first_epoch(value: Unchecked) -> Number:
     """The epoch at which a clock starts: -1, torch's habit, means 0."""
     number = host_number(value)
-    return epoch("last_epoch", 0 if isinstance(number, (int, float)) and number == -1 else value)
+    return _epoch("last_epoch", 0 if isinstance(number, (int, float)) and number == -1 else value)
 
 
 def metric(value: Unchecked) -> Number:

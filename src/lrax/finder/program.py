@@ -24,20 +24,20 @@ class Program:
         pairs = [*zip(self._trace.states, self._trace.written, strict=True)]
         self.written = [state for state, written in pairs if written]
         self.others = [state for state, written in pairs if not written]
-        self._after = [a for a, w in zip(self._trace.after, self._trace.written, strict=True) if w]
-        self._only_written = [
-            not read for read, (_, w) in zip(_are_read(self._trace), pairs, strict=True) if w
-        ]
+        numbers, read = (
+            [i for i, (_, written) in enumerate(pairs) if written],
+            _are_read(self._trace),
+        )
+        self._after = [self._trace.after[i] for i in numbers]
+        self._are_read = [read[i] for i in numbers]
         self.run = jax.jit(self._loop, donate_argnums=(0, 1))
 
     def _loop(
         self, curve: Curve, held: list[Any], others: list[Any], batches: PyTree, until: Leaf
     ) -> tuple[Curve, list[Any]]:
         """Go on until so many batches have been used; `held` is what the written States hold."""
-        held = [
-            self._zeros(i) if only_written else value
-            for i, (value, only_written) in enumerate(zip(held, self._only_written, strict=True))
-        ]
+        began = zip(held, self._are_read, self._after, strict=True)
+        held = [value if read else self._zeros(after) for value, read, after in began]
         size = len([*jax.tree.leaves(batches), np.empty((1,))][0])
         lrs = jnp.asarray(self._lrs)
 
@@ -52,10 +52,10 @@ class Program:
 
         return jax.lax.while_loop(goes_on, body, (curve, held))
 
-    def _zeros(self, i: int) -> PyTree:
-        """Something like what a written State holds afterwards."""
+    def _zeros(self, after: PyTree) -> PyTree:
+        """Something like these outputs of the trace."""
         outs = self._trace.jaxpr.out_avals
-        return jax.tree.map(lambda out: jnp.zeros(outs[out].shape, outs[out].dtype), self._after[i])
+        return jax.tree.map(lambda out: jnp.zeros(outs[out].shape, outs[out].dtype), after)
 
     def _one(
         self, lr: Leaf, batch: PyTree, held: list[Any], others: list[Any]

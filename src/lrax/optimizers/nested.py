@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import optax
 
 from .._types import Leaf, PyTree
-from .weights import parts_of
+from .weights import in_dicts, parts_of
 
 Keys: TypeAlias = Mapping[str, tuple[Any, ...]]
 """The keys that lead to each leaf, by its path."""
@@ -38,8 +38,10 @@ def on_nested(
 def _ways(paths: Iterable[str], keys: Keys) -> Keys:
     """The keys of these weights: as they are, or else as texts, or else the paths, if no dict can have them beside each other."""
     own = {path: keys[path] for path in paths}
+    if _make_dicts(own):
+        return own
     texts = {path: tuple(map(str, parts_of(way))) for path, way in own.items()}
-    return next(filter(_make_dicts, (own, texts)), {path: (path,) for path in own})
+    return texts if _make_dicts(texts) else {path: (path,) for path in own}
 
 
 def _make_dicts(keys: Keys) -> bool:
@@ -53,15 +55,11 @@ def _make_dicts(keys: Keys) -> bool:
             sorted(level)
     except TypeError:
         return False
-    return levels.keys().isdisjoint(keys.values()) and len({*keys.values()}) == len(keys)
+    return levels.keys().isdisjoint(keys.values())
 
 
 def _nested(leaves: Mapping[str, Leaf], ways: Keys) -> PyTree:
-    tree: dict[Any, Any] = {}
-    for path, leaf in leaves.items():
-        *above, last = ways[path]
-        functools.reduce(lambda place, key: place.setdefault(key, {}), above, tree)[last] = leaf
-    return tree
+    return in_dicts((ways[path], leaf) for path, leaf in leaves.items())
 
 
 def _by_path(tree: PyTree, ways: Keys) -> dict[str, Leaf]:

@@ -222,13 +222,18 @@ def as_gradient(name: str, gradient: Leaf, weight: Leaf) -> Leaf:
 
 def as_registered(values: dict[str, PyTree], weights: dict[str, Weight]) -> PyTree:
     """What is known by name, in nested dicts of the keys with which it was registered."""
-    tree: dict[Any, Any] = {}
-    for name, weight in weights.items():
-        value = values.get(name, weight.state.value)
-        if not weight.path:
+    found = [
+        (weight.path, values.get(name, weight.state.value)) for name, weight in weights.items()
+    ]
+    for path, value in found:
+        if not path:
             return value
-        place = tree
-        for key in weight.path[:-1]:
-            place = place.setdefault(key, {})
-        place[weight.path[-1]] = value
+    return in_dicts(found)
+
+
+def in_dicts(entries: Iterable[tuple[tuple[Any, ...], Any]]) -> dict[Any, Any]:
+    """Entries with their keys, in nested dicts."""
+    tree: dict[Any, Any] = {}
+    for (*above, last), value in entries:
+        functools.reduce(lambda place, key: place.setdefault(key, {}), above, tree)[last] = value
     return tree

@@ -309,7 +309,7 @@ class LRScheduler(Operators["LRScheduler"], HasPhases, Pictured, GuardedNode, me
     def _step(self, epoch: Scalar | None, metric: Scalar | None) -> None:
         refuse_foreign_trace(self.last_epoch, f"{type(self).__name__}.step()")
         if epoch is not None:
-            epoch = _checks.epoch("epoch", epoch)
+            epoch = _checks.next_epoch(epoch)
         with unchanged_by_errors(self._own_parts()):
             with meant():
                 self._observe(metric, epoch)
